@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.data import IN_CI, OASST
+from tests.servers import PostgresServer, RedisServer
+
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if IN_CI else "default")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "vendor(*names): the test is for these databases and left out on others.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect, rather than skip, tests for other databases: nothing is missing where they don't run."""
+    vendor = config.getoption("--database")
+    others = [item for item in items if (marker := item.get_closest_marker("vendor")) and vendor not in marker.args]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+
+
+def missing(what: str) -> None:
+    """Skip the test for want of something; fail it in CI, where nothing may be wanting."""
+    if IN_CI:
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def database_vendor(request: pytest.FixtureRequest) -> str:
+    """Return the database of this run: sqlite, postgresql or mssql."""
+    vendor: str = request.config.getoption("--database")
+    return vendor
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    """Return the URL of a database of the run's Redis, empty and this worker's own."""
+    import redis
+    from django.conf import settings
+
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.flushdb()
+        yield settings.REDIS_URL
+        client.flushdb()
+
+
+@pytest.fixture(scope="session")
+def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return this worker's folder for servers of its own, removed with the run."""
+    folder = Path(os.environ["CONTEXT_STORE_TEST_FOLDER"], os.environ.get("PYTEST_XDIST_WORKER", "gw"))
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def redis_server(server_folder: Path) -> Iterator[RedisServer]:
+    """Return a private Redis that the test may flush, stop, kill and start again."""
+    with RedisServer(server_folder, name="private-redis") as server:
+        server.flush()
+        yield server
+
+
+@pytest.fixture
+def postgres_server(server_folder: Path) -> Iterator[PostgresServer]:
+    """Return a private PostgreSQL that the test may stop, kill and start again."""
+    with PostgresServer(server_folder, name="private-pg") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def oasst_path() -> Path:
+    """Return the file of 100 real conversation trees; skip where it is absent, in CI fail."""
+    if not OASST.exists():
+        missing(f"There are no real conversations at {OASST}: set CONTEXT_STORE_TEST_DATA to their folder.")
+    return OASST
