@@ -27,26 +27,43 @@ def become(parent: int, uid: int, gid: int, death_signal: int, command: list[str
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
-    # After setuid, which clears it. Elsewhere than on Linux the keeper alone ends the servers.
-    if death_signal and sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, death_signal)
+    # After setuid, which clears it.
+    if death_signal:
+        die_with_parent(death_signal)
         if os.getppid() != parent:
             sys.exit("The process that asked for this server is gone.")
     os.execv(command[0], command)  # noqa: S606
+
+
+def die_with_parent(death_signal: int) -> None:
+    """Ask for the signal at the parent's death; elsewhere than on Linux the keeper alone ends the servers."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, death_signal)
 
 
 def keep(parent: int, folder: Path) -> None:
     """Wait for the parent's death, however it comes, then clear up behind it."""
     while os.getppid() == parent:
         time.sleep(POLL_SECONDS)
-    for pid_file in folder.glob("*.pid"):
-        pid = int(pid_file.stem)
-        if _runs_in(folder, pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGQUIT)
+    _end_servers(folder)
     for _ in range(20):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _end_servers(folder: Path) -> None:
+    """Ask the folder's servers to end at once and wait for it: PostgreSQL has shared memory to free."""
+    # The second pattern: the servers that an xdist worker started for a test.
+    names = [path.stem for pattern in ("*.pid", "*/*.pid") for path in folder.glob(pattern)]
+    servers = [pid for pid in map(int, filter(str.isdigit, names)) if _runs_in(folder, pid)]
+    for attempt in range(50):
+        for pid in servers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL if attempt == 49 else signal.SIGQUIT)
+        servers = [pid for pid in servers if _runs_in(folder, pid)]
+        if not servers:
             return
         time.sleep(POLL_SECONDS)
 

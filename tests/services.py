@@ -8,11 +8,13 @@ one is used instead.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from typing import TypeVar
 
 import pytest
 
+from tests.launcher import die_with_parent
 from tests.servers import PostgresServer, RedisServer, Server, ServerFolder, free_port, wait_until
 
 __all__ = ["PostgresServer", "RedisServer", "Server", "ServerFolder", "free_port", "wait_until"]
@@ -34,8 +36,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
     options = early_config.known_args_namespace
-    # Workers inherit the environment that the controller prepared.
-    if "PYTEST_XDIST_WORKER" not in os.environ and not (options.help or options.version):
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # The controller prepared the environment. A worker would outlive a killed controller until its test ends.
+        die_with_parent(signal.SIGKILL)
+    elif not (options.help or options.version):
         start_services(early_config, options.database)
     return (yield)
 
