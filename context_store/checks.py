@@ -1,0 +1,1 @@
+"""System checks: stable ids, and hints that say what to do."""

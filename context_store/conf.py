@@ -1,0 +1,33 @@
+"""The app's settings: ``CONTEXT_STORE_<NAME>``, read when they are used, never at import."""
+
+from typing import Any, Generic, TypeVar
+
+from django.conf import settings as django_settings
+
+T = TypeVar("T")
+
+
+class Setting(Generic[T]):
+    """One setting with its default."""
+
+    def __init__(self, default: T) -> None:
+        self.default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = f"CONTEXT_STORE_{name}"
+
+    def __get__(self, instance: object, owner: type | None = None) -> T:
+        value: T = getattr(django_settings, self.name, self.default)
+        return value
+
+
+class Settings:
+    """Every setting of the app; ``docs/settings.md`` explains them."""
+
+    MAX_PAYLOAD_BYTES = Setting(4 * 1024 * 1024)
+    SEARCH_LANGUAGE = Setting("english")
+    TEXT_EXTRACTOR = Setting("context_store.search.text.extract_text")
+    CONTEXTS: Setting[dict[str, dict[str, Any]]] = Setting({})
+
+
+settings = Settings()

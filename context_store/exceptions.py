@@ -1,0 +1,62 @@
+"""Errors of the store. What is missing raises the model's ``DoesNotExist``; everything else is here."""
+
+from collections.abc import Iterable
+
+
+class ContextStoreError(Exception):
+    """Base of the store's own errors. ``code`` is stable and machine-readable."""
+
+    code = "error"
+
+
+class IdConflict(ContextStoreError):
+    """The id is taken, or is known with other content."""
+
+    code = "id_conflict"
+
+
+class OwnerMismatch(ContextStoreError):
+    """The chat exists and belongs to another user."""
+
+    code = "owner_mismatch"
+
+
+class HeadConflict(ContextStoreError):
+    """The branch's head is not the expected one. ``head_message_id`` is the head that the branch has now."""
+
+    code = "head_conflict"
+
+    def __init__(self, branch: str, head_message_id: str | None) -> None:
+        super().__init__(f"The head of branch {branch!r} has moved: it is {head_message_id!r} now.")
+        self.head_message_id = head_message_id
+
+
+class InvalidData(ContextStoreError, ValueError):
+    """
+    A value that the store refuses. ``path`` names where it lies, outermost first: ``("messages", 3, "data", "x")``.
+    """
+
+    code = "invalid_data"
+
+    def __init__(self, reason: str, path: Iterable[str | int] = ()) -> None:
+        self.reason = reason
+        self.path = tuple(path)
+        super().__init__(reason)
+
+    def within(self, *path: str | int) -> "InvalidData":
+        """Return the same error seen from further out."""
+        return InvalidData(self.reason, (*path, *self.path))
+
+    @property
+    def location(self) -> str:
+        """The path as text: ``messages[3].data.x``."""
+        return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path).lstrip(".")
+
+    def __str__(self) -> str:
+        return f"{self.location}: {self.reason}" if self.path else self.reason
+
+
+class SearchUnavailable(ContextStoreError):
+    """The database has no search index where one is expected: ``migrate`` has not run, or not completely."""
+
+    code = "search_unavailable"

@@ -1,0 +1,143 @@
+"""Columns that mean the same on every database: identifiers, times, and JSON as it went in."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from django.db import NotSupportedError, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.lookups import Lookup
+
+from .ids import now_ms
+from .validation import MAX_IDENTIFIER_LENGTH, JSONText, check_identifier, check_json, check_metadata
+
+# Bytes decide, on every vendor: by default PostgreSQL sorts by the server's locale and SQL Server ignores case.
+EXACT_COLLATIONS = {"postgresql": "C", "microsoft": "Latin1_General_100_BIN2"}
+
+
+class IdentifierField(models.CharField):  # type: ignore[type-arg]
+    """
+    An id, a key or a name: 1-255 printable characters, compared exactly and case-sensitively.
+
+    Every value that reaches the database through the field, in a filter too, is checked; others raise ``InvalidData``.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("max_length", MAX_IDENTIFIER_LENGTH)
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> Any:
+        name, path, args, kwargs = super().deconstruct()
+        if kwargs.get("max_length") == MAX_IDENTIFIER_LENGTH:
+            del kwargs["max_length"]
+        return name, path, args, kwargs
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
+        # Spelled so that Django adds no second index for LIKE: with collation "C" the first one serves both.
+        if connection.vendor == "postgresql":
+            return f"character varying({self.max_length})"
+        return super().db_type(connection)
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
+        return {**super().db_parameters(connection), "collation": EXACT_COLLATIONS.get(connection.vendor)}
+
+    def get_prep_value(self, value: Any) -> Any:
+        if value is None or hasattr(value, "resolve_expression"):
+            return super().get_prep_value(value)
+        return check_identifier(value, self.name)
+
+
+class EpochMillisecondsField(models.BigIntegerField):  # type: ignore[type-arg]
+    """A time as integer milliseconds since the Unix epoch, UTC."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("default", now_ms)
+        super().__init__(*args, **kwargs)
+
+
+class PayloadField(models.Field):  # type: ignore[type-arg]
+    """Any JSON value, kept as JSON text: it comes back with the key order and the number forms that it went in with."""
+
+    description = "JSON text"
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
+        return {"postgresql": "json", "microsoft": "nvarchar(max)"}.get(connection.vendor, "text")
+
+    def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:  # noqa: FBT001, FBT002
+        if hasattr(value, "as_sql") or isinstance(value, JSONText) or (value is None and self.null):
+            return value
+        return check_json(value, self.name)
+
+    def get_db_converters(self, connection: BaseDatabaseWrapper) -> list[Callable[..., Any]]:
+        # psycopg reads the type ``json`` itself.
+        return [] if connection.vendor == "postgresql" else [_load_json]
+
+    def to_python(self, value: Any) -> Any:
+        return value
+
+    def value_to_string(self, obj: models.Model) -> Any:
+        return self.value_from_object(obj)
+
+
+def _load_json(value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
+    return None if value is None else json.loads(value)
+
+
+class MetadataField(models.JSONField):
+    """A JSON object to filter by: ``jsonb`` on PostgreSQL, JSON text elsewhere."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("default", dict)
+        super().__init__(*args, **kwargs)
+
+    def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:  # noqa: FBT001, FBT002
+        if not hasattr(value, "as_sql"):
+            value = check_metadata(value, self.name)
+        return super().get_db_prep_value(value, connection, prepared)
+
+
+@MetadataField.register_lookup
+class HasEntry(Lookup):
+    """
+    ``metadata__entry=(key, value)``: the object has the key with just this JSON value.
+
+    Types are respected (``False`` is not ``0`` is not ``"false"``), numbers compare by value, the key is never a path.
+    """
+
+    lookup_name = "entry"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        raise NotSupportedError(f"Metadata filters are not supported on {connection.vendor}.")
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> Any:
+        # The containment is what the GIN index answers, the equality is what was asked.
+        column, params = self.process_lhs(compiler, connection)
+        key, value = self._entry()
+        entry = json.dumps({key: json.loads(value)})
+        return f"({column} @> %s::jsonb AND {column} -> %s = %s::jsonb)", (*params, entry, *params, key, value)
+
+    def as_sqlite(self, compiler: Any, connection: Any) -> Any:
+        column, params = self.process_lhs(compiler, connection)
+        key, value = self._entry()
+        return (
+            f"EXISTS (SELECT 1 FROM json_each({column}) AS has, json_each(%s) AS want"
+            " WHERE has.key = %s AND has.type = want.type AND has.value IS want.value)",
+            (*params, f"[{value}]", key),
+        )
+
+    def as_microsoft(self, compiler: Any, connection: Any) -> Any:
+        column, params = self.process_lhs(compiler, connection)
+        key, value = self._entry()
+        exact = f"COLLATE {EXACT_COLLATIONS['microsoft']}"
+        return (
+            f"EXISTS (SELECT 1 FROM OPENJSON({column}) AS has CROSS JOIN OPENJSON(%s) AS want"
+            f" WHERE has.[key] {exact} = %s AND has.[type] = want.[type]"
+            f" AND (has.[type] = 0 OR has.[value] {exact} = want.[value] {exact}))",
+            (*params, f"[{value}]", key),
+        )
+
+    def _entry(self) -> tuple[str, str]:
+        """Return the key, and the value as the column would hold it."""
+        key, value = self.rhs
+        return key, json.dumps(check_metadata({key: value}, "metadata")[key])

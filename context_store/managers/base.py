@@ -1,0 +1,88 @@
+"""What all QuerySets of the store share: an owner's scope, and one way to write."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, ClassVar, Self, TypeVar
+
+from django.db import IntegrityError, models, transaction
+
+from context_store.exceptions import IdConflict
+
+Model = TypeVar("Model", bound=models.Model)
+Scoped = TypeVar("Scoped", bound="ScopedQuerySet[Any]")
+Item = TypeVar("Item")
+
+# Ids in one IN list: SQL Server takes fewer than 2,100 parameters a statement.
+CHUNK_SIZE = 500
+
+
+class Unset:
+    """The type of ``UNSET``: an argument that was not given, where ``None`` has a meaning of its own."""
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET = Unset()
+
+
+class ScopedQuerySet(models.QuerySet[Model]):
+    """A QuerySet that can be narrowed to one owner; the scope goes with it to the QuerySets of related models."""
+
+    owner_lookup: ClassVar[str] = "chat__user_id"
+    _owner: str | None = None
+
+    @property
+    def owner(self) -> str | None:
+        """The user that the QuerySet is narrowed to, or ``None``."""
+        return self._owner
+
+    def visible_to(self, user_id: str | None) -> Self:
+        """Narrow to what belongs to the user; ``None`` is no limit."""
+        if user_id is None:
+            return self.all()
+        scoped: Self = self.filter(**{self.owner_lookup: user_id})
+        scoped._owner = user_id
+        return scoped
+
+    def unscoped(self) -> Self:
+        """Return everything there is on the same database: to find out whether an id is taken, never to show it."""
+        return type(self)(self.model, using=self.db)
+
+    def beside(self, queryset: Scoped) -> Scoped:
+        """Return a QuerySet of another model on the same database and in the same scope."""
+        return queryset.using(self.db).visible_to(self._owner)
+
+    @contextmanager
+    def writing(self) -> Iterator[Self]:
+        """Open one transaction on the database for writes, and give the QuerySet bound to it."""
+        self._for_write = True
+        with transaction.atomic(using=self.db):
+            yield self.using(self.db)
+
+    def missing(self, what: object) -> Exception:
+        """Return the model's ``DoesNotExist`` that names what was asked for."""
+        error: type[Exception] = self.model.DoesNotExist  # type: ignore[attr-defined]
+        return error(f"There is no {self.model._meta.verbose_name} {what!r}.")
+
+    def _clone(self) -> Self:
+        clone: Self = super()._clone()  # type: ignore[misc]
+        clone._owner = self._owner
+        return clone
+
+
+@contextmanager
+def id_conflicts(what: str) -> Iterator[None]:
+    """Turn the database's refusal of a taken id or name into ``IdConflict``."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise IdConflict(f"{what} is taken.") from error
+
+
+def chunked(items: Iterable[Item], size: int = CHUNK_SIZE) -> Iterator[list[Item]]:
+    """Give the items in lists of at most ``size``."""
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk

@@ -1,0 +1,357 @@
+"""Messages: appending, upserting, chains and re-parenting."""
+
+from collections.abc import Iterable, Iterator
+from functools import reduce
+from itertools import islice
+from operator import or_
+from typing import TYPE_CHECKING, Any, Self
+
+from django.db.models import Exists, F, OuterRef, Q, Subquery
+
+from context_store import lineage, models, signals
+from context_store.exceptions import HeadConflict, IdConflict, InvalidData
+from context_store.ids import now_ms
+from context_store.lineage import Ancestry, Place, Span
+from context_store.records import MessageRecord
+from context_store.validation import check_count
+
+from .base import CHUNK_SIZE, UNSET, ScopedQuerySet, Unset, chunked, id_conflicts
+from .drafts import NOWHERE, Draft, MessageInput, parse_messages, stored_ancestry
+from .search import SearchEntryQuerySet
+
+if TYPE_CHECKING:
+    from .branches import Target
+
+STORED_PLACE = ("segment", "depth", "ancestry")
+
+
+class MessageQuerySet(ScopedQuerySet["models.Message"]):
+    """Messages of chats. Writers are atomic: a call that fails changes nothing."""
+
+    # Reading
+
+    def records(self) -> list[MessageRecord]:
+        return [MessageRecord._make(row) for row in self.values_list(*MessageRecord._fields)]
+
+    def record(self, message_id: str) -> MessageRecord:
+        """Return the record of one message. Raises ``Message.DoesNotExist``."""
+        for record in self.filter(pk=message_id).records():
+            return record
+        raise self.missing(message_id)
+
+    def require(self, chat_id: str, message_id: str) -> None:
+        """Raise ``Message.DoesNotExist`` unless the message is in the chat."""
+        if not self.filter(chat_id=chat_id, pk=message_id).exists():
+            raise self.missing(message_id)
+
+    def children_of(self, message_id: str) -> Self:
+        """Narrow to the direct replies to a message."""
+        return self.filter(parent_id=message_id)
+
+    def in_order(self) -> Self:
+        """Order as siblings are numbered: oldest first."""
+        return self.order_by("created_at", "id")
+
+    def places(self, ids: Iterable[str]) -> dict[str, Place]:
+        """Return where the messages lie, by id; ids that are not there are left out."""
+        return {row[0]: to_place(*row[1:]) for ids in chunked(ids) for row in self.filter(pk__in=ids)._place_rows()}
+
+    def place(self, **lookup: Any) -> tuple[str, Place] | None:
+        """Return the id and the place of the one message that the lookup finds, or ``None``."""
+        row = self.filter(**lookup)._place_rows().first()
+        return (row[0], to_place(*row[1:])) if row else None
+
+    def chain(self, place: Place, *, limit: int | None = None) -> list[MessageRecord]:
+        """
+        Return the messages down to the place, root first; with ``limit`` only the last of them.
+
+        The cost depends on what is returned, not on the length of the chain.
+        """
+        floor = 0 if limit is None else max(0, place.depth + 1 - check_count(limit, "limit"))
+        if floor > place.depth:
+            return []
+        spans = iter(self._spans(place, floor))
+        pages = []
+        while batch := list(islice(spans, lineage.ANCESTRY_LENGTH + 1)):
+            pages.append(self.filter(_within(batch)).order_by("depth").records())
+        return [record for page in reversed(pages) for record in page]
+
+    def page(
+        self, chat_id: str, *, branch: str | None = None, limit: int | None = None, before: str | None = None
+    ) -> list[MessageRecord]:
+        """
+        Return the chain of the named or the active branch, or the page of it that ends above the message ``before``.
+
+        Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, ``Message.DoesNotExist``.
+        """
+        named = {"heads__is_active": True} if branch is None else {"heads__name": branch}
+        head = self.place(heads__chat_id=chat_id, **named)
+        if head is None:
+            self._check_branch(chat_id, branch)
+        if before is None:
+            return self.chain(head[1], limit=limit) if head else []
+        last = self.place(chat_id=chat_id, pk=before)
+        if last is None or head is None or not self.is_on_chain(last[1], head[1]):
+            raise self.missing(before)
+        return self.chain(last[1], limit=None if limit is None else check_count(limit, "limit") + 1)[:-1]
+
+    def _check_branch(self, chat_id: str, branch: str | None) -> None:
+        branches = self.beside(models.Branch.objects.all())
+        if not branches.of(chat_id, branch).exists():
+            self.beside(models.Chat.objects.all()).require(chat_id)
+            raise branches.missing(branch)
+
+    def is_on_chain(self, place: Place, head: Place) -> bool:
+        """Tell whether the message at ``place`` is the one at ``head`` or an ancestor of it."""
+        return any(
+            span.segment == place.segment and span.first <= place.depth <= span.last
+            for span in self._spans(head, place.depth)
+        )
+
+    def _place_rows(self) -> Any:
+        return (
+            self.order_by()
+            .annotate(run_ancestry=run_ancestry(), is_tip=is_tip())
+            .values_list("id", "segment", "depth", "run_ancestry", "is_tip")
+        )
+
+    def _spans(self, place: Place, floor: int) -> Iterator[Span]:
+        return lineage.spans_above(place, floor, self._ancestry_of)
+
+    def _ancestry_of(self, segment: str) -> Ancestry:
+        return self.unscoped().values_list("ancestry", flat=True).get(pk=segment) or []
+
+    # Appending
+
+    def append(
+        self,
+        chat_id: str,
+        messages: Iterable[MessageInput],
+        *,
+        branch: str | None = None,
+        expected_head: str | None | Unset = UNSET,
+    ) -> list[MessageRecord]:
+        """
+        Link the messages one after another onto the head of the branch (default: the active one) and move the head.
+
+        Racing appends wait for each other. Messages that are stored already, with the same content, are not stored
+        again: the call can be repeated. Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, ``HeadConflict`` when
+        the head is not the expected one, and ``IdConflict`` when an id is known elsewhere or with other content.
+        """
+        drafts = parse_messages(messages, chat_id=chat_id)
+        with id_conflicts("A message id"), self.writing() as stored:
+            chats = stored.beside(models.Chat.objects.all())
+            chats.lock(chat_id, updated_at=now_ms(), message_count=F("message_count") + len(drafts))
+            branches = stored.beside(models.Branch.objects.all())
+            target = branches.target(chat_id, branch)
+            known = stored._known(drafts)
+            new = drafts[len(known) :]
+            if new and expected_head not in (UNSET, target.head_message_id):
+                raise HeadConflict(target.name, target.head_message_id)
+            if known:
+                stored._check_known(known, new, target)
+                chats.count_messages(chat_id, -len(known))
+            added = stored._link(new, target)
+            if added:
+                branches.move(target, added[-1].id)
+        return [*known, *added]
+
+    def _known(self, drafts: list[Draft]) -> list[MessageRecord]:
+        """Return what is stored already of the drafts: their beginning, linked and with the same content."""
+        stored = self._stored([draft for draft in drafts if draft.has_id])
+        known = [record for draft in drafts if (record := stored.get(draft.record.id))]
+        for draft, record, before in zip(drafts, known, [None, *known], strict=False):
+            if not draft.is_same_as(record) or (before and record.parent_id != before.id):
+                raise IdConflict(f"Message id {record.id!r} is taken, by other content or in another place.")
+        return known
+
+    def _check_known(self, known: list[MessageRecord], new: list[Draft], target: "Target") -> None:
+        """Refuse to continue a stored beginning that does not lie on the branch."""
+        place = self.place(pk=known[-1].id)
+        if new and not (place and target.place and self.is_on_chain(place[1], target.place)):
+            raise IdConflict(f"Message id {known[-1].id!r} is taken, by a message outside branch {target.name!r}.")
+
+    def _link(self, drafts: list[Draft], target: "Target") -> list[MessageRecord]:
+        """Store the drafts one below another, the first below the head."""
+        parent_id, place = target.head_message_id, target.place
+        placed = []
+        for draft in drafts:
+            place = lineage.place_below(draft.record.id, place)
+            placed.append((draft.below(parent_id), place))
+            parent_id = draft.record.id
+        return self.insert(placed, {target.chat_id: target.user_id})
+
+    def _stored(self, drafts: Iterable[Draft]) -> dict[str, MessageRecord]:
+        """Return the stored messages that have the drafts' ids, whoever owns them."""
+        ids = [draft.record.id for draft in drafts]
+        return {record.id: record for part in chunked(ids) for record in self.unscoped().filter(pk__in=part).records()}
+
+    # Upserting
+
+    def add(self, messages: Iterable[MessageInput]) -> list[MessageRecord]:
+        """
+        Store messages under the parents they name, in any order; of a known id change name, type and data.
+
+        Each names its chat. Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist`` for a parent that is not in the
+        chat, ``IdConflict`` for an id of another chat, and ``InvalidData`` for one that is its own ancestor.
+        """
+        drafts = parse_messages(messages)
+        with id_conflicts("A message id"), self.writing() as stored:
+            chats = stored.beside(models.Chat.objects.all())
+            owners = chats.lock_all({draft.record.chat_id for draft in drafts})
+            known = stored._stored(drafts)
+            changed = stored._change([draft for draft in drafts if draft.record.id in known], known, owners)
+            added = stored._add([draft for draft in drafts if draft.record.id not in known], owners)
+        records = {record.id: record for record in (*changed, *added)}
+        return [records[draft.record.id] for draft in drafts]
+
+    def _add(self, drafts: list[Draft], owners: dict[str, str]) -> list[MessageRecord]:
+        by_id = {draft.record.id: draft for draft in drafts}
+        parents = {draft.record.id: draft.record.parent_id for draft in drafts}
+        places = lineage.place_all(parents, self._parent_places(by_id))
+        for draft in drafts:
+            if draft.record.id not in places:
+                raise draft.invalid("parent_id", "leads back to the message itself")
+        records = self.insert([(by_id[message_id], place) for message_id, place in places.items()], owners)
+        for chat_id, added in by_chat(records).items():
+            self.beside(models.Chat.objects.all()).count_messages(chat_id, len(added))
+        return records
+
+    def _parent_places(self, drafts: dict[str, Draft]) -> dict[str, Place]:
+        """Return the places of the parents that are stored; every parent has to be in its child's chat."""
+        wanted: dict[str, set[str]] = {}
+        for _, chat_id, parent_id, *_ in (draft.record for draft in drafts.values()):
+            if parent_id in drafts and drafts[parent_id].record.chat_id != chat_id:
+                raise self.missing(parent_id)
+            if parent_id is not None and parent_id not in drafts:
+                wanted.setdefault(chat_id, set()).add(parent_id)
+        places: dict[str, Place] = {}
+        for chat_id, ids in wanted.items():
+            places.update(self.unscoped().filter(chat_id=chat_id).places(ids))
+            for parent_id in sorted(ids - places.keys()):
+                raise self.missing(parent_id)
+        return places
+
+    def _change(
+        self, drafts: list[Draft], known: dict[str, MessageRecord], owners: dict[str, str]
+    ) -> list[MessageRecord]:
+        """Write name, type and data of stored messages, and their search entries."""
+        records = []
+        for draft in drafts:
+            stored, given = known[draft.record.id], draft.record
+            if stored.chat_id != given.chat_id:
+                raise IdConflict(f"Message id {given.id!r} is taken.")
+            records.append(stored._replace(name=given.name, type=given.type, data=given.data))
+        rows = [draft.model(NOWHERE) for draft in drafts]
+        self.unscoped().bulk_update(rows, ["name", "type", "data"], batch_size=CHUNK_SIZE)
+        for chat_id, changed in by_chat(records).items():
+            self._entries().reindex(changed, user_id=owners[chat_id])
+        return records
+
+    def insert(self, placed: list[tuple[Draft, Place]], owners: dict[str, str]) -> list[MessageRecord]:
+        """Store placed messages, parents first, with their search entries."""
+        self.unscoped().bulk_create([draft.model(place) for draft, place in placed])
+        records = [draft.record for draft, _ in placed]
+        for chat_id, added in by_chat(records).items():
+            self._entries().index(added, user_id=owners[chat_id])
+            signals.after_commit(self.db, signals.messages_appended, self.model, chat_id=chat_id, messages=added)
+        return records
+
+    def _entries(self) -> SearchEntryQuerySet:
+        return models.SearchEntry.objects.using(self.db)
+
+    # Re-parenting
+
+    def set_parent(self, message_id: str, parent_id: str | None) -> MessageRecord:
+        """
+        Move the message, and what lies below it, under another parent of its chat (``None``: make it a root).
+
+        Raises ``Message.DoesNotExist`` for either, ``InvalidData`` when the parent is the message or lies below it.
+        """
+        chat_id = self.chat_of(message_id)
+        with self.writing() as stored:
+            stored.beside(models.Chat.objects.all()).lock(chat_id, updated_at=now_ms())
+            messages = stored.unscoped().filter(chat_id=chat_id)
+            places = messages.places({message_id} if parent_id is None else {message_id, parent_id})
+            for wanted in (message_id, parent_id):
+                if wanted is not None and wanted not in places:
+                    raise self.missing(wanted)
+            if parent_id is not None and stored.is_on_chain(places[message_id], places[parent_id]):
+                raise InvalidData("is the message itself or lies below it", ("parent_id",))
+            messages.filter(pk=message_id).update(parent_id=parent_id)
+            stored.repair_lineage(chat_id)
+            return messages.record(message_id)
+
+    def chat_of(self, message_id: str) -> str:
+        """Return the id of the message's chat, read where writes go. Raises ``Message.DoesNotExist``."""
+        self._for_write = True
+        for chat_id in self.filter(pk=message_id).values_list("chat_id", flat=True):
+            return str(chat_id)
+        raise self.missing(message_id)
+
+    def wrong_places(self, chat_id: str) -> dict[str, Place]:
+        """
+        Return the right places of the chat's messages whose stored ones are wrong, by message id.
+
+        Reads the chat's graph without the data. Raises ``InvalidData`` if the parents lead in a circle.
+        """
+        rows = self.unscoped().filter(chat_id=chat_id).in_order().values_list("id", "parent_id", *STORED_PLACE)
+        stored = {row[0]: row for row in rows}
+        segments = {message_id: row[2] for message_id, row in stored.items()}
+        # The child that continues its parent's run goes on doing so.
+        ordered = sorted(stored.values(), key=lambda row: segments.get(row[1]) != row[2])
+        places = lineage.place_all({row[0]: row[1] for row in ordered})
+        if len(places) < len(stored):
+            raise InvalidData(f"The parents of {min(stored.keys() - places.keys())!r} lead in a circle.")
+        return {
+            message_id: place
+            for message_id, place in places.items()
+            if stored[message_id][2:] != (place.segment, place.depth, stored_ancestry(message_id, place))
+        }
+
+    def repair_lineage(self, chat_id: str) -> int:
+        """Write the right places of the chat's messages; return how many were wrong. Call it under the chat's lock."""
+        wrong = self.wrong_places(chat_id)
+        messages = self.unscoped()
+        for ids in chunked(wrong):
+            # (segment, depth) is unique at every step: park the rows where no message belongs.
+            messages.filter(pk__in=ids).update(segment=F("id"), depth=-1 - F("depth"))
+        rows = [
+            self.model(
+                id=message_id,
+                segment=place.segment,
+                depth=place.depth,
+                ancestry=stored_ancestry(message_id, place),
+            )
+            for message_id, place in wrong.items()
+        ]
+        messages.bulk_update(rows, STORED_PLACE, batch_size=CHUNK_SIZE)
+        return len(wrong)
+
+
+def run_ancestry(path: str = "") -> Subquery:
+    """Return the ancestry of the run of the message at the path (``""`` or ``"head_message__"``)."""
+    return Subquery(models.Message.objects.filter(pk=OuterRef(f"{path}segment")).values("ancestry"))
+
+
+def is_tip(path: str = "") -> Any:
+    """Return whether no message follows in the run of the message at the path."""
+    return ~Exists(
+        models.Message.objects.filter(segment=OuterRef(f"{path}segment"), depth=OuterRef(f"{path}depth") + 1)
+    )
+
+
+def to_place(segment: str, depth: int, ancestry: Any, tip: Any) -> Place:
+    """Return the place from its columns, ``run_ancestry`` and ``is_tip``."""
+    return Place(segment, depth, [(above, fork) for above, fork in ancestry or ()], bool(tip))
+
+
+def by_chat(records: Iterable[MessageRecord]) -> dict[str, list[MessageRecord]]:
+    chats: dict[str, list[MessageRecord]] = {}
+    for record in records:
+        chats.setdefault(record.chat_id, []).append(record)
+    return chats
+
+
+def _within(spans: list[Span]) -> Q:
+    return reduce(or_, (Q(segment=span.segment, depth__range=(span.first, span.last)) for span in spans))

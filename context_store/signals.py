@@ -1,0 +1,19 @@
+"""Signals, sent after the transaction has committed. A receiver that raises is logged and stops nobody."""
+
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+from django.dispatch import Signal
+
+# Arguments: chat_id, messages (list of MessageRecord, parents first), using.
+messages_appended = Signal()
+# Arguments: chat_id, user_id, using.
+chat_deleted = Signal()
+# Arguments: chat_id, branch_id, name, head_message_id, using.
+branch_head_moved = Signal()
+
+
+def after_commit(using: str, signal: Signal, sender: type, **arguments: Any) -> None:
+    """Send the signal once the current transaction on the database has committed."""
+    transaction.on_commit(partial(signal.send_robust, sender, using=using, **arguments), using=using)

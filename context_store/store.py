@@ -1,0 +1,423 @@
+"""The facade: every operation of the store, sync and async, for one database and, if asked, one user."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from .asynchronous import asynchronous
+from .managers import transfer
+from .managers.base import UNSET, Unset
+from .managers.branches import BranchQuerySet
+from .managers.chats import ChatQuerySet, Updater
+from .managers.checkpoints import CheckpointQuerySet
+from .managers.drafts import MessageInput
+from .managers.messages import MessageQuerySet
+from .managers.search import SearchEntryQuerySet
+from .models import Branch, Chat, Checkpoint, Message, SearchEntry
+from .records import BranchRecord, ChatRecord, CheckpointRecord, Graph, MessageRecord, SearchHit
+
+__all__ = ["UNSET", "ContextStore"]
+
+Item = TypeVar("Item")
+
+
+class ContextStore:
+    """
+    The conversations of a database, or of one user in it.
+
+    ``using`` is a database alias; without it the routers decide. With ``user_id`` the chats of others behave as if they
+    did not exist. Each method has an async twin with the prefix ``a``. Methods return records; what is missing raises
+    the model's ``DoesNotExist``, everything else a subclass of ``ContextStoreError``, and then nothing has changed.
+    Every id, name and value that the store refuses raises ``InvalidData``.
+    """
+
+    def __init__(self, using: str | None = None, user_id: str | None = None) -> None:
+        self.using = using
+        self.user_id = user_id
+
+    def __repr__(self) -> str:
+        return f"ContextStore(using={self.using!r}, user_id={self.user_id!r})"
+
+    # Chats
+
+    def create_chat(
+        self,
+        chat_id: str | None = None,
+        *,
+        user_id: str | None = None,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> ChatRecord:
+        """
+        Create a chat and its active, empty branch ``main``.
+
+        ``user_id`` may be left out in a store of one user. Raises ``IdConflict`` for an id that is taken.
+        """
+        return self._chats.create_chat(chat_id, user_id=user_id, title=title, metadata=metadata)
+
+    acreate_chat = asynchronous(create_chat)
+
+    def upsert_chat(
+        self,
+        chat_id: str,
+        *,
+        user_id: str | None = None,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> ChatRecord:
+        """Create the chat, or return the existing one unchanged. Raises ``OwnerMismatch`` if it is another user's."""
+        return self._chats.upsert_chat(chat_id, user_id=user_id, title=title, metadata=metadata)[0]
+
+    aupsert_chat = asynchronous(upsert_chat)
+
+    def get_chat(self, chat_id: str) -> ChatRecord | None:
+        """Return the chat, or ``None``."""
+        return _first(self._chats.filter(pk=chat_id).records())
+
+    aget_chat = asynchronous(get_chat)
+
+    def update_chat(
+        self,
+        chat_id: str,
+        *,
+        title: str | None | Unset = UNSET,
+        metadata: Mapping[str, Any] | Unset = UNSET,
+        merge: bool = False,
+        updater: Updater | None = None,
+    ) -> ChatRecord:
+        """
+        Change a chat under its lock: racing updates are all kept.
+
+        ``title=None`` clears the title. ``metadata`` replaces; with ``merge`` its top-level keys are merged and
+        ``None`` removes a key. ``updater(chat)`` returns a mapping with ``title`` and ``metadata`` to write, or
+        ``None`` to leave the chat as it is. Raises ``Chat.DoesNotExist``.
+        """
+        return self._chats.update_chat(chat_id, title=title, metadata=metadata, merge=merge, updater=updater)
+
+    aupdate_chat = asynchronous(update_chat)
+
+    def list_chats(
+        self,
+        *,
+        user_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[ChatRecord]:
+        """
+        Return chats, the one updated last first.
+
+        ``metadata`` keeps those whose metadata has all the given top-level entries; types are respected.
+        """
+        chats = self._chats.filter(user_id=user_id) if user_id is not None else self._chats
+        return chats.matching(metadata or {}).newest_first().records(limit=limit, offset=offset)
+
+    alist_chats = asynchronous(list_chats)
+
+    def delete_chat(self, chat_id: str, *, user_id: str | None = None) -> bool:
+        """Delete a chat with all it contains; ``False`` if there is none, or not of that user."""
+        return self._chats.delete_chat(chat_id, user_id=user_id)
+
+    adelete_chat = asynchronous(delete_chat)
+
+    def fork_chat(
+        self, source_id: str, new_id: str | None = None, *, user_id: str | None = None, head: str | None = None
+    ) -> ChatRecord:
+        """
+        Copy a chat under a new id, its messages under new ids: the whole graph, or the chain down to ``head``.
+
+        The copy belongs to ``user_id``, or to the owner of the source. Raises ``Chat.DoesNotExist``,
+        ``Message.DoesNotExist`` and ``IdConflict``.
+        """
+        return transfer.fork_chat(self._chats, source_id, new_id, user_id=user_id, head=head)
+
+    afork_chat = asynchronous(fork_chat)
+
+    # Messages
+
+    def add_message(self, message: MessageInput) -> MessageRecord:
+        """Store one message; see ``add_messages``."""
+        return self._messages.add([message])[0]
+
+    aadd_message = asynchronous(add_message)
+
+    def add_messages(self, messages: Iterable[MessageInput]) -> list[MessageRecord]:
+        """
+        Store messages, each with its ``chat_id`` and ``parent_id``, in any order and all or none.
+
+        A known id changes ``name``, ``type`` and ``data`` only. Raises ``Chat.DoesNotExist``; ``Message.DoesNotExist``
+        for a parent that is not in the chat; ``InvalidData`` for one that leads back to the message; ``IdConflict`` for
+        an id of another chat.
+        """
+        return self._messages.add(messages)
+
+    aadd_messages = asynchronous(add_messages)
+
+    def append_messages(
+        self,
+        chat_id: str,
+        messages: Iterable[MessageInput],
+        *,
+        branch: str | None = None,
+        expected_head: str | None | Unset = UNSET,
+    ) -> list[MessageRecord]:
+        """
+        Link messages one after another onto the head of a branch (default: the active one), and move the head.
+
+        Racing appends are put in line. With ``expected_head`` a head that has moved raises ``HeadConflict``. Repeating
+        a call with the same ids changes nothing; a known id with other content raises ``IdConflict``. Raises
+        ``Chat.DoesNotExist`` and ``Branch.DoesNotExist``.
+        """
+        return self._messages.append(chat_id, messages, branch=branch, expected_head=expected_head)
+
+    aappend_messages = asynchronous(append_messages)
+
+    def get_message(self, message_id: str) -> MessageRecord | None:
+        """Return the message, or ``None``."""
+        return _first(self._messages.filter(pk=message_id).records())
+
+    aget_message = asynchronous(get_message)
+
+    def get_message_chain(self, head_id: str, *, limit: int | None = None) -> list[MessageRecord]:
+        """
+        Return the messages from the root down to one, root first; with ``limit`` only the last of them.
+
+        Raises ``Message.DoesNotExist``.
+        """
+        found = self._messages.place(pk=head_id)
+        if found is None:
+            raise self._messages.missing(head_id)
+        return self._messages.chain(found[1], limit=limit)
+
+    aget_message_chain = asynchronous(get_message_chain)
+
+    def get_messages(
+        self, chat_id: str, *, branch: str | None = None, limit: int | None = None, before: str | None = None
+    ) -> list[MessageRecord]:
+        """
+        Return the chain of a branch (default: the active one), oldest first.
+
+        ``limit`` keeps the last messages, ``before`` those above a message of the chain: together they page backwards
+        at a cost that depends on the page alone. Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, and
+        ``Message.DoesNotExist`` when ``before`` is not on the branch.
+        """
+        return self._messages.page(chat_id, branch=branch, limit=limit, before=before)
+
+    aget_messages = asynchronous(get_messages)
+
+    def has_children(self, message_id: str) -> bool:
+        """Tell whether a message has replies. Raises ``Message.DoesNotExist``."""
+        has_children = self._messages.children_of(message_id).exists()
+        if not has_children:
+            self._messages.record(message_id)
+        return has_children
+
+    ahas_children = asynchronous(has_children)
+
+    def get_children(self, message_id: str) -> list[MessageRecord]:
+        """Return the direct replies to a message, oldest first. Raises ``Message.DoesNotExist``."""
+        children = self._messages.children_of(message_id).in_order().records()
+        if not children:
+            self._messages.record(message_id)
+        return children
+
+    aget_children = asynchronous(get_children)
+
+    def set_message_parent(self, message_id: str, parent_id: str | None) -> MessageRecord:
+        """
+        Move a message, with all that lies below it, under another parent of its chat; ``None`` makes it a root.
+
+        Raises ``Message.DoesNotExist``, and ``InvalidData`` when the parent is the message or lies below it.
+        """
+        return self._messages.set_parent(message_id, parent_id)
+
+    aset_message_parent = asynchronous(set_message_parent)
+
+    # Branches
+
+    def create_branch(
+        self,
+        chat_id: str,
+        name: str,
+        *,
+        head_message_id: str | None = None,
+        is_active: bool = False,
+        branch_id: str | None = None,
+    ) -> BranchRecord:
+        """Create a branch. Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict``."""
+        return self._branches.create_branch(
+            chat_id, name, head_message_id=head_message_id, is_active=is_active, branch_id=branch_id
+        )
+
+    acreate_branch = asynchronous(create_branch)
+
+    def get_branch(self, chat_id: str, name: str) -> BranchRecord | None:
+        """Return the branch of that name, or ``None``."""
+        return _first(self._branches.of(chat_id, name).records())
+
+    aget_branch = asynchronous(get_branch)
+
+    def get_active_branch(self, chat_id: str) -> BranchRecord:
+        """Return the active branch. Raises ``Chat.DoesNotExist``."""
+        branch = _first(self._branches.of(chat_id).records())
+        if branch is None:
+            raise self._chats.missing(chat_id)
+        return branch
+
+    aget_active_branch = asynchronous(get_active_branch)
+
+    def list_branches(self, chat_id: str) -> list[BranchRecord]:
+        """Return the branches, oldest first. Raises ``Chat.DoesNotExist``."""
+        return self._of_chat(chat_id, self._branches.filter(chat_id=chat_id).oldest_first().records())
+
+    alist_branches = asynchronous(list_branches)
+
+    def set_active_branch(self, chat_id: str, branch_id: str) -> BranchRecord:
+        """Make a branch of the chat its active one. Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``."""
+        return self._branches.activate(chat_id, branch_id)
+
+    aset_active_branch = asynchronous(set_active_branch)
+
+    def update_branch_head(
+        self, branch_id: str, message_id: str | None, expected_head: str | None | Unset = UNSET
+    ) -> bool:
+        """
+        Move a branch's head; with ``expected_head`` (``None``: no head) only from there. Return whether it moved.
+
+        Raises ``Branch.DoesNotExist``, and ``Message.DoesNotExist`` for a message that is not in the chat.
+        """
+        return self._branches.update_head(branch_id, message_id, expected_head=expected_head)
+
+    aupdate_branch_head = asynchronous(update_branch_head)
+
+    def rewind(self, chat_id: str, message_id: str) -> BranchRecord:
+        """
+        Start a new active branch at a message; the branch that was active stays.
+
+        Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``.
+        """
+        return self._branches.rewind(chat_id, message_id)
+
+    arewind = asynchronous(rewind)
+
+    def delete_branch(self, chat_id: str, name: str) -> bool:
+        """
+        Delete a branch, not its messages; ``False`` if there is none of that name.
+
+        Raises ``Chat.DoesNotExist``, and ``InvalidData`` for the active branch.
+        """
+        return self._branches.delete_branch(chat_id, name)
+
+    adelete_branch = asynchronous(delete_branch)
+
+    # Checkpoints
+
+    def create_checkpoint(
+        self, chat_id: str, name: str, message_id: str, *, checkpoint_id: str | None = None
+    ) -> CheckpointRecord:
+        """
+        Name a message, or move the name to it if it is there; return what is stored.
+
+        Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict``.
+        """
+        return self._checkpoints.upsert(chat_id, name, message_id, checkpoint_id=checkpoint_id)
+
+    acreate_checkpoint = asynchronous(create_checkpoint)
+
+    def get_checkpoint(self, chat_id: str, name: str) -> CheckpointRecord | None:
+        """Return the checkpoint of that name, or ``None``."""
+        return _first(self._checkpoints.of(chat_id, name).records())
+
+    aget_checkpoint = asynchronous(get_checkpoint)
+
+    def list_checkpoints(self, chat_id: str) -> list[CheckpointRecord]:
+        """Return the checkpoints, newest first. Raises ``Chat.DoesNotExist``."""
+        return self._of_chat(chat_id, self._checkpoints.filter(chat_id=chat_id).newest_first().records())
+
+    alist_checkpoints = asynchronous(list_checkpoints)
+
+    def delete_checkpoint(self, chat_id: str, name: str) -> bool:
+        """Delete a checkpoint, not its message; ``False`` if there is none of that name."""
+        return self._checkpoints.delete_checkpoint(chat_id, name)
+
+    adelete_checkpoint = asynchronous(delete_checkpoint)
+
+    def restore_checkpoint(self, chat_id: str, name: str) -> BranchRecord:
+        """Rewind to a checkpoint's message; return the new active branch. Raises ``Checkpoint.DoesNotExist``."""
+        return self._checkpoints.restore(chat_id, name)
+
+    arestore_checkpoint = asynchronous(restore_checkpoint)
+
+    # Search
+
+    def search_messages(
+        self, chat_id: str, query: str, *, roles: Iterable[str] | None = None, limit: int = 20
+    ) -> list[SearchHit]:
+        """Search one chat, best hit first; ``roles`` are message names. Raises ``Chat.DoesNotExist``."""
+        hits = self._entries.hits(query, chat_id=chat_id, roles=roles, limit=limit)
+        return self._of_chat(chat_id, hits)
+
+    asearch_messages = asynchronous(search_messages)
+
+    def search_chats(
+        self, query: str, *, user_id: str | None = None, roles: Iterable[str] | None = None, limit: int = 20
+    ) -> list[SearchHit]:
+        """Search all chats of one user, best hit first; ``user_id`` may be left out in a store of one user."""
+        return self._entries.hits(query, user_id=user_id or self.user_id, roles=roles, limit=limit)
+
+    asearch_chats = asynchronous(search_chats)
+
+    # Graphs and documents
+
+    def get_graph(self, chat_id: str) -> Graph:
+        """Return the nodes, branches and checkpoints, in a fixed number of queries. Raises ``Chat.DoesNotExist``."""
+        return transfer.get_graph(self._chats, chat_id)
+
+    aget_graph = asynchronous(get_graph)
+
+    def export_chat(self, chat_id: str) -> dict[str, Any]:
+        """Return the chat as one JSON document, see ``docs/export.md``. Raises ``Chat.DoesNotExist``."""
+        return transfer.export_chat(self._chats, chat_id)
+
+    aexport_chat = asynchronous(export_chat)
+
+    def import_chat(self, document: Mapping[str, Any], *, user_id: str | None = None) -> ChatRecord:
+        """
+        Store an exported document under the ids it has, for ``user_id`` or for the user it names.
+
+        Raises ``IdConflict`` for an id that is taken, ``InvalidData`` for a document that does not fit together.
+        """
+        return transfer.import_chat(self._chats, document, user_id=user_id)
+
+    aimport_chat = asynchronous(import_chat)
+
+    # The QuerySets of this store
+
+    @property
+    def _chats(self) -> ChatQuerySet:
+        return Chat.objects.using(self.using).visible_to(self.user_id)
+
+    @property
+    def _messages(self) -> MessageQuerySet:
+        return Message.objects.using(self.using).visible_to(self.user_id)
+
+    @property
+    def _branches(self) -> BranchQuerySet:
+        return Branch.objects.using(self.using).visible_to(self.user_id)
+
+    @property
+    def _checkpoints(self) -> CheckpointQuerySet:
+        return Checkpoint.objects.using(self.using).visible_to(self.user_id)
+
+    @property
+    def _entries(self) -> SearchEntryQuerySet:
+        return SearchEntry.objects.using(self.using).visible_to(self.user_id)
+
+    def _of_chat(self, chat_id: str, items: list[Item]) -> list[Item]:
+        """Return the items; where there are none, make sure that there is a chat."""
+        if not items:
+            self._chats.require(chat_id)
+        return items
+
+
+def _first(items: list[Item]) -> Item | None:
+    return items[0] if items else None

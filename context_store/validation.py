@@ -1,0 +1,149 @@
+"""What the store accepts: one answer, ``InvalidData``, whatever the database."""
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from .conf import settings
+from .exceptions import InvalidData
+
+MAX_IDENTIFIER_LENGTH = 255
+MAX_NESTING = 100
+MAX_TIME = 2**63 - 1
+MAX_COUNT = 2**31 - 1
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+NUL = re.compile("\0")
+
+
+class JSONText(str):
+    """JSON text that ``check_json`` made."""
+
+    __slots__ = ()
+
+
+def check_identifier(value: Any, *path: str | int) -> str:
+    """Return the id or name if it is 1-255 printable characters without white space at its ends."""
+    if not isinstance(value, str):
+        raise InvalidData(f"must be text, not {type(value).__name__}", path)
+    if not 1 <= len(value) <= MAX_IDENTIFIER_LENGTH:
+        raise InvalidData(f"must have 1 to {MAX_IDENTIFIER_LENGTH} characters, has {len(value)}", path)
+    if not value.isprintable():
+        raise InvalidData("must not contain control characters or others that cannot be printed", path)
+    if value != value.strip():
+        raise InvalidData("must not begin or end with white space", path)
+    return value
+
+
+def check_text(value: Any, *path: str | int) -> str | None:
+    """Return a title if every database can hold it: text without U+0000 and lone surrogates, or ``None``."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidData(f"must be text, not {type(value).__name__}", path)
+    if NUL.search(value):
+        raise InvalidData("must not contain U+0000", path)
+    if LONE_SURROGATE.search(value):
+        raise InvalidData("contains a lone surrogate", path)
+    _check_size(value.encode(), path)
+    return value
+
+
+def check_time(value: Any, *path: str | int) -> int:
+    """Return a time that is integer milliseconds since the epoch."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_TIME:
+        raise InvalidData("must be a time in whole milliseconds since 1970", path)
+    return value
+
+
+def check_count(value: Any, *path: str | int) -> int:
+    """Return a limit or an offset: a whole number that every database can count to."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_COUNT:
+        raise InvalidData(f"must be a whole number from 0 to {MAX_COUNT}", path)
+    return value
+
+
+def check_json(value: Any, *path: str | int) -> JSONText:
+    """Return the value as JSON text that reads back as the same value, or raise with the place of what cannot."""
+    _check_value(value, path, MAX_NESTING)
+    try:
+        text = JSONText(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+    except ValueError as error:  # An integer with more digits than the interpreter turns into text.
+        raise InvalidData(str(error), path) from error
+    try:
+        _check_size(text.encode(), path)
+    except UnicodeEncodeError as error:
+        raise InvalidData("contains a lone surrogate", _find(value, path, LONE_SURROGATE)) from error
+    return text
+
+
+def check_metadata(value: Any, *path: str | int) -> dict[str, Any]:
+    """Return metadata: a JSON object without U+0000, whose numbers every database reads back as the same value."""
+    if not isinstance(value, dict):
+        raise InvalidData("must be a JSON object", path)
+    if "\\u0000" in check_json(value, *path) and (place := _find(value, path, NUL)):
+        raise InvalidData("must not contain U+0000", place)
+    plain: dict[str, Any] = _plain(value)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    """
+    Return the form in which equal values are equal text: sorted keys, whole numbers as integers.
+
+    It is what ``jsonb`` compares by, which has no exponents either: 1.5e300 would come back as another number.
+    """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _plain(value[key]) for key in sorted(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _check_value(value: Any, path: tuple[str | int, ...], levels: int) -> None:
+    if isinstance(value, str) or value is None or isinstance(value, (bool, int)):
+        return
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidData(f"{value} is not a JSON number", path)
+    elif isinstance(value, (dict, list, tuple)):
+        _check_items(value, path, levels)
+    else:
+        raise InvalidData(f"{type(value).__name__} is not a JSON value", path)
+
+
+def _check_items(value: Any, path: tuple[str | int, ...], levels: int) -> None:
+    if levels == 0:
+        raise InvalidData(f"must not be nested over {MAX_NESTING} levels", path[:-MAX_NESTING])
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise InvalidData(f"has the key {key!r}: keys of a JSON object are text", path)
+            _check_value(item, (*path, key), levels - 1)
+    else:
+        for index, item in enumerate(value):
+            _check_value(item, (*path, index), levels - 1)
+
+
+def _find(value: Any, path: tuple[str | int, ...], pattern: re.Pattern[str]) -> tuple[str | int, ...]:
+    """Return the path of the first text or key that matches, or an empty one."""
+    if isinstance(value, str):
+        return path if pattern.search(value) else ()
+    if isinstance(value, dict):
+        if any(pattern.search(key) for key in value):
+            return path
+        items: Iterable[tuple[str | int, Any]] = value.items()
+    elif isinstance(value, (list, tuple)):
+        items = enumerate(value)
+    else:
+        return ()
+    return next(filter(None, (_find(item, (*path, key), pattern) for key, item in items)), ())
+
+
+def _check_size(encoded: bytes, path: tuple[str | int, ...]) -> None:
+    limit = settings.MAX_PAYLOAD_BYTES
+    if len(encoded) > limit:
+        raise InvalidData(f"has {len(encoded)} bytes, CONTEXT_STORE_MAX_PAYLOAD_BYTES allows {limit}", path)
