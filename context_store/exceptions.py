@@ -60,3 +60,27 @@ class SearchUnavailable(ContextStoreError):
     """The database has no search index where one is expected: ``migrate`` has not run, or not completely."""
 
     code = "search_unavailable"
+
+
+class ContextsUnavailable(ContextStoreError):
+    """The server behind the contexts did not answer, or not as it should. What was asked of it may have happened."""
+
+    code = "contexts_unavailable"
+
+
+class CorruptContext(ContextsUnavailable):
+    """What is stored under a context's key is not JSON."""
+
+    code = "corrupt_context"
+
+
+class UpdateConflict(ContextStoreError):
+    """Others changed the context during each attempt to update it."""
+
+    code = "update_conflict"
+
+
+class LockTimeout(ContextStoreError):
+    """Others held the lock all the time that the caller was willing to wait."""
+
+    code = "lock_timeout"
