@@ -31,6 +31,12 @@ class HeadConflict(ContextStoreError):
         self.head_message_id = head_message_id
 
 
+class RevisionConflict(ContextStoreError):
+    """The chat, or something in it, has changed: it is not at the expected revision."""
+
+    code = "revision_conflict"
+
+
 class InvalidData(ContextStoreError, ValueError):
     """
     A value that the store refuses. ``path`` names where it lies, outermost first: ``("messages", 3, "data", "x")``.

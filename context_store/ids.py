@@ -14,6 +14,15 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def new_revision() -> int:
+    """
+    Return the revision that a new chat starts with: microseconds since the epoch.
+
+    So a chat that is made anew under the id of a deleted one never has a revision which that one had.
+    """
+    return time.time_ns() // 1_000
+
+
 def new_id() -> str:
     """
     Return a UUIDv7 string that sorts after every one this process made before.

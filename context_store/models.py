@@ -5,7 +5,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from .fields import EpochMillisecondsField, IdentifierField, MetadataField, PayloadField
-from .ids import new_id
+from .ids import new_id, new_revision
 from .managers.branches import BranchQuerySet
 from .managers.chats import ChatQuerySet
 from .managers.checkpoints import CheckpointQuerySet
@@ -22,6 +22,8 @@ class Chat(models.Model):
     metadata = MetadataField(blank=True)
     # Derived, so that a list of chats never counts messages.
     message_count = models.PositiveIntegerField(default=0, editable=False)
+    # Grows with every change of the chat or of what is in it: what the chat was read at.
+    revision = models.PositiveBigIntegerField(default=new_revision, editable=False)
     created_at = EpochMillisecondsField()
     updated_at = EpochMillisecondsField()
 

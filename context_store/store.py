@@ -83,15 +83,24 @@ class ContextStore:
         metadata: Mapping[str, Any] | Unset = UNSET,
         merge: bool = False,
         updater: Updater | None = None,
+        expected_revision: int | Unset = UNSET,
     ) -> ChatRecord:
         """
         Change a chat under its lock: racing updates are all kept.
 
         ``title=None`` clears the title. ``metadata`` replaces; with ``merge`` its top-level keys are merged and
         ``None`` removes a key. ``updater(chat)`` returns a mapping with ``title`` and ``metadata`` to write, or
-        ``None`` to leave the chat as it is. Raises ``Chat.DoesNotExist``.
+        ``None`` to leave the chat as it is. Raises ``Chat.DoesNotExist``, and ``RevisionConflict`` when
+        ``get_revision`` would not be the expected one.
         """
-        return self._chats.update_chat(chat_id, title=title, metadata=metadata, merge=merge, updater=updater)
+        return self._chats.update_chat(
+            chat_id,
+            title=title,
+            metadata=metadata,
+            merge=merge,
+            updater=updater,
+            expected_revision=expected_revision,
+        )
 
     aupdate_chat = asynchronous(update_chat)
 
@@ -113,9 +122,26 @@ class ContextStore:
 
     alist_chats = asynchronous(list_chats)
 
-    def delete_chat(self, chat_id: str, *, user_id: str | None = None) -> bool:
-        """Delete a chat with all it contains; ``False`` if there is none, or not of that user."""
-        return self._chats.delete_chat(chat_id, user_id=user_id)
+    def count_chats(self, *, user_id: str | None = None, metadata: Mapping[str, Any] | None = None) -> int:
+        """Return how many chats ``list_chats`` has without a limit."""
+        chats = self._chats.filter(user_id=user_id) if user_id is not None else self._chats
+        return chats.matching(metadata or {}).count()
+
+    acount_chats = asynchronous(count_chats)
+
+    def get_revision(self, chat_id: str) -> int | None:
+        """Return a number that grows with every change of the chat or of what is in it; ``None`` without a chat."""
+        return self._chats.revision(chat_id)
+
+    aget_revision = asynchronous(get_revision)
+
+    def delete_chat(self, chat_id: str, *, user_id: str | None = None, expected_revision: int | Unset = UNSET) -> bool:
+        """
+        Delete a chat with all it contains; ``False`` if there is none, or not of that user.
+
+        Raises ``RevisionConflict`` when ``get_revision`` would not be the expected one.
+        """
+        return self._chats.delete_chat(chat_id, user_id=user_id, expected_revision=expected_revision)
 
     adelete_chat = asynchronous(delete_chat)
 

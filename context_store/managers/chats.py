@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from django.db.models import Count, F, Model, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
 from context_store import models, signals
-from context_store.exceptions import IdConflict, InvalidData, OwnerMismatch
+from context_store.exceptions import IdConflict, InvalidData, OwnerMismatch, RevisionConflict
 from context_store.ids import new_id, now_ms
 from context_store.records import ChatRecord
 from context_store.validation import check_count, check_identifier, check_metadata, check_text
@@ -63,17 +63,27 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         if not self.filter(pk=chat_id).exists():
             raise self.missing(chat_id)
 
+    def revision(self, chat_id: str) -> int | None:
+        """Return the number that grows with every change of the chat or of what is in it; ``None`` without a chat."""
+        return self.filter(pk=chat_id).values_list("revision", flat=True).first()
+
     # Locking
 
     def lock(self, chat_id: str, **changes: Any) -> None:
         """
-        Hold the chat until the transaction ends; every writer of its graph does so first.
+        Hold the chat until the transaction ends; every writer of its graph does so first, and moves its revision on.
 
         The lock is a write to the row, as this locks on every database: on SQLite a transaction that reads before it
         writes fails when another one has written in between. Raises ``Chat.DoesNotExist``.
         """
-        if not self.filter(pk=chat_id).update(**(changes or {"updated_at": F("updated_at")})):
+        if not self.filter(pk=chat_id).update(revision=F("revision") + 1, **changes):
             raise self.missing(chat_id)
+
+    def lock_at(self, chat_id: str, expected_revision: int | Unset) -> None:
+        """Hold the chat. Raises ``RevisionConflict`` when it is not at the expected revision."""
+        self.lock(chat_id)
+        if expected_revision not in (UNSET, cast(int, self.revision(chat_id)) - 1):
+            raise RevisionConflict(f"Chat {chat_id!r} has changed.")
 
     def lock_all(self, chat_ids: Iterable[str]) -> dict[str, str]:
         """Hold the chats, in one order for everybody, and return the owner of each."""
@@ -148,15 +158,16 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         metadata: Mapping[str, Any] | Unset = UNSET,
         merge: bool = False,
         updater: Updater | None = None,
+        expected_revision: int | Unset = UNSET,
     ) -> ChatRecord:
         """
         Change the title, the metadata, or what ``updater(record)`` returns, under the chat's lock.
 
         ``merge`` merges top-level keys, ``None`` removes one. An updater that returns ``None`` leaves the chat as it
-        is. Raises ``Chat.DoesNotExist``.
+        is. Raises ``Chat.DoesNotExist``, and ``RevisionConflict`` when the chat is not at the expected revision.
         """
         with self.writing() as stored:
-            stored.lock(chat_id)
+            stored.lock_at(chat_id, expected_revision)
             record = stored.record(chat_id)
             changes = {
                 key: value for key, value in {"title": title, "metadata": metadata}.items() if value is not UNSET
@@ -168,9 +179,19 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
                 record = stored.record(chat_id)
         return record
 
-    def delete_chat(self, chat_id: str, *, user_id: str | None = None) -> bool:
-        """Delete the chat with all its contents; of racing calls one gets ``True``."""
-        return bool(self.visible_to(user_id).filter(pk=chat_id).delete()[0])
+    def delete_chat(self, chat_id: str, *, user_id: str | None = None, expected_revision: int | Unset = UNSET) -> bool:
+        """
+        Delete the chat with all its contents; of racing calls one gets ``True``.
+
+        Raises ``RevisionConflict`` when the chat is not at the expected revision.
+        """
+        chats = self.visible_to(user_id).filter(pk=chat_id)
+        if expected_revision is UNSET:
+            return bool(chats.delete()[0])
+        with chats.writing() as stored, suppress(self.model.DoesNotExist):
+            stored.lock_at(chat_id, expected_revision)
+            return bool(stored.delete()[0])
+        return False
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete the chats with all their contents, in a number of statements that does not grow with the messages."""

@@ -1,5 +1,6 @@
 """Checkpoints: named pointers to one message."""
 
+from contextlib import suppress
 from typing import Self
 
 from context_store import models
@@ -54,5 +55,7 @@ class CheckpointQuerySet(ScopedQuerySet["models.Checkpoint"]):
 
     def delete_checkpoint(self, chat_id: str, name: str) -> bool:
         """Delete the checkpoint, not its message; ``False`` if there is none."""
-        self._for_write = True
-        return bool(self.of(chat_id, name).delete()[0])
+        with self.writing() as stored, suppress(models.Chat.DoesNotExist):
+            stored.beside(models.Chat.objects.all()).lock(chat_id)
+            return bool(stored.of(chat_id, name).delete()[0])
+        return False
