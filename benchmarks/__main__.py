@@ -1,0 +1,132 @@
+"""
+Run the benchmarks: print each row with its baseline, ratio and budget, and exit with 1 if one is missed.
+
+The run starts the servers that it needs, from the wheels of the ``test`` extra.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+from tests.servers import PostgresServer, RedisServer, ServerFolder
+
+DATABASES = ("sqlite", "postgresql")
+SCALES = ("tiny", "small", "full")
+# Each has ``rows()``, which may take ``database``, ``scale`` and ``only``; a module that is not there is left out.
+MODULES = ("core", "contexts", "rest", "engine")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    if options.database is None:
+        return run_each(options)
+    with ExitStack() as stack:
+        start_services(stack, options.database)
+        set_up_databases()
+        return report(options)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--scale", choices=SCALES, default="small", help="tiny only proves that everything runs")
+    parser.add_argument("--database", choices=DATABASES, help="default: one after the other")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--only", default="", metavar="NAME", help="only rows whose name has this in it")
+    return parser.parse_args(arguments)
+
+
+def run_each(options: argparse.Namespace) -> int:
+    """Run each database in a process of its own, as Django's settings are made for one."""
+    command = [sys.executable, "-m", "benchmarks", "--scale", options.scale, "--only", options.only]
+    command += ["--json"] if options.json else []
+    return max([subprocess.run([*command, "--database", name], check=False).returncode for name in DATABASES])
+
+
+def start_services(stack: ExitStack, database: str) -> None:
+    """Start the servers, and tell the tests' settings by the environment where they are."""
+    folder = stack.enter_context(ServerFolder())
+    redis = stack.enter_context(RedisServer(folder))
+    os.environ.update(
+        DJANGO_SETTINGS_MODULE="tests.settings",
+        CONTEXT_STORE_TEST_FOLDER=str(folder),
+        TEST_DATABASE=database,
+        REDIS_URL=redis.url(),
+    )
+    if database == "postgresql":
+        os.environ["DATABASE_URL"] = stack.enter_context(PostgresServer(folder)).url("context_store")
+
+
+def set_up_databases() -> None:
+    """Create the databases ``default`` and ``other``, migrated and empty."""
+    import django
+    from django.core.management import call_command
+    from django.db import connections
+
+    django.setup()
+    for alias in connections:
+        create_database(connections[alias].settings_dict)
+        call_command("migrate", database=alias, verbosity=0, interactive=False)
+
+
+def create_database(settings: Mapping[str, Any]) -> None:
+    if settings["ENGINE"].endswith("postgresql"):
+        import psycopg
+
+        with psycopg.connect(
+            host=settings["HOST"], user=settings["USER"], dbname="postgres", autocommit=True
+        ) as server:
+            server.execute(f'CREATE DATABASE "{settings["NAME"]}"')
+
+
+def report(options: argparse.Namespace) -> int:
+    """Print the rows as they come; return 1 if a budget is missed, or if no row has the name."""
+    verdicts = []
+    if not options.json:
+        print(f"\n{options.database}, scale {options.scale}\n")
+        print(f"{'':64}{'baseline':>12}{'ours':>12}{'ratio':>8}{'budget':>8}")
+    for row in measured(options):
+        verdicts.append(row.ok)
+        print(as_json(row, options.database) if options.json else as_text(row), flush=True)
+    return 0 if verdicts and all(verdicts) else 1
+
+
+def measured(options: argparse.Namespace) -> Iterator[Any]:
+    from .measure import Row
+
+    for name in MODULES:
+        if importlib.util.find_spec(f"benchmarks.{name}") is None:
+            continue
+        rows = importlib.import_module(f"benchmarks.{name}").rows
+        known = {"database": options.database, "scale": options.scale, "only": options.only}
+        accepted = inspect.signature(rows).parameters
+        for row in rows(**{key: value for key, value in known.items() if key in accepted}):
+            row = Row(**row) if isinstance(row, Mapping) else row
+            if options.only in row.name:
+                yield row
+
+
+def as_text(row: Any) -> str:
+    baseline = "" if row.baseline is None else amount(row.baseline, row.unit)
+    ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+    verdict = "ok" if row.ok else "MISSED"
+    return f"{row.name:64}{baseline:>12}{amount(row.ours, row.unit):>12}{ratio:>8}{row.budget:>8g}  {verdict}"
+
+
+def amount(value: float, unit: str) -> str:
+    return {"s": f"{value * 1000:.3f} ms", "bytes": f"{value / 1024:.0f} KiB"}.get(unit, f"{value:g}")
+
+
+def as_json(row: Any, database: str) -> str:
+    return json.dumps({"database": database, **row._asdict(), "ratio": row.ratio, "ok": row.ok})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

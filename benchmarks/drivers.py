@@ -1,0 +1,81 @@
+"""The raw drivers, as someone without Django would use them: what the store is measured against."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from django.db import connections
+
+Values = Sequence[Any]
+
+
+class SQLiteDriver:
+    placeholder = "?"
+
+    def __init__(self, using: str) -> None:
+        settings = connections[using].settings_dict
+        self.connection = sqlite3.connect(settings["NAME"], isolation_level=None)
+        self.connection.executescript(settings["OPTIONS"]["init_command"])
+
+    def fetch(self, sql: str, values: Values) -> list[tuple[Any, ...]]:
+        return self.connection.execute(sql, values).fetchall()
+
+    def fetch_with_json(self, sql: str, values: Values, column: int) -> tuple[list[tuple[Any, ...]], list[Any]]:
+        """Return the rows, and the column's values decoded."""
+        rows = self.fetch(sql, values)
+        loads = json.loads
+        return rows, [loads(row[column]) for row in rows]
+
+    def write(self, *statements: tuple[str, Values]) -> None:
+        """Run the statements in one transaction."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        for sql, values in statements:
+            self.connection.execute(sql, values)
+        self.connection.execute("COMMIT")
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+class PostgreSQLDriver:
+    placeholder = "%s"
+
+    def __init__(self, using: str) -> None:
+        settings = connections[using].settings_dict
+        self.connection = psycopg.connect(
+            dbname=settings["NAME"],
+            user=settings["USER"],
+            password=settings["PASSWORD"],
+            host=settings["HOST"],
+            port=settings["PORT"] or None,
+            autocommit=True,
+        )
+        # The faster of psycopg's two ways for a statement with many values: they are put in by the client.
+        self.writer = psycopg.ClientCursor(self.connection)
+
+    def fetch(self, sql: str, values: Values) -> list[tuple[Any, ...]]:
+        return self.connection.execute(sql, values).fetchall()
+
+    def fetch_with_json(self, sql: str, values: Values, column: int) -> tuple[list[tuple[Any, ...]], list[Any]]:
+        """Return the rows, and the column's values, which psycopg decodes by ``json.loads``."""
+        rows = self.fetch(sql, values)
+        return rows, [row[column] for row in rows]
+
+    def write(self, *statements: tuple[str, Values]) -> None:
+        """Run the statements in one transaction."""
+        with self.connection.transaction():
+            for sql, values in statements:
+                self.writer.execute(sql, values)
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+Driver = SQLiteDriver | PostgreSQLDriver
+
+
+def raw_driver(using: str) -> Driver:
+    """Return a connection of its own to the database behind the alias, with the same settings."""
+    return (PostgreSQLDriver if connections[using].vendor == "postgresql" else SQLiteDriver)(using)
