@@ -1,0 +1,278 @@
+"""What all backends of contexts share: keys and scopes, JSON, times to live, and what happens when a server fails."""
+
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from inspect import iscoroutinefunction
+from typing import Any, ClassVar, Generic, ParamSpec, Self, TypeVar
+
+from asgiref.sync import async_to_sync
+from django.core.checks import CheckMessage
+
+from context_store.asynchronous import asynchronous
+from context_store.exceptions import ContextsUnavailable, InvalidData, UpdateConflict
+from context_store.managers.base import UNSET, Unset
+from context_store.validation import check_json
+
+from .bound import BoundContext
+from .keys import milliseconds, scope_prefix, stored_key
+from .locks import ContextLock
+from .metering import Counters, FailureLog, Meter
+from .signals import contexts_degraded
+from .storage import MISSING, Storage, decode
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+Seconds = float | Unset | None
+
+UPDATE_ATTEMPTS = 1000
+
+
+@dataclass(frozen=True)
+class Operation(Generic[Result]):
+    """A call by its name, and what it answers when nothing can be asked and the alias degrades."""
+
+    name: str
+    absent: Result
+
+
+GET: Operation[Any] = Operation("get", absent=MISSING)
+SET = Operation("set", absent=None)
+ADD = Operation("add", absent=False)
+TOUCH = Operation("touch", absent=False)
+DELETE = Operation("delete", absent=False)
+READ: Operation[tuple[Any, Any]] = Operation("update", absent=(None, None))
+SWAP = Operation("update", absent=True)
+GET_MANY: Operation[dict[str, Any]] = Operation("get_many", absent={})
+SET_MANY = Operation("set_many", absent=None)
+DELETE_MANY = Operation("delete_many", absent=0)
+
+
+class BaseContexts:
+    """
+    Small JSON values under string keys, with a time to live.
+
+    ``ttl`` is in seconds everywhere: ``0`` or ``None`` is forever, unset is the configured ``TTL``. Keys, scopes and
+    values that the store refuses raise ``InvalidData``; a server that does not answer raises ``ContextsUnavailable``,
+    or with ``ON_ERROR: "degrade"`` the call answers as if nothing were stored. Each method has an async twin with the
+    prefix ``a``. A subclass makes a storage, declares what it supports and checks its own configuration.
+    """
+
+    # What may be configured, with its default.
+    defaults: ClassVar[dict[str, Any]] = {
+        "TTL": 3600,
+        "PREFIX": "",
+        "ON_ERROR": "raise",
+        "LOG_INTERVAL": 60,
+        "OBSERVER": None,
+    }
+    # Whether other processes see the values, and take part in ``update`` and ``lock``.
+    supports_processes: bool = True
+    # Whether values outlive the server's restart.
+    supports_persistence: bool = False
+
+    def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        self.alias = alias
+        self.options = {**self.defaults, **params}
+        self._ttl = milliseconds(self.options["TTL"], "TTL")
+        self._degrades = self.options["ON_ERROR"] == "degrade"
+        self._meter = Meter(alias, self.options["OBSERVER"])
+        self._failures = FailureLog(alias, self.options["LOG_INTERVAL"])
+        self._scope = ""
+        self.storage = self.make_storage()
+
+    def make_storage(self) -> Storage:
+        """Return where the values lie."""
+        raise NotImplementedError
+
+    @classmethod
+    def check(cls, alias: str, params: Mapping[str, Any]) -> list[CheckMessage]:
+        """Return what is wrong with a configuration of this backend."""
+        return []
+
+    def __repr__(self) -> str:
+        scope = f" in {self._scope!r}" if self._scope else ""
+        return f"<{type(self).__name__} {self.alias!r}{scope}>"
+
+    def scoped(self, name: str) -> Self:
+        """Return the same store within a scope: no key in it is a key outside, or in a scope of another name."""
+        inner = object.__new__(type(self))
+        inner.__dict__.update(self.__dict__, _scope=scope_prefix(self._scope, name))
+        return inner
+
+    def bound(self, key: str) -> BoundContext:
+        """Return the one context under the key."""
+        stored_key(self._scope, key, "key")
+        return BoundContext(self, key)
+
+    def counters(self) -> Counters:
+        """Return what this process has counted for the alias, all scopes together."""
+        return self._meter.counters()
+
+    # One key
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value, or the default."""
+        stored = stored_key(self._scope, key, "key")
+        value = self._perform(GET, (key,), None, self.storage.load, stored)
+        return default if value is MISSING else value
+
+    aget = asynchronous(get)
+
+    def set(self, key: str, value: Any, ttl: Seconds = UNSET) -> None:
+        """Set the value, whatever was there."""
+        stored, text = stored_key(self._scope, key, "key"), check_json(value, "value")
+        self._perform(SET, (key,), {key: value}, self.storage.store, stored, text, self._lifetime(ttl))
+
+    aset = asynchronous(set)
+
+    def add(self, key: str, value: Any, ttl: Seconds = UNSET) -> bool:
+        """Set the value and return ``True`` if there is none; of many racing calls one gets ``True``."""
+        stored, text = stored_key(self._scope, key, "key"), check_json(value, "value")
+        ttl = self._lifetime(ttl)
+        return self._perform(ADD, (key,), {key: value}, self.storage.insert, stored, text, ttl)
+
+    aadd = asynchronous(add)
+
+    def touch(self, key: str, ttl: Seconds = UNSET) -> bool:
+        """Give the value another time to live and return whether there is one."""
+        stored = stored_key(self._scope, key, "key")
+        return self._perform(TOUCH, (key,), None, self.storage.expire, stored, self._lifetime(ttl))
+
+    atouch = asynchronous(touch)
+
+    def delete(self, key: str) -> bool:
+        """Delete the value and return whether there was one; of many racing calls one gets ``True``."""
+        stored = stored_key(self._scope, key, "key")
+        return self._perform(DELETE, (key,), None, self.storage.remove, stored)
+
+    adelete = asynchronous(delete)
+
+    def update(self, key: str, updater: Callable[[Any], Any], ttl: Seconds = UNSET) -> Any:
+        """
+        Change the value atomically and return what is stored then.
+
+        ``updater(value)`` gets the value, or ``None`` where there is none, and returns the new one; ``None`` writes
+        nothing. It may be a coroutine function. It is called again when another update came first, so that racing
+        updates are all kept; after 1,000 times ``UpdateConflict`` is raised. Every write begins the time to live anew.
+        """
+        stored, lifetime = stored_key(self._scope, key, "key"), self._lifetime(ttl)
+        change = async_to_sync(updater) if iscoroutinefunction(updater) else updater
+        for attempt in range(UPDATE_ATTEMPTS):
+            value, seen = self._perform(READ, (key,), None, self._read, stored)
+            changed = change(value)
+            if changed is None:
+                return value
+            text = check_json(changed, "value")
+            if self._perform(SWAP, (key,), {key: changed}, self.storage.swap, stored, seen, text, lifetime):
+                return changed
+            time.sleep(random.random() * min(attempt, 20) / 1000)  # noqa: S311
+        raise UpdateConflict(f"Others changed {key!r} during each of {UPDATE_ATTEMPTS} attempts to update it.")
+
+    aupdate = asynchronous(update)
+
+    def lock(self, key: str, timeout: float = 30, *, blocking_timeout: float | None = None) -> ContextLock:
+        """
+        Return a lock on the key, for ``with`` and ``async with``.
+
+        It expires ``timeout`` seconds after it was taken, whatever became of its holder. Entering waits until it is
+        free, with ``blocking_timeout`` that many seconds at most and then raises ``LockTimeout``. It keeps nobody from
+        reading or writing the value. A server that does not answer always raises: there is no lock to pretend.
+        """
+        return ContextLock(self, key, stored_key(self._scope, key, "key"), timeout, blocking_timeout)
+
+    alock = lock
+
+    # Many keys. They are not atomic as a whole: each key is read or written on its own.
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Return the values that exist, by key."""
+        names = self._stored_keys(keys)
+        values = self._perform(GET_MANY, names.values(), None, self.storage.load_many, names)
+        return {names[stored]: value for stored, value in values.items()}
+
+    aget_many = asynchronous(get_many)
+
+    def set_many(self, values: Mapping[str, Any], ttl: Seconds = UNSET) -> None:
+        """Set all the values. One that is refused keeps all from being set."""
+        texts = {
+            stored_key(self._scope, key, "values", key): check_json(value, "values", key)
+            for key, value in values.items()
+        }
+        self._perform(SET_MANY, values, values, self.storage.store_many, texts, self._lifetime(ttl))
+
+    aset_many = asynchronous(set_many)
+
+    def delete_many(self, keys: Iterable[str]) -> int:
+        """Delete the values and return how many there were."""
+        names = self._stored_keys(keys)
+        return self._perform(DELETE_MANY, names.values(), None, self.storage.remove_many, list(names))
+
+    adelete_many = asynchronous(delete_many)
+
+    def _stored_keys(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the given keys by their stored ones, each once."""
+        if isinstance(keys, str):
+            raise InvalidData("must be several keys, not one text", ("keys",))
+        return {stored_key(self._scope, key, "keys", index): key for index, key in enumerate(keys)}
+
+    def _lifetime(self, ttl: Seconds) -> int | None:
+        return self._ttl if isinstance(ttl, Unset) else milliseconds(ttl, "ttl")
+
+    def _read(self, stored: str) -> tuple[Any, Any]:
+        text, seen = self.storage.read(stored)
+        return (None if text is None else decode(stored, text)), seen
+
+    def _perform(
+        self,
+        operation: Operation[Result],
+        keys: Iterable[str],
+        values: Mapping[str, Any] | None,
+        call: Callable[Arguments, Result],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        """Call the storage. If it fails and the alias degrades, say so and return what an empty storage would."""
+        try:
+            return self._attempt(operation.name, call, *args, **kwargs)
+        except ContextsUnavailable as error:
+            if not self._degrades:
+                raise
+            self._degrade(operation.name, tuple(keys), dict(values or {}), error)
+            return operation.absent
+
+    def _degrade(self, operation: str, keys: tuple[str, ...], values: dict[str, Any], error: Exception) -> None:
+        self._failures.report(operation, error)
+        contexts_degraded.send_robust(
+            type(self), contexts=self, operation=operation, keys=keys, values=values, error=error
+        )
+
+    def _attempt(
+        self, operation: str, call: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Result:
+        """Call the storage and count it. What the storage raises when it fails becomes ``ContextsUnavailable``."""
+        started = time.perf_counter()
+        try:
+            result = call(*args, **kwargs)
+        except ContextsUnavailable:
+            self._meter.record(operation, time.perf_counter() - started, error=True)
+            raise
+        except self.storage.errors as error:
+            self._meter.record(operation, time.perf_counter() - started, error=True)
+            raise ContextsUnavailable(f"Contexts {self.alias!r} cannot {operation}: {error}") from error
+        seconds = time.perf_counter() - started
+        if operation == "get":
+            missed = result is MISSING
+            self._meter.record(operation, seconds, hits=not missed, misses=missed)
+        elif operation == "get_many":
+            found, asked = len(result), len(args[0])  # type: ignore[arg-type]
+            self._meter.record(operation, seconds, hits=found, misses=asked - found)
+        else:
+            self._meter.record(operation, seconds)
+        return result
+
+    def report_failure(self, operation: str, error: Exception) -> None:
+        """Count and log a failure that the caller is spared: a storage may have something to fall back on."""
+        self._meter.record(operation, 0.0, error=True)
+        self._failures.report(operation, error)

@@ -1,0 +1,196 @@
+"""Contexts in the database: the table of ``ContextEntry``."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, TypeVar
+
+from django.core.checks import CheckMessage
+from django.db import Error, IntegrityError, connections, router, transaction
+from django.db.models import F, Q, QuerySet, TextField
+from django.db.models.functions import Cast
+
+from context_store.ids import now_ms
+from context_store.models import ContextEntry
+from context_store.validation import JSONText
+
+from .base import BaseContexts
+from .storage import Storage, Text
+
+Result = TypeVar("Result")
+# Attempts to write a row that others keep creating and deleting.
+ATTEMPTS = 100
+# The column as the text that it is on every database: it is decoded once, elsewhere.
+TEXT = Cast("value", TextField())
+
+
+class DatabaseContexts(BaseContexts):
+    """Contexts in the database ``USING``, or the one that the routers choose for writing."""
+
+    defaults: ClassVar[dict[str, Any]] = {**BaseContexts.defaults, "USING": None}
+    supports_persistence = True
+
+    def make_storage(self) -> Storage:
+        return DatabaseStorage(self.options["USING"], self.options["PREFIX"])
+
+    @classmethod
+    def check(cls, alias: str, params: Mapping[str, Any]) -> list[CheckMessage]:
+        from .checks import check_database
+
+        return check_database(alias, {**cls.defaults, **params})
+
+
+def live() -> Q:
+    """Return the condition that an entry has not expired."""
+    return Q(expires_at=None) | Q(expires_at__gt=now_ms())
+
+
+def new_version() -> int:
+    """Return a number that no other write has: a row that was deleted and made again is not the one that was read."""
+    return secrets.randbits(63)
+
+
+class DatabaseStorage(Storage):
+    """
+    JSON text in rows.
+
+    Without a transaction each call is one statement, two for a new key. In a transaction of the caller the first is a
+    write, as SQLite wants it, and what is written is seen by others once the transaction has committed.
+    """
+
+    errors = (Error,)
+
+    def __init__(self, using: str | None, prefix: str) -> None:
+        self._using = using
+        self._prefix = prefix
+
+    @property
+    def database(self) -> str:
+        return self._using or router.db_for_write(ContextEntry)
+
+    @property
+    def in_transaction(self) -> bool:
+        return connections[self.database].in_atomic_block
+
+    def fetch(self, key: str) -> Text | None:
+        return self.fetch_entry(key)[0]
+
+    def fetch_entry(self, key: str) -> tuple[str | None, int | None]:
+        """Return the text and the time it expires at, in milliseconds since the epoch."""
+        row = self._row(key).filter(live()).values_list(TEXT, "expires_at").first()
+        return row or (None, None)
+
+    def fetch_many(self, keys: list[str]) -> dict[str, Text]:
+        texts: dict[str, Text] = {}
+        for chunk in _chunks([self._prefix + key for key in keys]):
+            texts.update(self._entries.filter(live(), pk__in=chunk).values_list("pk", TEXT))
+        return {key.removeprefix(self._prefix): text for key, text in texts.items()}
+
+    def store(self, key: str, text: str, ttl: int | None) -> None:
+        columns = _columns(text, ttl)
+        self._until_done(lambda: bool(self._row(key).update(**columns)) or self._create(key, columns))
+
+    def store_many(self, texts: Mapping[str, str], ttl: int | None) -> None:
+        # In one order everywhere, lest two callers wait for each other's rows.
+        with transaction.atomic(using=self.database):
+            for key in sorted(texts):
+                self.store(key, texts[key], ttl)
+
+    def insert(self, key: str, text: str, ttl: int | None) -> bool:
+        return self._take(key, _columns(text, ttl))
+
+    def remove(self, key: str) -> bool:
+        return self._delete(self._row(key).filter(live())) > 0
+
+    def remove_many(self, keys: list[str]) -> int:
+        chunks = _chunks(sorted(self._prefix + key for key in keys))
+        return sum(self._delete(self._entries.filter(live(), pk__in=chunk)) for chunk in chunks)
+
+    def expire(self, key: str, ttl: int | None) -> bool:
+        return self._row(key).filter(live()).update(expires_at=_expiry(ttl)) > 0
+
+    def read(self, key: str) -> tuple[Text | None, Any]:
+        if self.in_transaction:
+            # Takes the row's lock, on SQLite the database's: after a read it could no longer be had.
+            self._row(key).update(version=F("version"))
+        return self._row(key).filter(live()).values_list(TEXT, "version").first() or (None, None)
+
+    def swap(self, key: str, seen: Any, text: str, ttl: int | None) -> bool:
+        if seen is None:
+            return self.insert(key, text, ttl)
+        return self._row(key).filter(version=seen).update(**_columns(text, ttl)) > 0
+
+    def lock(self, key: str, token: int, ttl: int) -> bool:
+        # The version is the token, since JSON cannot be compared on every database.
+        return self._take(key, {**_columns("null", ttl), "version": token})
+
+    def unlock(self, key: str, token: int) -> bool:
+        return self._delete(self._row(key).filter(live(), version=token)) > 0
+
+    def relock(self, key: str, token: int, ttl: int) -> bool:
+        return self._row(key).filter(live(), version=token).update(expires_at=_expiry(ttl)) > 0
+
+    @property
+    def _entries(self) -> QuerySet[ContextEntry]:
+        return ContextEntry._base_manager.using(self.database)
+
+    def _row(self, key: str) -> QuerySet[ContextEntry]:
+        return self._entries.filter(pk=self._prefix + key)
+
+    def _take(self, key: str, columns: Mapping[str, Any]) -> bool:
+        """Write the row if there is none or an expired one."""
+        expired = self._row(key).filter(expires_at__lte=now_ms())
+        return expired.update(**columns) > 0 or self._create(key, columns)
+
+    def _create(self, key: str, columns: Mapping[str, Any]) -> bool:
+        """Insert the row; return ``False`` if there is one."""
+        try:
+            with self._savepoint():
+                ContextEntry(pk=self._prefix + key, **columns).save(using=self.database, force_insert=True)
+        except IntegrityError:
+            return False
+        return True
+
+    def _savepoint(self) -> AbstractContextManager[Any]:
+        """Keep a refused insert from breaking the caller's transaction; without one a statement stands alone."""
+        return transaction.atomic(using=self.database) if self.in_transaction else nullcontext()
+
+    def _delete(self, rows: QuerySet[ContextEntry]) -> int:
+        # Never reads first, as delete() does where somebody listens to every model's signals.
+        return rows._raw_delete(self.database)
+
+    def _until_done(self, write: Callable[[], bool]) -> None:
+        for attempt in range(ATTEMPTS):
+            if write():
+                return
+            time.sleep(attempt / 1000)
+        raise IntegrityError("Others kept creating and deleting the row, or this transaction does not see it.")
+
+
+def purge(database: str, batch_size: int) -> Iterator[int]:
+    """Delete expired entries in batches, each a short transaction, and give the size of each."""
+    entries = ContextEntry._base_manager.using(database)
+    while True:
+        expired = entries.filter(expires_at__lte=now_ms())
+        keys = list(expired.order_by("expires_at").values_list("pk", flat=True)[:batch_size])
+        if not keys:
+            return
+        # Asked again: an entry may have been written anew since.
+        yield expired.filter(pk__in=keys)._raw_delete(database)
+
+
+def _columns(text: str, ttl: int | None) -> dict[str, Any]:
+    return {
+        "value": JSONText(text), "expires_at": _expiry(ttl), "updated_at": now_ms(), "version": new_version(),
+    }  # fmt: skip
+
+
+def _expiry(ttl: int | None) -> int | None:
+    return None if ttl is None else now_ms() + ttl
+
+
+def _chunks(keys: list[str], size: int = 500) -> Iterator[list[str]]:
+    """Give lists that fit into one statement; SQL Server takes 2,100 parameters at most."""
+    for start in range(0, len(keys), size):
+        yield keys[start : start + size]

@@ -1,0 +1,145 @@
+"""A lock between processes, which its holder's death does not keep."""
+
+import asyncio
+import logging
+import random
+import secrets
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from context_store.asynchronous import asynchronous
+from context_store.exceptions import InvalidData, LockTimeout
+
+from .keys import lock_key, milliseconds
+
+if TYPE_CHECKING:
+    from .base import BaseContexts
+
+logger = logging.getLogger("context_store.contexts")
+LONGEST_PAUSE = 0.1
+
+
+class ContextLock:
+    """
+    A lock on one key, for ``with`` and ``async with``.
+
+    It ends when it is released, or ``timeout`` seconds after it was taken or extended. It is not reentrant, and one
+    object serves one holder at a time.
+    """
+
+    def __init__(
+        self, contexts: "BaseContexts", key: str, stored: str, timeout: float, blocking_timeout: float | None
+    ) -> None:
+        self._contexts = contexts
+        self._key = key
+        self._name = lock_key(stored)
+        self._timeout = _duration(timeout)
+        self._patience = None if blocking_timeout is None else milliseconds(blocking_timeout, "blocking_timeout") or 0
+        self._token: int | None = None
+
+    def acquire(self, *, blocking: bool = True) -> bool:
+        """Take the lock and return ``True``, or ``False`` if others hold it all the ``blocking_timeout``."""
+        for pause in self._pauses(blocking=blocking):
+            if self._take():
+                return True
+            time.sleep(pause)
+        return self._take()
+
+    async def aacquire(self, *, blocking: bool = True) -> bool:
+        """Do the same without occupying Django's thread while waiting: the holder may need it to release."""
+        try:
+            for pause in self._pauses(blocking=blocking):
+                if await self._atake():
+                    return True
+                await asyncio.sleep(pause)
+            return await self._atake()
+        except asyncio.CancelledError:
+            # The thread may be taking the lock just now, for nobody.
+            await asyncio.shield(self.arelease())
+            raise
+
+    def release(self) -> bool:
+        """Give the lock back; return ``False`` if it had expired, and then leave alone whoever holds it now."""
+        token, self._token = self._token, None
+        return token is not None and self._contexts._attempt("unlock", self._storage.unlock, self._name, token)
+
+    arelease = asynchronous(release)
+
+    def extend(self, timeout: float | None = None) -> bool:
+        """Begin the time anew, with another timeout if one is given; return ``False`` if the lock had expired."""
+        duration = self._timeout if timeout is None else _duration(timeout)
+        held = self._token is not None
+        return held and self._contexts._attempt("relock", self._storage.relock, self._name, self._token, duration)
+
+    aextend = asynchronous(extend)
+
+    def __enter__(self) -> Self:
+        if not self.acquire():
+            raise self._timed_out()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.release():
+            self._warn()
+
+    async def __aenter__(self) -> Self:
+        if not await self.aacquire():
+            raise self._timed_out()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not await self.arelease():
+            self._warn()
+
+    @property
+    def _storage(self) -> Any:
+        return self._contexts.storage
+
+    def _take(self) -> bool:
+        if self._token is not None:
+            raise RuntimeError(f"This lock on {self._key!r} is held already: make one for each holder.")
+        token = self._token = secrets.randbits(63)
+        taken: bool = False
+        try:
+            taken = self._contexts._attempt("lock", self._storage.lock, self._name, token, self._timeout)
+        finally:
+            if not taken:
+                self._token = None
+        return taken
+
+    _atake = asynchronous(_take)
+
+    def _pauses(self, *, blocking: bool) -> Iterator[float]:
+        """Give pauses in seconds, longer and longer and never the same for two waiters, as long as there is time."""
+        if not blocking:
+            return
+        deadline = None if self._patience is None else time.monotonic() + self._patience / 1000
+        longest = 0.01
+        while deadline is None or time.monotonic() < deadline:
+            left = longest if deadline is None else deadline - time.monotonic()
+            yield max(0.0, min(random.uniform(longest / 2, longest), left))  # noqa: S311
+            longest = min(longest * 1.5, LONGEST_PAUSE)
+
+    def _timed_out(self) -> LockTimeout:
+        waited = (self._patience or 0) / 1000
+        return LockTimeout(f"Others held the lock on {self._key!r} for the {waited:g} seconds of blocking_timeout.")
+
+    def _warn(self) -> None:
+        logger.warning(
+            "The lock on %r expired after %g seconds, before its holder was done: give it a longer timeout.",
+            self._key, self._timeout / 1000,
+        )  # fmt: skip
+
+
+def _duration(timeout: float) -> int:
+    """Return a lock's timeout in milliseconds. One that never ends would outlive a holder that dies."""
+    duration = milliseconds(timeout, "timeout")
+    if duration is None:
+        raise InvalidData("must be more than 0 seconds: a lock always expires", ("timeout",))
+    return duration

@@ -1,0 +1,103 @@
+"""Contexts in Redis. Every command touches one key, so that Redis Cluster can carry them; many keys are a pipeline."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.cache.backends.base import BaseCache
+from redis.exceptions import RedisError
+
+from .storage import Storage, Text
+
+# KEYS[1]; ARGV: the text that was read, the new text, milliseconds or "".
+SWAP = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[3] == '' then redis.call('SET', KEYS[1], ARGV[2]) else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
+return 1
+"""
+# KEYS[1]; ARGV: the holder's token.
+UNLOCK = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('DEL', KEYS[1])"
+# KEYS[1]; ARGV: the holder's token, milliseconds.
+RELOCK = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('PEXPIRE', KEYS[1], ARGV[2])"
+
+
+def redis_client(cache: BaseCache) -> Any:
+    """Return the client of a cache on Redis that writes; it may be shared between threads."""
+    backend: Any = cache
+    if hasattr(backend, "client"):
+        return backend.client.get_client(write=True)
+    return backend._cache.get_client(write=True)
+
+
+class RedisStorage(Storage):
+    """JSON text in Redis strings."""
+
+    errors = (RedisError, UnicodeDecodeError)
+
+    def __init__(self, cache: BaseCache, prefix: str) -> None:
+        self.client = redis_client(cache)
+        self._cache = cache
+        self._prefix = prefix
+        self._swap, self._unlock, self._relock = map(self.client.register_script, (SWAP, UNLOCK, RELOCK))
+
+    def make_key(self, key: str) -> str:
+        """Return the key as Redis has it: with the cache's KEY_PREFIX and VERSION, and the alias's PREFIX."""
+        cache = self._cache
+        made: str = cache.key_func(self._prefix + key, cache.key_prefix, cache.version)
+        return made
+
+    def fetch(self, key: str) -> Text | None:
+        text: Text | None = self.client.get(self.make_key(key))
+        return text
+
+    def fetch_many(self, keys: list[str]) -> dict[str, Text]:
+        with self.client.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.get(self.make_key(key))
+            texts = pipeline.execute()
+        return {key: text for key, text in zip(keys, texts, strict=True) if text is not None}
+
+    def store(self, key: str, text: str, ttl: int | None) -> None:
+        self.client.set(self.make_key(key), text, px=ttl)
+
+    def store_many(self, texts: Mapping[str, str], ttl: int | None) -> None:
+        with self.client.pipeline(transaction=False) as pipeline:
+            for key, text in texts.items():
+                pipeline.set(self.make_key(key), text, px=ttl)
+            pipeline.execute()
+
+    def insert(self, key: str, text: str, ttl: int | None) -> bool:
+        return bool(self.client.set(self.make_key(key), text, px=ttl, nx=True))
+
+    def remove(self, key: str) -> bool:
+        return bool(self.client.delete(self.make_key(key)))
+
+    def remove_many(self, keys: list[str]) -> int:
+        with self.client.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.delete(self.make_key(key))
+            return sum(pipeline.execute())
+
+    def expire(self, key: str, ttl: int | None) -> bool:
+        made = self.make_key(key)
+        if ttl is None:
+            # PERSIST answers 0 for a key that never expires as for one that does not exist.
+            return bool(self.client.persist(made) or self.client.exists(made))
+        return bool(self.client.pexpire(made, ttl))
+
+    def read(self, key: str) -> tuple[Text | None, Any]:
+        text = self.fetch(key)
+        return text, text
+
+    def swap(self, key: str, seen: Any, text: str, ttl: int | None) -> bool:
+        if seen is None:
+            return self.insert(key, text, ttl)
+        return bool(self._swap([self.make_key(key)], [seen, text, "" if ttl is None else ttl]))
+
+    def lock(self, key: str, token: int, ttl: int) -> bool:
+        return self.insert(key, str(token), ttl)
+
+    def unlock(self, key: str, token: int) -> bool:
+        return bool(self._unlock([self.make_key(key)], [token]))
+
+    def relock(self, key: str, token: int, ttl: int) -> bool:
+        return bool(self._relock([self.make_key(key)], [token, ttl]))
