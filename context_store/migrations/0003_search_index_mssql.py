@@ -1,0 +1,12 @@
+from django.db import migrations
+
+from context_store.search.operations import CreateSearchIndex
+
+
+class Migration(migrations.Migration):
+    # SQL Server refuses full-text DDL inside a transaction.
+    atomic = False
+
+    dependencies = [("context_store", "0002_search_index")]
+
+    operations = [CreateSearchIndex("microsoft")]

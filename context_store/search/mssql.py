@@ -1,0 +1,137 @@
+# ruff: noqa: S608 - the statements are made of constants, values are always bound.
+"""
+Search with SQL Server's full-text index, where the server has it; the fallback where it has not.
+
+The index fills asynchronously: a message is found some seconds after it is stored. The stop list is off, as on the
+other engines. Searches go through the words of the whole store; the chat is picked out afterwards.
+"""
+
+from typing import ClassVar
+
+from django.db import Error
+
+from context_store.conf import settings
+
+from .base import TABLE, Execute, Hit, Scope, SearchBackend
+from .fallback import FallbackBackend
+from .matching import Span, WordedText
+from .query import Group, Phrase, Query
+from .snippets import snippet
+
+CATALOG = "context_store_search"
+
+# A search condition is nvarchar(4000).
+MAX_CONDITION = 4000
+
+# https://learn.microsoft.com/sql/relational-databases/system-catalog-views/sys-fulltext-languages-transact-sql
+NEUTRAL = 0
+LANGUAGES = {
+    "danish": 1030,
+    "dutch": 1043,
+    "english": 1033,
+    "french": 1036,
+    "german": 1031,
+    "italian": 1040,
+    "norwegian": 1044,
+    "portuguese": 2070,
+    "russian": 1049,
+    "spanish": 3082,
+    "swedish": 1053,
+    "turkish": 1055,
+}
+
+# Not full-text indexed, and full-text search not installed.
+MISSING = ("7601", "7609")
+
+
+class MSSQLBackend(SearchBackend):
+    has_transactional_ddl = False
+    # Aliases whose index has been seen: asking once is enough.
+    _indexed: ClassVar[set[str]] = set()
+
+    def find(self, query: Query, scope: Scope, limit: int) -> list[Hit]:
+        condition = _condition(query)
+        if len(condition) > MAX_CONDITION or not self._has_index():
+            return FallbackBackend(self.using).find(query, scope, limit)
+        conditions, params = scope.conditions()
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        sql = (
+            f"SELECT TOP (%s) e.message_id, found.[RANK], e.content"
+            f" FROM CONTAINSTABLE({TABLE}, content, %s, LANGUAGE {_language()}) AS found"
+            f" INNER JOIN {TABLE} AS e ON e.id = found.[KEY]{where} ORDER BY found.[RANK] DESC, e.id DESC"
+        )
+        rows = self.rows(sql, [limit, condition, *params])
+        return [
+            Hit(message_id, float(rank), snippet(content, _spans(content, query))) for message_id, rank, content in rows
+        ]
+
+    def create_index(self, execute: Execute) -> None:
+        # The primary key's index has a name that the server made up.
+        execute(
+            "IF FULLTEXTSERVICEPROPERTY('IsFullTextInstalled') = 1\n"
+            "BEGIN\n"
+            "    DECLARE @key sysname = (SELECT name FROM sys.key_constraints"
+            f" WHERE type = 'PK' AND parent_object_id = OBJECT_ID('{TABLE}'));\n"
+            f"    DECLARE @sql nvarchar(max) = N'CREATE FULLTEXT INDEX ON {TABLE} (content LANGUAGE {_language()})"
+            f" KEY INDEX ' + QUOTENAME(@key) + N' ON {CATALOG} WITH (CHANGE_TRACKING = AUTO, STOPLIST = OFF)';\n"
+            f"    EXEC (N'CREATE FULLTEXT CATALOG {CATALOG}');\n"
+            "    EXEC (@sql);\n"
+            "END"
+        )
+
+    def drop_index(self, execute: Execute) -> None:
+        self._indexed.discard(self.using)
+        execute(
+            f"IF EXISTS (SELECT 1 FROM sys.fulltext_indexes WHERE object_id = OBJECT_ID('{TABLE}'))"
+            f" DROP FULLTEXT INDEX ON {TABLE}"
+        )
+        execute(
+            f"IF EXISTS (SELECT 1 FROM sys.fulltext_catalogs WHERE name = '{CATALOG}') DROP FULLTEXT CATALOG {CATALOG}"
+        )
+
+    def has_current_index(self) -> bool:
+        """Whether there is nothing to do: the index is there, or the server cannot have one."""
+        rows = self.rows(
+            "SELECT FULLTEXTSERVICEPROPERTY('IsFullTextInstalled'), (SELECT MAX(language_id)"
+            " FROM sys.fulltext_index_columns WHERE object_id = OBJECT_ID(%s))",
+            [TABLE],
+        )
+        installed, language = rows[0]
+        return not installed or language == _language()
+
+    def is_missing_index(self, error: Error) -> bool:
+        return any(f"({number})" in str(error) for number in MISSING)
+
+    def _has_index(self) -> bool:
+        if self.using not in self._indexed and self.rows(
+            "SELECT 1 FROM sys.fulltext_indexes WHERE object_id = OBJECT_ID(%s)", [TABLE]
+        ):
+            self._indexed.add(self.using)
+        return self.using in self._indexed
+
+
+def _language() -> int:
+    return LANGUAGES.get(settings.SEARCH_LANGUAGE, NEUTRAL)
+
+
+def _condition(query: Query) -> str:
+    return " OR ".join(f"({_group(group)})" for group in query.groups)
+
+
+def _group(group: Group) -> str:
+    excluded = [f"NOT {_phrase(phrase)}" for phrase in group.excluded]
+    return " AND ".join([*map(_phrase, group.required), *excluded])
+
+
+def _phrase(phrase: Phrase) -> str:
+    # Words have no quotation marks, or anything else that is syntax.
+    quoted = f'"{" ".join(phrase.words)}{"*" if phrase.is_prefix else ""}"'
+    return quoted if phrase.is_prefix or len(phrase.words) > 1 else f"FORMSOF(INFLECTIONAL, {quoted})"
+
+
+def _spans(content: str, query: Query) -> list[Span]:
+    """Return the places of the words, or, where only another form of them matched, of words that begin alike."""
+    text = WordedText(content)
+    return text.spans(query.phrases) or text.spans(
+        Phrase((phrase.words[0][: max(4, len(phrase.words[0]) - 3)],), is_prefix=True) for phrase in query.phrases
+    )

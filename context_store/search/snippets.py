@@ -1,0 +1,92 @@
+"""Snippets: some words of a hit around its first match, as HTML whose text is escaped."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from django.utils.html import escape
+
+from .matching import Span
+from .words import BREAK
+
+# Control characters, which indexed text never has: engines put them around matches.
+START, END = "\x01", "\x02"
+
+WORDS = 30
+WORDS_BEFORE = 8
+# For scripts without spaces, and for what is not words at all.
+LENGTH = 400
+LENGTH_BEFORE = 100
+
+_SENTINEL = re.compile(f"[{START}{END}]")
+_WORD = re.compile(r"\S+")
+
+
+def spans_of(marked: str) -> list[Span]:
+    """Return where an engine marked matches, as offsets in the text without marks."""
+    spans: list[Span] = []
+    start = 0
+    for seen, match in enumerate(_SENTINEL.finditer(marked)):
+        place = match.start() - seen
+        if match[0] == START:
+            start = place
+        else:
+            spans.append((start, place))
+    return spans
+
+
+def snippet(content: str, spans: Iterable[Span]) -> str:
+    """Return the words around the first match, every match among them in ``<mark>``."""
+    merged = list(_merged(spans))
+    start = _start(content, merged[0][0]) if merged else 0
+    end = _end(content, start)
+    html = "".join(_pieces(content, start, end, merged))
+    # A match that is longer than the snippet is cut with it.
+    return f"{'… ' if content[:start].strip() else ''}{html}{' …' if content[end:].strip() else ''}"
+
+
+def _merged(spans: Iterable[Span]) -> Iterator[Span]:
+    """Yield the spans in order, those that overlap as one."""
+    last: Span | None = None
+    for span in sorted(spans):
+        if last is None:
+            last = span
+        elif span[0] < last[1]:
+            last = (last[0], max(last[1], span[1]))
+        else:
+            yield last
+            last = span
+    if last is not None:
+        yield last
+
+
+def _start(content: str, match: int) -> int:
+    """Return where to begin so that a few words stand before the match."""
+    earliest = max(0, match - LENGTH_BEFORE)
+    starts = [earliest + word.start() for word in _WORD.finditer(content[earliest:match])]
+    if earliest and starts and not content[earliest - 1].isspace() and len(starts) > 1:
+        del starts[0]  # The rest of a word that was cut.
+    return starts[-WORDS_BEFORE:][0] if starts else match
+
+
+def _end(content: str, start: int) -> int:
+    window = content[start : start + LENGTH]
+    ends = [start + word.end() for word in _WORD.finditer(window)]
+    return ends[:WORDS][-1] if ends else start
+
+
+def _pieces(content: str, start: int, end: int, spans: list[Span]) -> Iterator[str]:
+    place = start
+    for first, last in spans:
+        if last <= place:
+            continue
+        if first >= end:
+            break
+        first, last = max(first, place), min(last, end)
+        yield _html(content[place:first])
+        yield f"<mark>{_html(content[first:last])}</mark>"
+        place = last
+    yield _html(content[place:end])
+
+
+def _html(text: str) -> str:
+    return str(escape(re.sub(r"\s+", " ", text.replace(BREAK, ""))))

@@ -1,0 +1,1 @@
+"""Public base test classes: anyone who writes a backend subclasses them."""

@@ -1,0 +1,452 @@
+"""What every search backend keeps to."""
+
+import json
+from collections.abc import Iterable
+from html import unescape
+from typing import Any, ClassVar
+
+from context_store.ids import new_id
+from context_store.managers.search import SearchEntryQuerySet
+from context_store.models import Chat, Message, SearchEntry
+from context_store.records import MessageRecord
+from context_store.search.base import Hit, SearchBackend
+
+# Strings that are syntax somewhere, or that something has choked on.
+HOSTILE = [
+    "what's up?",
+    "C++",
+    "foo-bar",
+    '"unbalanced',
+    'un"balanced',
+    "* AND",
+    "AND",
+    "OR",
+    "OR OR OR",
+    "NOT",
+    "-",
+    "--",
+    "- -",
+    '-"',
+    '""',
+    '"" ""',
+    "*",
+    "**",
+    "a*b*",
+    "NEAR(a b)",
+    "NEAR(",
+    "NEAR/2",
+    "content:foo",
+    "scope:foo",
+    "col:",
+    "^start",
+    "{a b}: c",
+    "a + b",
+    "a <-> b",
+    "a & b | !c",
+    "!!!",
+    "a:*",
+    "a:ABCD",
+    "(",
+    ")",
+    "((((",
+    "'",
+    "''",
+    "\\",
+    "\\'",
+    "\\\\",
+    "%",
+    "_",
+    "%s",
+    "%(x)s",
+    "{}",
+    "[a-z]",
+    ";",
+    "'; DROP TABLE x; --",
+    "FORMSOF(INFLECTIONAL, a)",
+    "ISABOUT",
+    "🤷",
+    "🤷 shrug 👩‍👩‍👧",
+    "\0",
+    "a\0b",
+    "\x01\x02",
+    "\u200b",
+    "\ufeff",
+    "\u202e",
+    "ﬀ",
+    "İ",
+    "ß",
+    "a\u0301" * 50,
+    "\u0301",
+    "ÿ" * 400,
+    "x" * 10_000,
+    "x " * 5_000,
+    '"' * 10_000,
+    "-" * 10_000,
+    "a-" * 5_000,
+    "a OR " * 2_000,
+    "-a " * 3_000,
+    '"a b" ' * 1_500,
+    "(" * 10_000,
+    "ab* " * 2_500,
+    "😀" * 2_500,
+    "<script>alert(1)</script>",
+    "1e5 007 1.2.3 0x1F -5",
+    "https://example.com/a?b=c&d=%20",
+    "a@b.co",
+]
+
+
+class SearchContract:
+    """
+    The contract of a search backend: mix it into a ``django.test.TestCase`` and name the ``backend_class``.
+
+    ``has_stemming``: whether the engine knows that "running" is a form of "run".
+    """
+
+    backend_class: ClassVar[type[SearchBackend]]
+    has_stemming: ClassVar[bool] = True
+
+    def wait_for_index(self) -> None:
+        """Return when what has been stored can be found; for engines that index later."""
+
+    def store(self, *texts: Any, chat: str = "chat", user: str = "alice", name: str = "user") -> list[str]:
+        """Store messages and return their ids."""
+        Chat.objects.get_or_create(pk=chat, defaults={"user_id": user})
+        ids = [new_id() for _ in texts]
+        for message_id, text in zip(ids, texts, strict=True):
+            Message(id=message_id, chat_id=chat, name=name, data=text, segment=message_id, depth=0).save()
+        self.entries.index(self.records(ids), user_id=user)
+        self.wait_for_index()
+        return ids
+
+    def records(self, ids: Iterable[str]) -> list[MessageRecord]:
+        stored = Message.objects.in_bulk(list(ids))
+        return [MessageRecord(*(getattr(stored[pk], field) for field in MessageRecord._fields)) for pk in ids]
+
+    @property
+    def entries(self) -> SearchEntryQuerySet:
+        return SearchEntry.objects.all()
+
+    def search(self, query: str, **scope: Any) -> list[Hit]:
+        where: dict[str, Any] = {"chat_id": None, "user_id": None, "roles": None, "limit": 100, **scope}
+        return self.backend_class("default").search(query=query, **where)
+
+    def found(self, query: str, **scope: Any) -> set[str]:
+        """Return the texts found."""
+        ids = [hit.message_id for hit in self.search(query, **scope)]
+        return {json.dumps(data) if not isinstance(data, str) else data for data in self.texts(ids)}
+
+    def texts(self, ids: Iterable[str]) -> list[Any]:
+        return [record.data for record in self.records(ids)]
+
+    def assert_found(self, query: str, *texts: str, **scope: Any) -> None:
+        """Assert that just these texts are found in the chat, by the user, and in the whole store."""
+        for where in ({"chat_id": "chat"}, {"user_id": "alice"}, {}):
+            found = self.found(query, **{**where, **scope})
+            assert found == set(texts), f"{query!r} in {where} found {found}, not {set(texts)}"
+
+    # The language
+
+    def test_every_word_must_match(self) -> None:
+        self.store("red apples grow", "red pears grow", "green apples grow")
+        self.assert_found("red apples", "red apples grow")
+
+    def test_case_does_not_matter(self) -> None:
+        self.store("Red Éclair", "ΣΊΣΥΦΟΣ Ärger")
+        self.assert_found("rED éCLAIR", "Red Éclair")
+        self.assert_found("ärger", "ΣΊΣΥΦΟΣ Ärger")
+
+    def test_accents_matter(self) -> None:
+        self.store("résumé", "resume")
+        self.assert_found("résumé", "résumé")
+
+    def test_composed_and_decomposed_letters_are_the_same(self) -> None:
+        self.store("cafe\u0301 au lait")
+        self.assert_found("caf\u00e9", "cafe\u0301 au lait")
+        self.assert_found("cafe\u0301", "cafe\u0301 au lait")
+
+    def test_phrase_matches_words_in_order(self) -> None:
+        self.store("the quick brown fox", "the brown quick fox", "quick and brown")
+        self.assert_found('"quick brown"', "the quick brown fox")
+
+    def test_or_matches_either(self) -> None:
+        self.store("a cat", "a dog", "a bird")
+        self.assert_found("cat OR dog", "a cat", "a dog")
+
+    def test_or_binds_less_than_words(self) -> None:
+        self.store("big cat", "small dog", "big bird", "small cat")
+        self.assert_found("big cat OR small dog", "big cat", "small dog")
+
+    def test_small_or_is_a_word(self) -> None:
+        self.store("cat or dog", "cat", "dog")
+        self.assert_found("cat or dog", "cat or dog")
+
+    def test_minus_excludes(self) -> None:
+        self.store("cat food", "cat toys", "dog food")
+        self.assert_found("cat -food", "cat toys")
+        self.assert_found("-food cat", "cat toys")
+        self.assert_found("cat -food OR dog", "cat toys", "dog food")
+
+    def test_minus_excludes_phrases(self) -> None:
+        self.store("new york city", "york is new", "york")
+        self.assert_found('york -"new york"', "york is new", "york")
+
+    def test_minus_excludes_prefixes(self) -> None:
+        self.store("cat food", "cat foundry", "cat toys")
+        self.assert_found("cat -fo*", "cat toys")
+        self.assert_found("cat* -food", "cat foundry", "cat toys")
+
+    def test_prefix_matches_beginnings_of_words(self) -> None:
+        self.store("deployment notes", "deploying now", "we redeploy", "the university", "employment")
+        self.assert_found("deploym*", "deployment notes")
+        self.assert_found("deploy*", "deployment notes", "deploying now")
+        self.assert_found("universit*", "the university")
+
+    def test_prefix_goes_with_words(self) -> None:
+        self.store("good deployment", "bad deployment", "good deputy", "employment")
+        self.assert_found("good deploym*", "good deployment")
+        self.assert_found("deploym* good OR bad", "good deployment", "bad deployment")
+        self.assert_found("deploym* -bad OR depu*", "good deployment", "good deputy")
+
+    def test_prefix_ends_a_phrase_of_parts(self) -> None:
+        self.store("see main.python now", "see main python", "python main")
+        self.assert_found("main.py*", "see main.python now", "see main python")
+
+    def test_prefix_knows_case_outside_ascii(self) -> None:
+        self.store("Übung macht", "Grübel")
+        self.assert_found("übu*", "Übung macht")
+
+    def test_no_word_is_a_stop_word(self) -> None:
+        self.store("to be or not to be", "question")
+        self.assert_found("to be", "to be or not to be")
+        self.assert_found('"to be or not to be"', "to be or not to be")
+        self.assert_found("the")
+
+    def test_words_match_whole(self) -> None:
+        self.store("category", "concat", "cat")
+        self.assert_found("cat", "cat")
+
+    def test_signs_separate_words(self) -> None:
+        texts = [
+            "run main.py first",
+            "a foo-bar here",
+            "snake_case_name",
+            "https://example.com/deep/path?key=value",
+            "mail jane.doe@example.org",
+            "version 1.2.3",
+            "an em—dash",
+            "“quoted”",
+            "price:€5",
+            "<b>bold</b>",
+            "a/b/c.txt",
+            "&amp; entity",
+            "-15 degrees",
+        ]
+        self.store(*texts)
+        for query, index in {
+            "main": 0, "py": 0, "main.py": 0, "bar": 1, "foo-bar": 1, "case": 2, "case_name": 2, "deep": 3, "value": 3,
+            "doe": 4, "jane.doe@example.org": 4, "1.2.3": 5, "2.3": 5, "dash": 6, "em": 6, "quoted": 7, "5": 8,
+            "bold": 9, "b/c": 10, "txt": 10, "entity": 11, "amp": 11, "15": 12,
+        }.items():  # fmt: skip
+            self.assert_found(query, texts[index])
+        self.assert_found("example.com", texts[3])
+        self.assert_found("pyth")
+
+    def test_word_with_signs_is_a_phrase(self) -> None:
+        self.store("foo and bar", "foo bar", "foo-bar")
+        self.assert_found("foo-bar", "foo bar", "foo-bar")
+
+    def test_numbers_are_words(self) -> None:
+        self.store("error 0404", "item 42nd", "1e5 things")
+        self.assert_found("0404", "error 0404")
+        self.assert_found("42nd", "item 42nd")
+        self.assert_found("1e5", "1e5 things")
+
+    def test_words_in_scripts_without_spaces(self) -> None:
+        self.store("我喜欢编程语言", "使用Python编程", "東京タワー", "한국어 문장")
+        self.assert_found("编程", "我喜欢编程语言", "使用Python编程")
+        self.assert_found("python", "使用Python编程")
+        self.assert_found("タワー", "東京タワー")
+        self.assert_found("한국어", "한국어 문장")
+        self.assert_found("程编")
+
+    def test_words_with_marks(self) -> None:
+        self.store("हिन्दी भाषा", "நன்றி", "ไทย")
+        self.assert_found("हिन्दी", "हिन्दी भाषा")
+        self.assert_found("नदी")
+
+    def test_emoji_separate_words(self) -> None:
+        self.store("love❤️you", "hi🤷there")
+        self.assert_found("you", "love❤️you")
+        self.assert_found("there", "hi🤷there")
+
+    def test_stemming(self) -> None:
+        self.store("she was running", "he runs")
+        expected = {"she was running", "he runs"} if self.has_stemming else set()
+        self.assert_found("run", *expected)
+
+    # Bad and odd queries
+
+    def test_nothing_searchable_finds_nothing(self) -> None:
+        self.store("something", "?!")
+        for query in ("", " ", "?!", "-", "🤷", '""', "*", "OR", "-something", "-something -else", "\0"):
+            self.assert_found(query)
+
+    def test_hostile_queries_are_no_error(self) -> None:
+        self.store("what's up? foo-bar C++ AND near a b", *HOSTILE[:40])
+        for query in HOSTILE:
+            for where in ({"chat_id": "chat"}, {"user_id": "alice"}, {}):
+                self.search(query, **where)
+
+    def test_hostile_texts_are_found(self) -> None:
+        for number, text in enumerate(HOSTILE):
+            self.store(f"needle{number} {text}")
+        for number in range(len(HOSTILE)):
+            assert len(self.search(f"needle{number}", chat_id="chat")) == 1, HOSTILE[number]
+
+    def test_hostile_scopes_are_values(self) -> None:
+        chat, user = "it's \" \\ %s * (chat)", "O'Hara \" OR \\"
+        self.store("word in it", chat=chat, user=user)
+        self.store("word out of it")
+        for where in ({"chat_id": chat}, {"user_id": user}, {"chat_id": chat, "user_id": user}):
+            assert self.found("word", **where) == {"word in it"}
+            assert self.found("wor*", **where) == {"word in it"}
+
+    # Scope
+
+    def test_search_in_a_chat_finds_only_its_messages(self) -> None:
+        self.store("a word", chat="one")
+        self.store("another word", chat="two")
+        assert self.found("word", chat_id="one") == {"a word"}
+        assert self.found("wo*", chat_id="two") == {"another word"}
+        assert self.found("word", chat_id="absent") == set()
+
+    def test_search_of_a_user_finds_only_theirs(self) -> None:
+        self.store("a word", chat="one", user="alice")
+        self.store("another word", chat="two", user="bob")
+        assert self.found("word", user_id="alice") == {"a word"}
+        assert self.found("wo*", user_id="bob") == {"another word"}
+        assert self.found("word", chat_id="one", user_id="bob") == set()
+
+    def test_scopes_are_case_sensitive(self) -> None:
+        self.store("a word", chat="Chat", user="Alice")
+        assert self.found("word", chat_id="chat") == set()
+        assert self.found("word", user_id="alice") == set()
+
+    def test_the_scope_is_not_searched(self) -> None:
+        self.store("a word", chat="needle", user="haystack", name="thread")
+        for query in ("needle", "haystack", "thread", "u", "c", "u:haystack", "c" + b"needle".hex() + "0"):
+            assert self.found(query) == set()
+
+    def test_roles(self) -> None:
+        self.store("a word", name="user")
+        self.store("the word", name="tool")
+        self.assert_found("word", "the word", roles=["tool"])
+        self.assert_found("word", "a word", "the word", roles=["tool", "user", "user"])
+        self.assert_found("word", roles=[])
+
+    def test_limit(self) -> None:
+        self.store(*[f"word {number}" for number in range(5)])
+        assert len(self.search("word", chat_id="chat", limit=3)) == 3
+        assert self.search("word", chat_id="chat", limit=0) == []
+        assert len(self.search("word", chat_id="chat", limit=2**31 - 1)) == 5
+
+    # Rank
+
+    def test_higher_rank_is_better_and_comes_first(self) -> None:
+        many, few = self.store("apple apple apple pie", "one apple in a long text about all kinds of other things")
+        self.store(*["no fruit"] * 3)
+        for query in ("apple", "appl*", "apple OR appl*"):
+            for where in ({"chat_id": "chat"}, {"user_id": "alice"}):
+                hits = self.search(query, **where)
+                assert {hit.message_id for hit in hits} == {many, few}
+                assert [hit.rank for hit in hits] == sorted((hit.rank for hit in hits), reverse=True)
+                if self.backend_class.has_rank:
+                    assert hits[0].message_id == many
+                    assert hits[0].rank > hits[1].rank > 0
+
+    def test_of_equal_hits_the_newest_comes_first(self) -> None:
+        ids = self.store("same words", "same words", "same words")
+        assert [hit.message_id for hit in self.search("words", chat_id="chat")] == ids[::-1]
+
+    # Snippets
+
+    def test_snippet_marks_matches(self) -> None:
+        self.store("The quick brown fox jumps")
+        for query in ("quick", "qui*"):
+            [hit] = self.search(query, chat_id="chat")
+            assert hit.snippet == "The <mark>quick</mark> brown fox jumps"
+
+    def test_snippet_marks_words_with_signs(self) -> None:
+        self.store("see main.py — and “main” too")
+        [hit] = self.search("main", chat_id="chat")
+        assert hit.snippet == "see <mark>main</mark>.py — and “<mark>main</mark>” too"
+
+    def test_snippet_escapes_the_text(self) -> None:
+        self.store('<script>alert("evil")</script> & <mark>not</mark> &lt;b&gt; \x01\x02 it\'s')
+        for query in ("evil", "evi*", "script", "mark", "lt"):
+            [hit] = self.search(query, chat_id="chat")
+            bare = hit.snippet.replace("<mark>", "").replace("</mark>", "")
+            assert "<" not in bare
+            assert '"' not in bare
+            assert unescape(bare).startswith('<script>alert("evil")</script> & <mark>not</mark> &lt;b&gt;')
+
+    def test_snippet_is_about_thirty_words_around_the_first_match(self) -> None:
+        self.store(f"{'before ' * 500}needle {'after ' * 500}")
+        for query in ("needle", "needl*"):
+            [hit] = self.search(query, chat_id="chat")
+            words = hit.snippet.split()
+            assert 25 <= len(words) <= 35
+            assert "<mark>needle</mark>" in words
+            assert words[0] == words[-1] == "…"
+
+    def test_snippet_of_scripts_without_spaces(self) -> None:
+        self.store("我喜欢编程语言")
+        [hit] = self.search("编程", chat_id="chat")
+        assert hit.snippet.replace("</mark><mark>", "") == "我喜欢<mark>编程</mark>语言"
+
+    # The index
+
+    def test_entry_of_a_message_without_text_is_not_made(self) -> None:
+        self.store("", " ", {"content": ""}, None, 5)
+        assert not self.entries.exists()
+
+    def test_reindex_replaces(self) -> None:
+        [message_id] = self.store("old words")
+        Message.objects.filter(pk=message_id).update(data="new words")
+        self.entries.reindex(self.records([message_id]), user_id="alice")
+        self.wait_for_index()
+        assert self.found("old") == set()
+        assert self.found("new") == {"new words"}
+
+    def test_changed_entry_is_found_by_its_new_words(self) -> None:
+        self.store("old words")
+        self.entries.update(content="new words", chat_id="chat", user_id="bob")
+        self.wait_for_index()
+        assert len(self.search("new", user_id="bob")) == 1
+        assert self.search("new", user_id="alice") == []
+        assert self.search("old") == []
+
+    def test_index_rows_vanish_with_the_message(self) -> None:
+        self.store("a word", "another word", chat="one")
+        self.store("third word", chat="two")
+        self.entries.filter(chat_id="one").delete()
+        Message.objects.filter(chat_id="one").delete()
+        self.wait_for_index()
+        assert self.found("word") == {"third word"}
+
+    def test_longest_texts_are_found_by_their_beginning(self) -> None:
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+        texts = [
+            "needle " + " ".join(f"{n:x}" for n in range(550_000)),
+            "needle " + " ".join(a + b + c + d for a in digits for b in digits for c in digits for d in digits[:16]),
+            "needle " + "word " * 800_000,
+            "needle " + "x" * 2046 + " " + " ".join(f"{n:2046}".replace(" ", "y") for n in range(1_400)),
+            "needle " + "z" * 3_000_000,
+            "needle " + " ".join(f"{n}-{n}@host{n}.example.com/{n}" for n in range(70_000)),
+            "needle " + "Ⱥ".join(map(str, range(250_000))),
+            "needle " + " ".join(chr(0x4E00 + n % 20_000) for n in range(900_000)),
+        ]
+        ids = self.store(*texts)
+        assert {hit.message_id for hit in self.search("needle", chat_id="chat")} == set(ids)
+        assert self.texts(ids) == texts
