@@ -1,1 +1,93 @@
 """System checks: stable ids, and hints that say what to do."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.db import connections, router
+from django.utils.module_loading import import_string
+
+from .conf import settings
+
+# Seconds that a writer waits for another one; a busy site needs more than SQLite's own 5.
+SQLITE_TIMEOUT = 20
+
+
+@register("context_store")
+def check_settings(**kwargs: Any) -> list[CheckMessage]:
+    """Check the app's own settings."""
+    return [*_payload_size(), *_search_language(), *_text_extractor()]
+
+
+@register("context_store")
+def check_sqlite_options(**kwargs: Any) -> list[CheckMessage]:
+    """Check that SQLite databases of the store can take several writers."""
+    from .models import Chat
+
+    return [
+        message
+        for alias in connections
+        if connections[alias].vendor == "sqlite" and router.allow_migrate_model(alias, Chat)
+        for message in _sqlite_options(alias, connections[alias].settings_dict)
+    ]
+
+
+def _payload_size() -> Iterator[CheckMessage]:
+    size = settings.MAX_PAYLOAD_BYTES
+    if isinstance(size, bool) or not isinstance(size, int) or size <= 0:
+        yield Error(
+            f"CONTEXT_STORE_MAX_PAYLOAD_BYTES is {size!r}, not a positive number of bytes.",
+            hint="Remove it for the default of 4 MiB, or set a whole number.",
+            id="context_store.E001",
+        )
+
+
+def _search_language() -> Iterator[CheckMessage]:
+    language = settings.SEARCH_LANGUAGE
+    if not isinstance(language, str) or not language.isidentifier():
+        yield Error(
+            f"CONTEXT_STORE_SEARCH_LANGUAGE is {language!r}, not the name of a language.",
+            hint="Use a name such as 'english', or 'simple' for none; then run `manage.py rebuild_search_index`.",
+            id="context_store.E002",
+        )
+
+
+def _text_extractor() -> Iterator[CheckMessage]:
+    try:
+        extractor = import_string(settings.TEXT_EXTRACTOR)
+    except (ImportError, AttributeError, TypeError) as error:
+        reason: str | None = str(error)
+    else:
+        reason = None if callable(extractor) else "it is not callable"
+    if reason is not None:
+        yield Error(
+            f"CONTEXT_STORE_TEXT_EXTRACTOR is {settings.TEXT_EXTRACTOR!r}: {reason}.",
+            hint="Give the dotted path of a function that takes a message's data and returns its text.",
+            id="context_store.E003",
+        )
+
+
+def _sqlite_options(alias: str, database: dict[str, Any]) -> Iterator[CheckMessage]:
+    if "memory" in str(database["NAME"]):
+        return
+    options = database.get("OPTIONS", {})
+    if str(options.get("transaction_mode")).upper() not in {"IMMEDIATE", "EXCLUSIVE"}:
+        yield Warning(
+            f"Transactions on the SQLite database {alias!r} take their lock late.",
+            hint=f"Set DATABASES[{alias!r}]['OPTIONS']['transaction_mode'] to 'IMMEDIATE': else a view that reads "
+            "before it writes in one transaction fails with 'database is locked' while another one writes.",
+            id="context_store.W001",
+        )
+    if "journal_mode=wal" not in str(options.get("init_command")).replace(" ", "").lower():
+        yield Warning(
+            f"Readers of the SQLite database {alias!r} wait for writers.",
+            hint=f"Set DATABASES[{alias!r}]['OPTIONS']['init_command'] to "
+            "'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;'.",
+            id="context_store.W002",
+        )
+    if not options.get("timeout", 0) >= SQLITE_TIMEOUT:
+        yield Warning(
+            f"Writers to the SQLite database {alias!r} give up early.",
+            hint=f"Set DATABASES[{alias!r}]['OPTIONS']['timeout'] to {SQLITE_TIMEOUT} (seconds) or more.",
+            id="context_store.W003",
+        )

@@ -1,0 +1,179 @@
+"""Aliases, routers, signals, async twins and the facade's own form."""
+
+import inspect
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.core.management import call_command
+from django.db import connections, transaction
+
+from context_store import signals
+from context_store.asynchronous import asynchronous
+from context_store.exceptions import IdConflict
+from context_store.models import Chat, Message
+from context_store.store import ContextStore
+from tests.store.data import ids, message
+
+
+class ToOther:
+    """Route everything of the app to the second database."""
+
+    def db_for_read(self, model, **hints):
+        return "other"
+
+    def db_for_write(self, model, **hints):
+        return "other"
+
+
+class WritesToDefault(ToOther):
+    """Read from the second database, write to the first."""
+
+    def db_for_write(self, model, **hints):
+        return "default"
+
+
+def work(store: ContextStore) -> None:
+    """Go through every kind of write once."""
+    store.upsert_chat("chat", user_id="alice")
+    store.append_messages("chat", [message("m1"), message("m2")])
+    store.add_message(message("n2", chat_id="chat", parent_id="m1"))
+    store.add_message(message("n2", chat_id="chat", data="searched"))
+    store.set_message_parent("n2", "m2")
+    store.create_checkpoint("chat", "c", "m1")
+    branch = store.restore_checkpoint("chat", "c")
+    store.update_branch_head(branch.id, "n2", expected_head="m1")
+    store.set_active_branch("chat", store.list_branches("chat")[0].id)
+    store.delete_branch("chat", branch.name)
+    store.update_chat("chat", metadata={"a": 1}, merge=True)
+    store.fork_chat("chat", "fork")
+    document = store.export_chat("chat")
+    store.delete_chat("chat")
+    store.import_chat(document)
+    store.delete_checkpoint("chat", "c")
+    assert len(store.search_messages("chat", "searched")) == 1
+    assert len(store.search_chats("searched", user_id="alice")) == 2
+    assert len(store.get_graph("chat").nodes) == 3
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_using_keeps_to_one_database(django_assert_num_queries):
+    with django_assert_num_queries(0):
+        work(ContextStore(using="other"))
+    assert Chat.objects.using("other").count() == 2
+    assert not Chat.objects.using("default").exists()
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_routers_are_honoured(settings, django_assert_num_queries):
+    settings.DATABASE_ROUTERS = [f"{__name__}.ToOther"]
+    with django_assert_num_queries(0):
+        work(ContextStore())
+        Chat.objects.get(pk="fork").delete()
+    assert ids(Chat.objects.using("other").all()) == ["chat"]
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_writes_read_where_they_write(settings):
+    settings.DATABASE_ROUTERS = [f"{__name__}.WritesToDefault"]
+    store = ContextStore()
+    store.create_chat("chat", user_id="alice")
+    store.append_messages("chat", [message("m1"), message("m2")])
+    store.add_message(message("n2", chat_id="chat", parent_id="m1"))
+    store.set_message_parent("n2", "m2")
+    store.create_checkpoint("chat", "c", "m1")
+    store.update_chat("chat", updater=lambda chat: {"title": chat.id})
+    branch = store.rewind("chat", "m1")
+    store.update_branch_head(branch.id, "m2", expected_head="m1")
+    store.fork_chat("chat", "fork")
+    assert store.upsert_chat("chat", user_id="alice").title == "chat"
+    assert store.get_chat("chat") is None
+    assert store.delete_chat("chat") is True
+
+
+@pytest.mark.django_db
+def test_signals_are_sent_after_commit(django_capture_on_commit_callbacks):
+    received = []
+
+    def receive(signal, **arguments):
+        received.append({key: value for key, value in arguments.items() if key not in {"sender", "signal"}})
+
+    store = ContextStore()
+    for signal in (signals.messages_appended, signals.branch_head_moved, signals.chat_deleted):
+        signal.connect(receive)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            store.create_chat("chat", user_id="alice")
+            records = store.append_messages("chat", [message("m1")])
+            branch = store.get_active_branch("chat")
+            store.delete_chat("chat")
+            assert received == []
+    finally:
+        for signal in (signals.messages_appended, signals.branch_head_moved, signals.chat_deleted):
+            signal.disconnect(receive)
+    assert received == [
+        {"using": "default", "chat_id": "chat", "messages": records},
+        {"using": "default", "chat_id": "chat", "branch_id": branch.id, "name": "main", "head_message_id": "m1"},
+        {"using": "default", "chat_id": "chat", "user_id": "alice"},
+    ]
+
+
+@pytest.mark.django_db
+def test_what_is_rolled_back_sends_nothing(django_capture_on_commit_callbacks):
+    store = ContextStore()
+    store.create_chat("chat", user_id="alice")
+    store.append_messages("chat", [message("m1")])
+    store.create_chat("other", user_id="alice")
+    with django_capture_on_commit_callbacks() as callbacks, pytest.raises(IdConflict):
+        store.append_messages("other", [message("m2"), message("m1")])
+    assert callbacks == []
+
+
+@pytest.mark.django_db
+def test_a_call_that_fails_leaves_the_callers_transaction_usable():
+    store = ContextStore()
+    with transaction.atomic():
+        store.create_chat("chat", user_id="alice")
+        with pytest.raises(IdConflict):
+            store.create_chat("chat", user_id="alice")
+        store.append_messages("chat", [message("m1")])
+    assert Message.objects.count() == 1
+
+
+def test_every_method_has_an_async_twin_below_it():
+    functions = [name for name, _ in inspect.getmembers(ContextStore, inspect.isfunction) if not name.startswith("_")]
+    methods = [name for name in vars(ContextStore) if name in functions]
+    sync, twins = methods[::2], methods[1::2]
+    assert twins == [f"a{name}" for name in sync]
+    assert all(inspect.iscoroutinefunction(getattr(ContextStore, name)) for name in twins)
+    assert ContextStore.aget_chat.__name__ == "aget_chat"
+
+
+def test_async_twins_take_positional_and_keyword_arguments():
+    class Adder:
+        def add(self, one: int, *, two: int) -> int:
+            return one + two
+
+        aadd = asynchronous(add)
+
+    assert async_to_sync(Adder().aadd)(1, two=2) == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_async_twins_work_on_the_store():
+    store = ContextStore(user_id="alice")
+
+    async def converse() -> list[str]:
+        await store.acreate_chat("chat")
+        await store.aappend_messages("chat", [message("m1")])
+        return ids(await store.aget_messages("chat"))
+
+    assert async_to_sync(converse)() == ["m1"]
+    assert store.delete_chat("chat") is True
+
+
+@pytest.mark.django_db(transaction=True)
+def test_migrations_reverse_and_apply_again():
+    call_command("migrate", "context_store", "zero", verbosity=0)
+    assert "context_store_chat" not in connections["default"].introspection.table_names()
+    call_command("migrate", "context_store", verbosity=0)
+    work(ContextStore())
