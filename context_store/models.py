@@ -1,9 +1,12 @@
 """The schema of the store. Rules live in the managers, columns that need explaining in ``fields``."""
 
+from typing import Any
+
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from .exceptions import InvalidData
 from .fields import EpochMillisecondsField, IdentifierField, MetadataField, PayloadField
 from .ids import new_id, new_revision
 from .managers.branches import BranchQuerySet
@@ -76,11 +79,18 @@ class Message(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["segment", "depth"], name="ctx_message_place"),
             models.UniqueConstraint(fields=["chat", "id"], name="ctx_message_chat"),
+            models.CheckConstraint(condition=~Q(parent=F("id")), name="ctx_message_not_its_parent"),
         ]
         permissions = [("view_message_content", _("Can read the content of messages"))]
 
     def __str__(self) -> str:
         return f"{self.name} {self.pk}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Store a message that has its place. Raises ``InvalidData`` for one that has none."""
+        if not self.segment:
+            raise InvalidData("has no place in the graph: store messages with Message.objects.append() or add()")
+        super().save(*args, **kwargs)
 
 
 class Branch(models.Model):

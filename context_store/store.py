@@ -118,14 +118,14 @@ class ContextStore:
         ``metadata`` keeps those whose metadata has all the given top-level entries; types are respected.
         """
         chats = self._chats.filter(user_id=user_id) if user_id is not None else self._chats
-        return chats.matching(metadata or {}).newest_first().records(limit=limit, offset=offset)
+        return chats.matching({} if metadata is None else metadata).newest_first().records(limit=limit, offset=offset)
 
     alist_chats = asynchronous(list_chats)
 
     def count_chats(self, *, user_id: str | None = None, metadata: Mapping[str, Any] | None = None) -> int:
         """Return how many chats ``list_chats`` has without a limit."""
         chats = self._chats.filter(user_id=user_id) if user_id is not None else self._chats
-        return chats.matching(metadata or {}).count()
+        return chats.matching({} if metadata is None else metadata).count()
 
     acount_chats = asynchronous(count_chats)
 

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .conf import settings
@@ -80,8 +80,9 @@ def check_json(value: Any, *path: str | int) -> JSONText:
 
 def check_metadata(value: Any, *path: str | int) -> dict[str, Any]:
     """Return metadata: a JSON object without U+0000, whose numbers every database reads back as the same value."""
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         raise InvalidData("must be a JSON object", path)
+    value = dict(value)
     if "\\u0000" in check_json(value, *path) and (place := _find(value, path, NUL)):
         raise InvalidData("must not contain U+0000", place)
     plain: dict[str, Any] = _plain(value)

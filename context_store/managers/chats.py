@@ -37,7 +37,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
     def matching(self, metadata: Mapping[str, Any]) -> Self:
         """Narrow to chats whose metadata has all these top-level entries, types respected."""
         chats = self.all()
-        for entry in check_metadata(dict(metadata), "metadata").items():
+        for entry in check_metadata(metadata, "metadata").items():
             chats = chats.filter(metadata__entry=entry)
         return chats
 
@@ -138,6 +138,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         Raises ``OwnerMismatch`` when it belongs to another user.
         """
         created = False
+        check_identifier(chat_id, "chat_id")
         if not self._for_writing().filter(pk=chat_id).exists():
             with suppress(IdConflict):
                 self.create_chat(chat_id, user_id=user_id, title=title, metadata=metadata)

@@ -272,7 +272,7 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
         with self.writing() as stored:
             stored.beside(models.Chat.objects.all()).lock(chat_id, updated_at=now_ms())
             messages = stored.unscoped().filter(chat_id=chat_id)
-            places = messages.places({message_id} if parent_id is None else {message_id, parent_id})
+            places = messages.places([message_id] if parent_id is None else [message_id, parent_id])
             for wanted in (message_id, parent_id):
                 if wanted is not None and wanted not in places:
                     raise self.missing(wanted)

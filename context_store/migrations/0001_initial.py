@@ -216,6 +216,12 @@ class Migration(migrations.Migration):
             model_name="message",
             constraint=models.UniqueConstraint(fields=("chat", "id"), name="ctx_message_chat"),
         ),
+        migrations.AddConstraint(
+            model_name="message",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("parent", models.F("id")), _negated=True), name="ctx_message_not_its_parent"
+            ),
+        ),
         migrations.AddIndex(
             model_name="checkpoint",
             index=models.Index(fields=["message"], name="ctx_checkpoint_message"),

@@ -1,0 +1,91 @@
+"""What the database itself refuses, whoever writes."""
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from context_store.exceptions import InvalidData
+from context_store.models import Branch, Chat, Checkpoint, Message
+from tests.store.data import message, node
+
+
+@pytest.fixture
+def elsewhere(store, chat):
+    store.create_chat("other", user_id="bob")
+    store.create_checkpoint(chat, "c", "m1")
+    return store.append_messages("other", [message("elsewhere")])[0].id
+
+
+def refuses(change):
+    def change_and_check():
+        with transaction.atomic():
+            change()
+            connection.check_constraints()
+
+    with pytest.raises(IntegrityError):
+        change_and_check()
+
+
+def test_a_parent_of_another_chat(elsewhere):
+    refuses(lambda: Message.objects.filter(pk="m2").update(parent_id=elsewhere))
+    new = {"name": "user", "data": 1, "segment": "x", "depth": 1}
+    refuses(lambda: Message.objects.create(id="x", chat_id="chat", parent_id=elsewhere, **new))
+
+
+def test_a_message_that_moves_to_another_chat(elsewhere):
+    refuses(lambda: Message.objects.filter(pk="m3").update(chat_id="other"))
+
+
+def test_a_message_that_is_its_own_parent(elsewhere):
+    refuses(lambda: Message.objects.filter(pk="m2").update(parent_id="m2"))
+
+
+def test_a_head_in_another_chat(elsewhere):
+    refuses(lambda: Branch.objects.filter(chat_id="chat").update(head_message_id=elsewhere))
+
+
+def test_a_checkpoint_in_another_chat(elsewhere):
+    refuses(lambda: Checkpoint.objects.update(message_id=elsewhere))
+
+
+def test_pointers_to_nothing(elsewhere):
+    refuses(lambda: Message.objects.filter(pk="m2").update(parent_id="nowhere"))
+    refuses(lambda: Branch.objects.filter(chat_id="chat").update(head_message_id="nowhere"))
+
+
+def test_a_message_without_its_place(chat):
+    with pytest.raises(InvalidData, match="append"):
+        Message.objects.create(id="x", chat_id="chat", name="user", data=1)
+
+
+def test_a_second_message_in_the_same_place(chat):
+    refuses(lambda: Message.objects.filter(pk="m3").update(depth=1))
+
+
+def test_a_second_active_branch(store, chat):
+    branch = store.create_branch(chat, "side")
+    refuses(lambda: Branch.objects.filter(pk=branch.id).update(is_active=True))
+
+
+@pytest.mark.vendor("postgresql")
+def test_metadata_filters_use_their_index(store):
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        plan = Chat.objects.matching({"tier": 2}).explain()
+    assert "ctx_chat_metadata" in plan
+
+
+@pytest.mark.parametrize("head", ["m3", "n3"])
+def test_chains_are_read_by_index_ranges(store, chat, head):
+    store.add_messages([node("n2", "m1"), node("n3", "n2")])
+    with CaptureQueriesContext(connection) as queries:
+        store.get_message_chain(head, limit=2)
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        explain = {"sqlite": "EXPLAIN QUERY PLAN"}.get(connection.vendor, "EXPLAIN")
+        cursor.execute(f"{explain} {queries[-1]['sql']}")
+        plan = "\n".join(str(row) for row in cursor.fetchall())
+    assert {"sqlite": "(segment=? AND depth>?"}.get(connection.vendor, "ctx_message_place") in plan
+    assert "Seq Scan" not in plan
+    assert "SCAN" not in plan
