@@ -69,11 +69,10 @@ class SearchEntryQuerySet(ScopedQuerySet["models.SearchEntry"]):
 
     def rebuild(self, *, batch_size: int = CHUNK_SIZE) -> Iterator[int]:
         """
-        Make the index anew where it is missing or in another language, then every entry; yield counts of messages done.
+        Write every entry anew, and yield how many messages have been done with each batch.
 
-        Each batch is a transaction that holds its messages, so that the site may write meanwhile.
+        A batch is a transaction that holds its messages, so that the site may write meanwhile.
         """
-        recreate_index(self.db)
         last = ""
         while ids := self._ids_after(last, batch_size):
             with self.writing() as entries:
@@ -111,10 +110,10 @@ class SearchEntryQuerySet(ScopedQuerySet["models.SearchEntry"]):
         return found
 
 
-def recreate_index(using: str) -> bool:
-    """Create the search index anew unless it is as the settings say; return whether that was needed."""
+def recreate_index(using: str, *, force: bool = False) -> bool:
+    """Create the search index anew, by force or unless it is as the settings say; return whether it was created."""
     backend = backend_for(using)
-    if backend.has_current_index():
+    if backend.has_current_index() and not force:
         return False
 
     def execute(sql: str) -> None:

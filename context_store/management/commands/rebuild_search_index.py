@@ -1,0 +1,42 @@
+"""Make the search index anew."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
+
+from context_store.management.progress import Progress
+from context_store.managers.base import CHUNK_SIZE
+from context_store.managers.search import recreate_index
+from context_store.models import Message, SearchEntry
+
+
+class Command(BaseCommand):
+    help = (
+        "Makes the search index anew: its objects in the database, where they are missing or in another language than"
+        " CONTEXT_STORE_SEARCH_LANGUAGE, then the entry of every message. The site may go on writing meanwhile."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--database", default="default", choices=tuple(connections), help="The database to index.")
+        parser.add_argument(
+            "--batch-size", type=int, default=CHUNK_SIZE, help="Messages in one transaction, %(default)s unless told."
+        )
+        parser.add_argument(
+            "--recreate", action="store_true", help="Drop and create the index's objects even if they are current."
+        )
+
+    def handle(self, *, database: str, batch_size: int, recreate: bool, verbosity: int, **options: Any) -> None:
+        if not 1 <= batch_size <= CHUNK_SIZE:
+            raise CommandError(f"--batch-size must be from 1 to {CHUNK_SIZE}.")
+        if recreate_index(database, force=recreate) and verbosity > 0:
+            self.stdout.write(f"Created the index's objects in {database!r}.")
+        total = Message.objects.using(database).count()
+        done = 0
+        with Progress(self.stderr, total) as progress:
+            for count in SearchEntry.objects.using(database).rebuild(batch_size=batch_size):
+                done += count
+                progress.update(done, f"{done} of {total} messages")
+                if verbosity > 1:
+                    self.stdout.write(f"Indexed {done} of {max(total, done)}.")
+        self.stdout.write(self.style.SUCCESS(f"Indexed the text of {done} messages in {database!r}."))
