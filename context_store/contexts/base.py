@@ -13,14 +13,13 @@ from django.core.checks import CheckMessage
 from context_store.asynchronous import asynchronous
 from context_store.exceptions import ContextsUnavailable, InvalidData, UpdateConflict
 from context_store.managers.base import UNSET, Unset
-from context_store.validation import check_json
 
 from .bound import BoundContext
 from .keys import milliseconds, scope_prefix, stored_key
 from .locks import ContextLock
 from .metering import Counters, FailureLog, Meter
 from .signals import contexts_degraded
-from .storage import MISSING, Storage, decode
+from .storage import MISSING, Storage, decode, encode
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -122,14 +121,14 @@ class BaseContexts:
 
     def set(self, key: str, value: Any, ttl: Seconds = UNSET) -> None:
         """Set the value, whatever was there."""
-        stored, text = stored_key(self._scope, key, "key"), check_json(value, "value")
+        stored, text = stored_key(self._scope, key, "key"), encode(value, "value")
         self._perform(SET, (key,), {key: value}, self.storage.store, stored, text, self._lifetime(ttl))
 
     aset = asynchronous(set)
 
     def add(self, key: str, value: Any, ttl: Seconds = UNSET) -> bool:
         """Set the value and return ``True`` if there is none; of many racing calls one gets ``True``."""
-        stored, text = stored_key(self._scope, key, "key"), check_json(value, "value")
+        stored, text = stored_key(self._scope, key, "key"), encode(value, "value")
         ttl = self._lifetime(ttl)
         return self._perform(ADD, (key,), {key: value}, self.storage.insert, stored, text, ttl)
 
@@ -164,7 +163,7 @@ class BaseContexts:
             changed = change(value)
             if changed is None:
                 return value
-            text = check_json(changed, "value")
+            text = encode(changed, "value")
             if self._perform(SWAP, (key,), {key: changed}, self.storage.swap, stored, seen, text, lifetime):
                 return changed
             time.sleep(random.random() * min(attempt, 20) / 1000)  # noqa: S311
@@ -197,8 +196,7 @@ class BaseContexts:
     def set_many(self, values: Mapping[str, Any], ttl: Seconds = UNSET) -> None:
         """Set all the values. One that is refused keeps all from being set."""
         texts = {
-            stored_key(self._scope, key, "values", key): check_json(value, "values", key)
-            for key, value in values.items()
+            stored_key(self._scope, key, "values", key): encode(value, "values", key) for key, value in values.items()
         }
         self._perform(SET_MANY, values, values, self.storage.store_many, texts, self._lifetime(ttl))
 

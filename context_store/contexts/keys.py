@@ -14,6 +14,8 @@ from context_store.exceptions import InvalidData
 from context_store.validation import MAX_COUNT, MAX_IDENTIFIER_LENGTH, check_identifier
 
 SEPARATOR = "|"
+# Leaves room for a prefix.
+LONGEST_LOCK = 200
 # Seconds: 68 years.
 MAX_TTL = MAX_COUNT
 
@@ -41,7 +43,7 @@ def stored_key(scope: str, key: Any, *path: str | int) -> str:
 
 def lock_key(stored: str) -> str:
     """Return the key of a lock, which is no context's key."""
-    return shortened(f"~lock|{stored}", MAX_IDENTIFIER_LENGTH)
+    return shortened(f"~lock|{stored}", LONGEST_LOCK)
 
 
 def shortened(stored: str, length: int) -> str:

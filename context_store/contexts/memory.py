@@ -64,7 +64,7 @@ class MemoryStorage(Storage):
 
     def swap(self, key: str, seen: Any, text: str, ttl: int | None) -> bool:
         with _writing:
-            unchanged = self.fetch(key) == seen
+            unchanged: bool = self.fetch(key) == seen
             if unchanged:
                 self.store(key, text, ttl)
             return unchanged
@@ -74,7 +74,7 @@ class MemoryStorage(Storage):
 
     def unlock(self, key: str, token: int) -> bool:
         with _writing:
-            return self.fetch(key) == str(token) and self.remove(key)
+            return bool(self.fetch(key) == str(token) and self.remove(key))
 
     def relock(self, key: str, token: int, ttl: int) -> bool:
         with _writing:

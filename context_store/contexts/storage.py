@@ -1,11 +1,14 @@
 """Where contexts lie. A storage knows stored keys, JSON text and milliseconds; the rest is its caller's."""
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from context_store.conf import settings
 from context_store.exceptions import CorruptContext
+from context_store.validation import MAX_NESTING, check_json
 
 Text = str | bytes
 
@@ -25,6 +28,38 @@ def _refuse(constant: str) -> None:
 
 
 _decoder = json.JSONDecoder(parse_constant=_refuse)
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_SCALARS = frozenset((str, int, bool, type(None)))
+
+
+def encode(value: Any, *path: str | int) -> str:
+    """Return the value as JSON text, as ``check_json`` does, which alone can say what is wrong with a value."""
+    if _is_plain(value, MAX_NESTING):
+        try:
+            text = _encoder.encode(value)
+            if len(text.encode()) <= settings.MAX_PAYLOAD_BYTES:
+                return text
+        except ValueError:  # Lone surrogates, integers of too many digits.
+            pass
+    return check_json(value, *path)
+
+
+def _is_plain(value: Any, levels: int) -> bool:
+    """Tell whether the value is of JSON's own types alone, in a quarter of the time of a walk that notes its path."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return True
+    if kind is dict and levels:
+        for key, item in value.items():
+            if type(key) is not str or (type(item) not in _SCALARS and not _is_plain(item, levels - 1)):
+                return False
+        return True
+    if (kind is list or kind is tuple) and levels:
+        for item in value:  # noqa: SIM110 - all() takes twice as long.
+            if type(item) not in _SCALARS and not _is_plain(item, levels - 1):
+                return False
+        return True
+    return kind is float and math.isfinite(value)
 
 
 def decode(key: str, text: Text) -> Any:
