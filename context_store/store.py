@@ -14,6 +14,7 @@ from .managers.messages import MessageQuerySet
 from .managers.search import SearchEntryQuerySet
 from .models import Branch, Chat, Checkpoint, Message, SearchEntry
 from .records import BranchRecord, ChatRecord, CheckpointRecord, Graph, MessageRecord, SearchHit
+from .validation import check_identifier
 
 __all__ = ["UNSET", "ContextStore"]
 
@@ -388,7 +389,8 @@ class ContextStore:
         self, query: str, *, user_id: str | None = None, roles: Iterable[str] | None = None, limit: int = 20
     ) -> list[SearchHit]:
         """Search all chats of one user, best hit first; ``user_id`` may be left out in a store of one user."""
-        return self._entries.hits(query, user_id=user_id or self.user_id, roles=roles, limit=limit)
+        owner = check_identifier(self.user_id if user_id is None else user_id, "user_id")
+        return self._entries.hits(query, user_id=owner, roles=roles, limit=limit)
 
     asearch_chats = asynchronous(search_chats)
 
