@@ -1,5 +1,6 @@
 """The app's settings: ``CONTEXT_STORE_<NAME>``, read when they are used, never at import."""
 
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from django.conf import settings as django_settings
@@ -27,6 +28,11 @@ class Settings:
     MAX_PAYLOAD_BYTES = Setting(4 * 1024 * 1024)
     SEARCH_LANGUAGE = Setting("english")
     TEXT_EXTRACTOR = Setting("context_store.search.text.extract_text")
+    # The REST API: request -> user_id, messages or chats a page, bytes a body (None: a payload and what surrounds it).
+    USER_ID: Setting[str | Callable[[Any], str | None]] = Setting("context_store.rest.permissions.request_user_id")
+    PAGE_SIZE = Setting(50)
+    MAX_PAGE_SIZE = Setting(200)
+    MAX_BODY_BYTES: Setting[int | None] = Setting(None)
     CONTEXTS: Setting[dict[str, dict[str, Any]]] = Setting({})
 
 

@@ -1,9 +1,10 @@
-from importlib.util import find_spec
-
 from django.contrib import admin
 from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-urlpatterns = [path("admin/", admin.site.urls)]
-
-if find_spec("context_store.rest") is not None:
-    urlpatterns.append(path("api/", include("context_store.rest.urls")))
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/", include("context_store.rest.urls")),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerView.as_view(), name="docs"),
+]

@@ -1,0 +1,105 @@
+"""Every error of the API: ``{"detail", "code"}``, whatever raised it and whatever the project's own handler does."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.http import Http404, UnreadablePostError
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from context_store.exceptions import (
+    ContextStoreError,
+    HeadConflict,
+    IdConflict,
+    InvalidData,
+    OwnerMismatch,
+    RevisionConflict,
+)
+
+Body = dict[str, Any]
+
+# Of the store's other errors: what it needs is not there.
+UNAVAILABLE = 503
+
+
+def handle_exception(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Return the answer to an exception, or ``None`` for one that is a bug."""
+    for kind, answer in ANSWERS.items():
+        if isinstance(error, kind):
+            response = answer(error)
+            set_rollback()
+            return response
+    return None
+
+
+def error_body(detail: str, code: str, **more: Any) -> Body:
+    return {"detail": detail, "code": code, **more}
+
+
+def invalid_data(error: InvalidData) -> Response:
+    """Answer with the place: as text, as a path, and as field errors."""
+    errors = {error.location or "non_field_errors": [error.reason]}
+    return Response(error_body(str(error), error.code, errors=errors, path=list(error.path)), status=400)
+
+
+def api_exception(error: exceptions.APIException) -> Response:
+    if isinstance(error, exceptions.ValidationError):
+        detail, code = _first_error(error.detail, ())
+        errors = error.detail if isinstance(error.detail, dict) else {"non_field_errors": error.detail}
+        return Response(error_body(detail, "invalid", errors=errors), status=error.status_code)
+    codes = error.get_codes()
+    code = codes if isinstance(codes, str) else error.default_code
+    return Response(error_body(str(error.detail), code), status=error.status_code, headers=_headers(error))
+
+
+def _headers(error: exceptions.APIException) -> dict[str, str]:
+    headers = {}
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if (wait := getattr(error, "wait", None)) is not None:
+        headers["Retry-After"] = str(int(wait))
+    return headers
+
+
+def _first_error(detail: Any, path: tuple[str, ...]) -> tuple[str, str]:
+    """Return the first of the field errors as one sentence that says where, and its code."""
+    if isinstance(detail, dict):
+        for field, inner in detail.items():
+            if inner:
+                return _first_error(inner, path if field == "non_field_errors" else (*path, str(field)))
+    if isinstance(detail, list):
+        for index, inner in enumerate(detail):
+            if inner:
+                return _first_error(inner, path if isinstance(inner, str) else (*path, str(index)))
+    return (f"{'.'.join(path)}: {detail}" if path else str(detail)), getattr(detail, "code", "invalid")
+
+
+def _plain(status: int, detail: str | None = None, code: str | None = None) -> Callable[[Any], Response]:
+    """Return what answers with the error's own words and code where none are given."""
+
+    def answer(error: Any) -> Response:
+        return Response(error_body(detail or str(error), code or error.code), status=status)
+
+    return answer
+
+
+# The first that fits answers. Of an owner's id it only says, as of any other, that it is taken.
+ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
+    exceptions.APIException: api_exception,
+    Http404: _plain(404, "Not found.", "not_found"),
+    ObjectDoesNotExist: _plain(404, code="not_found"),
+    PermissionDenied: _plain(403, "You do not have permission to perform this action.", "permission_denied"),
+    InvalidData: invalid_data,
+    OwnerMismatch: _plain(409, "The id is taken.", IdConflict.code),
+    IdConflict: _plain(409),
+    HeadConflict: lambda error: Response(
+        error_body(str(error), error.code, head_message_id=error.head_message_id), status=409
+    ),
+    RevisionConflict: _plain(412),
+    ContextStoreError: _plain(UNAVAILABLE),
+    RequestDataTooBig: _plain(413, "The body is too large.", "payload_too_large"),
+    SuspiciousOperation: _plain(400, "The request is malformed.", "parse_error"),
+    UnreadablePostError: _plain(400, "The body ended early.", "parse_error"),
+}

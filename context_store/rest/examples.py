@@ -1,0 +1,124 @@
+"""Examples for the schema, by the name of the shape."""
+
+from typing import Any
+
+CHAT = {
+    "id": "trip",
+    "user_id": "7",
+    "title": "A trip to Nepal",
+    "metadata": {"archived": False, "tier": 2},
+    "message_count": 2,
+    "branch_count": 1,
+    "created_at": 1767225600000,
+    "updated_at": 1767225660000,
+}
+QUESTION = {
+    "id": "trip-1",
+    "chat_id": "trip",
+    "parent_id": None,
+    "name": "user",
+    "type": "message",
+    "data": {"content": "When is the best time to go?"},
+    "created_at": 1767225600000,
+}
+ANSWER = {
+    "id": "trip-2",
+    "chat_id": "trip",
+    "parent_id": "trip-1",
+    "name": "assistant",
+    "type": "message",
+    "data": {"content": "October and November, after the monsoon."},
+    "created_at": 1767225660000,
+}
+BRANCH = {
+    "id": "019b76da-a800-7000-8000-000000000001",
+    "chat_id": "trip",
+    "name": "main",
+    "head_message_id": "trip-2",
+    "is_active": True,
+    "message_count": 2,
+    "created_at": 1767225600000,
+}
+REWOUND = {**BRANCH, "id": "019b76db-9260-7000-8000-000000000002", "name": "branch-2", "head_message_id": "trip-1"}
+CHECKPOINT = {
+    "id": "019b76db-9260-7000-8000-000000000003",
+    "chat_id": "trip",
+    "name": "before the plan",
+    "message_id": "trip-2",
+    "created_at": 1767225660000,
+}
+HIT = {"message": ANSWER, "rank": 0.6, "snippet": "October and November, after the <mark>monsoon</mark>."}
+
+
+def _page(*results: Any, **more: Any) -> dict[str, Any]:
+    return {**more, "next": None, "previous": None, "results": list(results)}
+
+
+EXAMPLES: dict[str, Any] = {
+    "ChatCreate": {"id": "trip", "title": "A trip to Nepal", "metadata": {"archived": False, "tier": 2}},
+    "ChatUpsert": {"title": "A trip to Nepal", "metadata": {"archived": False, "tier": 2}},
+    "ChatUpdate": {"title": "Nepal in autumn", "metadata": {"archived": True, "tier": None}},
+    "ChatFork": {"id": "trip-copy", "head_message_id": "trip-2"},
+    "ChatRewind": {"message_id": "trip-1"},
+    "MessagesAppend": {
+        "messages": [
+            {"id": "trip-1", "name": "user", "data": QUESTION["data"]},
+            {"id": "trip-2", "name": "assistant", "data": ANSWER["data"]},
+        ],
+        "expected_head": None,
+    },
+    "MessageUpsert": {"name": "user", "data": QUESTION["data"], "parent_id": None},
+    "MessageMove": {"parent_id": "trip-1"},
+    "BranchCreate": {"name": "idea", "head_message_id": "trip-1", "is_active": False},
+    "BranchMove": {"head_message_id": "trip-1", "expected_head": "trip-2"},
+    "CheckpointCreate": {"name": "before the plan", "message_id": "trip-2"},
+    "CheckpointUpsert": {"message_id": "trip-2"},
+    "ContextPut": {"value": {"step": 3}, "ttl": 3600},
+    "Chat": CHAT,
+    "Message": ANSWER,
+    "Messages": {"messages": [QUESTION, ANSWER]},
+    "Branch": BRANCH,
+    "Checkpoint": CHECKPOINT,
+    "ChatPage": _page(CHAT, count=1),
+    "MessagePage": _page(QUESTION, ANSWER),
+    "BranchPage": _page(BRANCH),
+    "CheckpointPage": _page(CHECKPOINT),
+    "SearchHitPage": _page(HIT),
+    "Graph": {
+        "nodes": [
+            {
+                "id": "trip-1",
+                "parent_id": None,
+                "role": "user",
+                "content": "When is the best time to go?",
+                "created_at": 1767225600000,
+            }
+        ],
+        "branches": [REWOUND],
+        "checkpoints": [],
+    },
+    "Export": {
+        "format": "context-store-chat",
+        "version": 1,
+        "chat": {key: value for key, value in CHAT.items() if not key.endswith("_count")},
+        "messages": [{key: value for key, value in QUESTION.items() if key != "chat_id"}],
+        "branches": [{key: value for key, value in REWOUND.items() if key not in ("chat_id", "message_count")}],
+        "checkpoints": [],
+    },
+    "Context": {"key": "wizard", "value": {"step": 3}},
+}
+PROBLEM_EXAMPLES: dict[int, Any] = {
+    400: {
+        "detail": "messages[0].data.x: contains a lone surrogate",
+        "code": "invalid_data",
+        "errors": {"messages[0].data.x": ["contains a lone surrogate"]},
+        "path": ["messages", 0, "data", "x"],
+    },
+    404: {"detail": "There is no chat 'trip'.", "code": "not_found"},
+    409: {
+        "detail": "The head of branch 'main' has moved: it is 'trip-2' now.",
+        "code": "head_conflict",
+        "head_message_id": "trip-2",
+    },
+    412: {"detail": "Chat 'trip' has changed.", "code": "revision_conflict"},
+}

@@ -1,0 +1,314 @@
+"""The shape of what comes in and, for the schema, of what goes out. Rules of the graph are the managers'."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+
+from context_store.validation import MAX_COUNT, MAX_TIME
+
+from .operations import IDENTIFIER
+from .schema import JSON_OBJECT, JSON_VALUE, PATH, field_schema
+
+
+class Shape(serializers.Serializer[Any]):
+    """A JSON object with just these fields, each of just its type: nothing is converted or ignored."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping) and (unknown := [key for key in data if key not in self.fields]):
+            raise serializers.ValidationError({str(key): ["There is no such field."] for key in unknown}, "unknown")
+        return super().to_internal_value(data)
+
+
+class Strict(serializers.Field[Any, Any, Any, Any]):
+    """A value of one JSON type, taken as it is."""
+
+    kind: type = object
+    default_error_messages = {"type": "Must be {expected}, not {given}."}
+    expected = "a value"
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, self.kind):
+            self.fail("type", expected=self.expected, given=_json_type(data))
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+@field_schema({"type": "string"})
+class Text(Strict):
+    kind, expected = str, "text"
+
+
+@field_schema(IDENTIFIER)
+class Identifier(Text):
+    """An id or a name; the store says which ones it takes."""
+
+
+@field_schema(JSON_VALUE)
+class JSONValue(Strict):
+    """Any JSON value, of which ``null`` is one."""
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        return super().run_validation() if data is serializers.empty else data
+
+
+@field_schema(JSON_OBJECT)
+class JSONObject(Strict):
+    kind, expected = dict, "a JSON object"
+
+
+@field_schema({"type": "boolean"})
+class Boolean(Strict):
+    kind, expected = bool, "true or false"
+
+
+@field_schema({"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_TIME})
+class Milliseconds(Strict):
+    """A time in whole milliseconds since the Unix epoch, UTC."""
+
+    expected = "a whole number"
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, float) and data.is_integer():
+            return int(data)
+        if isinstance(data, bool) or not isinstance(data, int):
+            self.fail("type", expected=self.expected, given=_json_type(data))
+        return data
+
+
+@field_schema({"type": "integer", "minimum": 0})
+class Count(Milliseconds):
+    """A whole number."""
+
+
+@field_schema({"type": "number", "minimum": 0, "maximum": MAX_COUNT})
+class Seconds(Strict):
+    expected = "a number"
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, bool) or not isinstance(data, (int, float)):
+            self.fail("type", expected=self.expected, given=_json_type(data))
+        return data
+
+
+@field_schema(PATH)
+class Path(Strict):
+    """Where a value lies: keys and indexes, outermost first."""
+
+
+def _json_type(value: Any) -> str:
+    names = {str: "text", bool: "a boolean", dict: "an object", list: "an array", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+# What comes in
+
+
+class Empty(Shape):
+    """An operation that takes nothing."""
+
+
+class ChatUpsert(Shape):
+    title = Text(required=False, allow_null=True)
+    metadata = JSONObject(required=False)
+    user_id = Identifier(required=False, help_text="Whose the chat is; another's takes `act_for_any_user`.")
+
+
+class ChatCreate(ChatUpsert):
+    id = Identifier(required=False)
+
+
+class ChatUpdate(Shape):
+    title = Text(required=False, allow_null=True, help_text="`null` clears it.")
+    metadata = JSONObject(required=False, help_text="Its top-level keys are merged; `null` removes a key.")
+
+
+class ChatFork(Shape):
+    id = Identifier(required=False, help_text="The id of the copy.")
+    head_message_id = Identifier(required=False, help_text="Copy only the chain down to this message.")
+
+
+class ChatRewind(Shape):
+    message_id = Identifier()
+
+
+class MessageContent(Shape):
+    name = Identifier(help_text="The role: `user`, `assistant`, `system`, `tool`, …")
+    type = Identifier(required=False, allow_null=True, help_text="`message` if it is left out.")
+    data = JSONValue()  # type: ignore[assignment]
+    created_at = Milliseconds(required=False)
+
+
+class MessageUpsert(MessageContent):
+    parent_id = Identifier(required=False, allow_null=True, help_text="Of a new message; a known one keeps its own.")
+
+
+class NewMessage(MessageContent):
+    id = Identifier(required=False)
+
+
+class MessagesAppend(Shape):
+    messages = NewMessage(many=True, allow_empty=False, help_text="One message or many, each below the one before.")
+    branch = Identifier(required=False, help_text="The name of a branch; the active one if it is left out.")
+    expected_head = Identifier(
+        required=False,
+        allow_null=True,
+        help_text="Append only if this is the branch's head; `null`: only if it is empty.",
+    )
+
+
+class MessageMove(Shape):
+    parent_id = Identifier(allow_null=True, help_text="`null` makes the message a root.")
+
+
+class BranchCreate(Shape):
+    name = Identifier()
+    id = Identifier(required=False)
+    head_message_id = Identifier(required=False, allow_null=True)
+    is_active = Boolean(required=False)
+
+
+class BranchMove(Shape):
+    head_message_id = Identifier(allow_null=True)
+    expected_head = Identifier(
+        required=False, allow_null=True, help_text="Move only if this is the head; `null`: only if there is none."
+    )
+
+
+class CheckpointUpsert(Shape):
+    message_id = Identifier()
+
+
+class CheckpointCreate(CheckpointUpsert):
+    name = Identifier()
+    id = Identifier(required=False)
+
+
+class ContextPut(Shape):
+    value = JSONValue()
+    ttl = Seconds(required=False, allow_null=True, help_text="Seconds; `0` or `null`: for ever.")
+
+
+# What goes out
+
+
+class Chat(Shape):
+    id = Identifier()
+    user_id = Identifier()
+    title = Text(allow_null=True)
+    metadata = JSONObject()
+    message_count = Count()
+    branch_count = Count()
+    created_at = Milliseconds()
+    updated_at = Milliseconds()
+
+
+class Message(Shape):
+    id = Identifier()
+    chat_id = Identifier()
+    parent_id = Identifier(allow_null=True)
+    name = Identifier()
+    type = Identifier(allow_null=True)
+    data = JSONValue()  # type: ignore[assignment]
+    created_at = Milliseconds()
+
+
+class Messages(Shape):
+    messages = Message(many=True)
+
+
+class Branch(Shape):
+    id = Identifier()
+    chat_id = Identifier()
+    name = Identifier()
+    head_message_id = Identifier(allow_null=True)
+    is_active = Boolean()
+    message_count = Count(help_text="The length of the chain down to the head.")
+    created_at = Milliseconds()
+
+
+class Checkpoint(Shape):
+    id = Identifier()
+    chat_id = Identifier()
+    name = Identifier()
+    message_id = Identifier()
+    created_at = Milliseconds()
+
+
+class SearchHit(Shape):
+    message = Message()
+    rank = serializers.FloatField(help_text="Higher is better.")
+    snippet = Text(help_text="HTML: its text escaped, matches in `<mark>`.")
+
+
+class GraphNode(Shape):
+    id = Identifier()
+    parent_id = Identifier(allow_null=True)
+    role = Identifier()
+    content = Text(help_text="The first 50 characters of the message's text.")
+    created_at = Milliseconds()
+
+
+class Graph(Shape):
+    nodes = GraphNode(many=True)
+    branches = Branch(many=True)
+    checkpoints = Checkpoint(many=True)
+
+
+class Export(Shape):
+    format = Text()
+    version = Count()
+    chat = JSONObject()
+    messages = serializers.ListField(child=JSONObject())
+    branches = serializers.ListField(child=JSONObject())
+    checkpoints = serializers.ListField(child=JSONObject())
+
+
+class Context(Shape):
+    key = Identifier()
+    value = JSONValue()
+
+
+class Page(Shape):
+    next = Text(allow_null=True, help_text="The URL of the next page.")
+    previous = Text(allow_null=True, help_text="The URL of the page before.")
+
+
+class ChatPage(Page):
+    count = Count(help_text="How many there are on all pages.")
+    results = Chat(many=True)
+
+
+class MessagePage(Page):
+    """Oldest first; `next` is the page of older ones."""
+
+    results = Message(many=True)
+
+
+class BranchPage(Page):
+    results = Branch(many=True)
+
+
+class CheckpointPage(Page):
+    results = Checkpoint(many=True)
+
+
+class SearchHitPage(Page):
+    results = SearchHit(many=True)
+
+
+class Error(Shape):
+    detail = Text(help_text="For people.")
+    code = Text(help_text="For programs.")
+    errors = JSONObject(  # type: ignore[assignment]
+        required=False, help_text="With 400: what is wrong, by field."
+    )
+    path = Path(required=False, help_text="With 400: where in the body a refused value lies.")
+
+
+class ConflictError(Error):
+    head_message_id = Identifier(
+        required=False, allow_null=True, help_text="With `head_conflict`: the head that the branch has now."
+    )

@@ -1,0 +1,83 @@
+"""The base of all views, and the only place of the API where a store is made."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from context_store.contexts import BaseContexts, contexts
+from context_store.models import Chat
+from context_store.rest.errors import handle_exception
+from context_store.rest.operations import Operation
+from context_store.rest.parsers import StrictJSONParser
+from context_store.rest.paths import decode_id
+from context_store.rest.permissions import HasUserId, acting_user_id
+from context_store.rest.schema import StoreSchema
+from context_store.rest.serializers import Empty, Shape
+from context_store.store import ContextStore
+
+
+class StoreView(APIView):
+    """
+    A view on what belongs to the caller.
+
+    Authentication, throttling, renderers and further permissions are the project's; the parser and the shape of errors
+    are the API's own.
+    """
+
+    schema = StoreSchema()
+    parser_classes = (StrictJSONParser,)
+
+    @property
+    def queryset(self) -> QuerySet[Chat]:
+        """Return nothing: a project's model permissions ask for the model."""
+        return Chat.objects.none()
+
+    @property
+    def store(self) -> ContextStore:
+        """The store of the user whom the request acts for."""
+        return self.store_of(None)
+
+    def store_of(self, named: str | None) -> ContextStore:
+        """Return the store of the user whom the body names, if the caller may, or else of the request's."""
+        return ContextStore(user_id=acting_user_id(self.request, named))
+
+    @property
+    def contexts(self) -> BaseContexts:
+        """The contexts of the user whom the request acts for."""
+        return contexts["default"].scoped(f"user:{acting_user_id(self.request)}")
+
+    def body(self) -> dict[str, Any]:
+        """Return the request's body in the shape that the operation declares."""
+        declared: Operation = getattr(self, str(self.request.method).lower()).operation
+        shape: Shape = (declared.body or Empty)(data=self.request.data)
+        shape.is_valid(raise_exception=True)
+        return dict(shape.validated_data)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        # These are the arguments that the method will be called with.
+        for name, value in self.kwargs.items():
+            self.kwargs[name] = decode_id(value, name)
+
+    def get_permissions(self) -> list[Any]:
+        return [HasUserId(), *super().get_permissions()]
+
+    def get_exception_handler(self) -> Any:
+        return handle_exception
+
+
+def found(record: Any, missing: Exception) -> Any:
+    """Return the record, or raise what says that there is none."""
+    if record is None:
+        raise missing
+    return record
+
+
+def deleted(was_there: bool, missing: Exception) -> Response:  # noqa: FBT001
+    """Return the answer to a deletion."""
+    if not was_there:
+        raise missing
+    return Response(status=204)

@@ -1,0 +1,163 @@
+import pytest
+
+from tests.rest.client import ids
+
+HARD = {"b": 1e22, "a": -0.0, "n": 10**40, "z": "\0é\u2028</script>", "e": 1.5e300, "l": [None, True, {}]}
+
+
+def test_append_many(api, chat):
+    messages = [{"id": "m4", "name": "user", "data": HARD}, {"name": "tool", "data": None, "type": None}]
+    response = api.post("chats/chat/messages/", {"messages": messages})
+    assert response.status_code == 201
+    first, second = response.json()["messages"]
+    assert (first["id"], first["parent_id"], first["type"]) == ("m4", "m3", "message")
+    assert (second["parent_id"], second["type"], second["data"]) == ("m4", None, None)
+    assert repr(first["data"]) == repr(HARD)
+
+
+def test_data_comes_back_as_it_went_in(api, chat):
+    body = (
+        b'{"messages": [{"id": "m4", "name": "u", "data": {"z":1e22,"a":-0.0,"n":%d,"f":0.1,"s":"\\u0000"}}]}' % 10**40
+    )
+    assert api.post("chats/chat/messages/", body).status_code == 201
+    text = api.get("chats/chat/messages/m4/").content.decode()
+    assert '"data":{"z":1e+22,"a":-0.0,"n":1' + "0" * 40 + ',"f":0.1,"s":"\\u0000"}' in text
+
+
+def test_append_to_a_branch(api, chat):
+    body = {"messages": [{"id": "s", "name": "user", "data": 1}], "branch": "side"}
+    assert api.post("chats/chat/messages/", body).json()["messages"][0]["parent_id"] == "m1"
+    assert ids(api.get("chats/chat/messages/")) == ["m1", "m2", "m3"]
+    assert ids(api.get("chats/chat/messages/?branch=side")) == ["m1", "s"]
+
+
+def test_append_with_stale_head_conflicts(api, chat):
+    body = {"messages": [{"name": "user", "data": 1}], "expected_head": "m2"}
+    response = api.post("chats/chat/messages/", body)
+    assert response.status_code == 409
+    assert (response.json()["code"], response.json()["head_message_id"]) == ("head_conflict", "m3")
+    assert len(ids(api.get("chats/chat/messages/"))) == 3
+
+
+def test_append_with_the_head_as_expected(api, chat):
+    body = {"messages": [{"name": "user", "data": 1}], "expected_head": "m3"}
+    assert api.post("chats/chat/messages/", body).status_code == 201
+
+
+def test_append_expecting_no_head(api, chat):
+    api.put("chats/empty/")
+    body = {"messages": [{"name": "user", "data": 1}], "expected_head": None}
+    assert api.post("chats/empty/messages/", body).status_code == 201
+    conflict = api.post("chats/empty/messages/", {**body, "messages": [{"id": "x", "name": "user", "data": 1}]})
+    assert conflict.status_code == 409
+
+
+def test_repeated_append_is_harmless(api, chat):
+    body = {"messages": [{"id": "m4", "name": "user", "data": 1}], "expected_head": "m3"}
+    first, second = api.post("chats/chat/messages/", body), api.post("chats/chat/messages/", body)
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json() == second.json()
+    assert ids(api.get("chats/chat/messages/")) == ["m1", "m2", "m3", "m4"]
+
+
+def test_append_a_known_id_with_other_content_conflicts(api, chat):
+    response = api.post("chats/chat/messages/", {"messages": [{"id": "m3", "name": "user", "data": "other"}]})
+    assert (response.status_code, response.json()["code"]) == (409, "id_conflict")
+
+
+def test_append_to_missing_chat_or_branch_is_404(api, chat):
+    body = {"messages": [{"name": "user", "data": 1}]}
+    assert api.post("chats/none/messages/", body).status_code == 404
+    assert api.post("chats/chat/messages/", {**body, "branch": "none"}).status_code == 404
+
+
+def test_pages_link_to_the_older_page(api, store):
+    store.create_chat("long")
+    store.append_messages("long", [{"id": f"m{n}", "name": "user", "data": n} for n in range(7)])
+    newest = api.get("chats/long/messages/?limit=3")
+    assert (ids(newest), newest.json()["previous"]) == (["m4", "m5", "m6"], None)
+    middle = api.get(newest.json()["next"])
+    oldest = api.get(middle.json()["next"])
+    assert (ids(middle), ids(oldest), oldest.json()["next"]) == (["m1", "m2", "m3"], ["m0"], None)
+
+
+def test_a_full_oldest_page_has_no_next(api, chat):
+    assert api.get("chats/chat/messages/?limit=3").json()["next"] is None
+
+
+def test_before_a_message_of_another_branch_is_404(api, chat):
+    assert api.get("chats/chat/messages/?branch=side&before=m3").status_code == 404
+
+
+def test_messages_of_an_empty_chat(api):
+    api.put("chats/empty/")
+    assert api.get("chats/empty/messages/").json() == {"next": None, "previous": None, "results": []}
+
+
+def test_default_page_has_as_many_as_the_setting_says(api, chat, settings):
+    settings.CONTEXT_STORE_PAGE_SIZE = 2
+    assert ids(api.get("chats/chat/messages/")) == ["m2", "m3"]
+
+
+def test_get_message(api, chat, store):
+    assert api.get("chats/chat/messages/m2/").json() == store.get_message("m2")._asdict()
+
+
+def test_put_creates_a_message_below_its_parent(api, chat):
+    response = api.put("chats/chat/messages/x/", {"name": "user", "data": 1, "parent_id": "m1", "created_at": 5})
+    assert (response.status_code, response.json()["parent_id"], response.json()["created_at"]) == (201, "m1", 5)
+
+
+def test_put_changes_name_type_and_data_of_a_known_message(api, chat):
+    response = api.put("chats/chat/messages/m2/", {"name": "system", "type": "note", "data": 1, "parent_id": None})
+    assert response.status_code == 200
+    body = response.json()
+    assert (body["name"], body["type"], body["data"], body["parent_id"]) == ("system", "note", 1, "m1")
+
+
+def test_put_below_a_missing_parent_is_404(api, chat):
+    assert api.put("chats/chat/messages/x/", {"name": "user", "data": 1, "parent_id": "none"}).status_code == 404
+
+
+def test_patch_moves_a_message(api, chat):
+    assert api.patch("chats/chat/messages/m3/", {"parent_id": "m1"}).json()["parent_id"] == "m1"
+    assert ids(api.get("chats/chat/messages/")) == ["m1", "m3"]
+
+
+def test_patch_into_a_circle_is_400(api, chat):
+    response = api.patch("chats/chat/messages/m1/", {"parent_id": "m3"})
+    assert (response.status_code, response.json()["path"]) == (400, ["parent_id"])
+
+
+def test_chain_pages_upwards(api, chat):
+    page = api.get("chats/chat/messages/m3/chain/?limit=2")
+    assert ids(page) == ["m2", "m3"]
+    older = api.get(page.json()["next"])
+    assert (ids(older), older.json()["next"]) == (["m1"], None)
+
+
+def test_children_are_siblings_of_each_other(api, chat, store):
+    store.add_message({"id": "x", "chat_id": chat, "parent_id": "m1", "name": "user", "data": 1})
+    assert ids(api.get("chats/chat/messages/m1/children/")) == ["m2", "x"]
+    assert ids(api.get("chats/chat/messages/m3/children/")) == []
+
+
+@pytest.mark.parametrize("tail", ["", "chain/", "children/"])
+def test_a_message_of_another_chat_is_404(api, chat, store, tail):
+    store.create_chat("other")
+    store.append_messages("other", [{"id": "o1", "name": "user", "data": 1}, {"id": "o2", "name": "user", "data": 1}])
+    for message_id in ("o1", "o2", "none"):
+        assert api.get(f"chats/chat/messages/{message_id}/{tail}").status_code == 404
+
+
+def test_moving_a_message_of_another_chat_is_404(api, chat, store):
+    store.create_chat("other")
+    store.append_messages("other", [{"id": "o1", "name": "user", "data": 1}, {"id": "o2", "name": "user", "data": 1}])
+    assert api.patch("chats/chat/messages/o2/", {"parent_id": None}).status_code == 404
+    assert store.get_message("o2").parent_id == "o1"
+
+
+def test_putting_a_message_of_another_chat_conflicts(api, chat, store):
+    store.create_chat("other")
+    store.append_messages("other", [{"id": "o1", "name": "user", "data": 1}])
+    assert api.put("chats/chat/messages/o1/", {"name": "user", "data": 2}).status_code == 409
