@@ -1,0 +1,118 @@
+import io
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from context_store.importers.reading import Record, read_records
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text('ab"\\[]{},:é😀\n', max_size=8),
+    lambda children: (
+        st.lists(children, max_size=4) | st.dictionaries(st.text('a"\\]},', max_size=4), children, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+def read(content: str | bytes, chunk_size: int = 1 << 20) -> list[Record]:
+    raw = content.encode() if isinstance(content, str) else content
+    return list(read_records(io.BytesIO(raw), chunk_size=chunk_size))
+
+
+def values(content: str | bytes, chunk_size: int = 1 << 20) -> list[Any]:
+    records = read(content, chunk_size)
+    assert [record.error for record in records if record.error] == []
+    return [record.value for record in records]
+
+
+@given(st.lists(JSON_VALUES, max_size=6), st.integers(1, 40), st.sampled_from([None, 2]), st.booleans())
+def test_an_array_reads_as_json_reads_it(
+    items: list[Any], chunk_size: int, indent: int | None, ascii_only: bool
+) -> None:
+    text = json.dumps(items, indent=indent, ensure_ascii=ascii_only)
+    assert values(text, chunk_size) == items
+
+
+@given(st.lists(JSON_VALUES, max_size=6), st.integers(1, 40), st.booleans())
+def test_lines_read_as_json_reads_them(items: list[Any], chunk_size: int, ascii_only: bool) -> None:
+    # What begins with a bracket is an array; a line of a file of records does not.
+    lines = [json.dumps({"item": item}, ensure_ascii=ascii_only) for item in items]
+    assert [value["item"] for value in values("\n".join(lines), chunk_size)] == items
+
+
+@given(st.lists(st.dictionaries(st.text("ab", min_size=1), JSON_VALUES, min_size=1), max_size=4), st.integers(1, 40))
+def test_objects_over_several_lines_follow_each_other(items: list[Any], chunk_size: int) -> None:
+    text = "\n".join(json.dumps(item, indent=2) for item in items)
+    assert values(text, max(chunk_size, 2)) == items
+
+
+def test_a_bad_line_is_told_and_the_next_one_read() -> None:
+    good, bad, last = read('{"a": 1}\n{"a": \n\n{"a": 2}')
+    assert (good.place, good.value) == ("line 1", {"a": 1})
+    assert bad.place == "line 2"
+    assert bad.error is not None
+    assert bad.error.startswith("is not JSON: Expecting value")
+    assert (last.place, last.value) == ("line 4", {"a": 2})
+
+
+def test_a_bad_item_is_told_and_the_next_one_read() -> None:
+    records = read('[{"a": 1}, {"a": nope}, 7, {"b": [}, {"c": 3}], {"d": 4}]')
+    assert [(record.place, record.error is None) for record in records[:3]] == [
+        ("item 1", True),
+        ("item 2", False),
+        ("item 3", True),
+    ]
+
+
+def test_an_array_that_is_cut_off_gives_what_is_whole() -> None:
+    for content in ('[{"a": 1}, {"a": 2', '[{"a": 1}, {"a": "x', '[{"a": 1},', '[{"a": 1}, '):
+        whole, rest = read(content, chunk_size=4)
+        assert whole.value == {"a": 1}
+        assert (rest.place, rest.error) == ("item 2", "the file ends within the array")
+
+
+def test_a_line_that_is_not_utf_8_is_told() -> None:
+    bad, good = read(b'{"a": "\xff"}\n{"a": "\xc3\xa9"}')
+    assert bad.error == "is not UTF-8: invalid start byte at byte 7"
+    assert good.value == {"a": "é"}
+
+
+def test_bytes_that_are_not_utf_8_do_not_end_an_array() -> None:
+    bad, good = read(b'[{"a": "\xff"}, {"a": 1}]', chunk_size=3)
+    assert bad.value == {"a": "\udcff"}
+    assert good.value == {"a": 1}
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_nothing() -> None:
+    assert values(b'\xef\xbb\xbf{"a": 1}\r\n{"a": 2}\r\n') == [{"a": 1}, {"a": 2}]
+    assert values(b"\xef\xbb\xbf [1, 2]\r\n") == [1, 2]
+
+
+def test_an_empty_file_has_no_records() -> None:
+    assert read("") == read("\n \n") == read("[]") == read(" [ ] ") == []
+
+
+def test_nesting_without_end_is_told() -> None:
+    bad, good = read('{"a":' + "[" * 100_000 + "]" * 100_000 + '}\n{"a": 1}')
+    assert bad.error == "is nested too deeply"
+    assert good.value == {"a": 1}
+
+
+def test_a_large_array_is_never_held_whole() -> None:
+    import tracemalloc
+
+    class Endless(io.RawIOBase):
+        left = 200
+
+        def read(self, size: int = -1) -> bytes:
+            self.left -= 1
+            return b"[" * (self.left == 199) + b'{"text": "' + b"x" * 100_000 + b'"},' if self.left >= 0 else b""
+
+    tracemalloc.start()
+    count = sum(record.error is None for record in read_records(Endless()))  # type: ignore[arg-type]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 200
+    assert peak < 3_000_000
