@@ -1,0 +1,69 @@
+"""Verify what is stored."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
+
+from context_store.exceptions import InvalidData
+from context_store.management.chats import chat_ids
+from context_store.management.progress import Progress
+from context_store.models import Chat
+from context_store.verify import Problem, verify_chat, verify_orphans
+
+
+class Command(BaseCommand):
+    help = (
+        "Verifies every chat: lineage of the messages, heads, checkpoints, the active branch, the count of messages "
+        "and search entries. Exits with status 1 if problems are left."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--repair", action="store_true", help="Mend what can be, each chat in one transaction.")
+        parser.add_argument("--chat-id", action="append", metavar="ID", help="Only this chat; may be repeated.")
+        parser.add_argument("--database", choices=tuple(connections), help="The database; else the routers decide.")
+
+    def handle(self, *, repair: bool, chat_id: list[str] | None, database: str | None, **options: Any) -> None:
+        chats = Chat.objects.using(database)
+        if chat_id is not None:
+            chats = chats.filter(pk__in=chat_id)
+        try:
+            total = chats.count()
+        except InvalidData as error:
+            raise CommandError(f"--chat-id: {error.reason}") from error
+        if chat_id is not None and total < len(set(chat_id)):
+            missing = min(set(chat_id) - set(chat_ids(chats)))
+            raise CommandError(f"There is no chat {missing!r}.")
+        checked = found = left = 0
+        with Progress(self.stderr, total) as progress:
+            for problems in _problems(chats, database, repair=repair, orphans=chat_id is None):
+                checked += 1
+                for problem in problems:
+                    found += 1
+                    left += not problem.is_repaired
+                    progress.clear()
+                    self._report(problem)
+                progress.update(checked, f"{checked:,} of {total:,} chats, {found:,} problems")
+        self._summarize(checked - (chat_id is None), found, left)
+
+    def _report(self, problem: Problem) -> None:
+        style = self.style.WARNING if problem.is_repaired else self.style.ERROR
+        done = " (repaired)" if problem.is_repaired else ""
+        self.stdout.write(style(f"{problem.chat_id}: {problem.code}: {problem.detail}{done}"))
+
+    def _summarize(self, checked: int, found: int, left: int) -> None:
+        summary = f"Checked {checked:,} chat{'' if checked == 1 else 's'}: "
+        if not found:
+            self.stdout.write(self.style.SUCCESS(summary + "all is well."))
+        elif not left:
+            self.stdout.write(self.style.SUCCESS(f"{summary}{found:,} problems found and repaired."))
+        else:
+            raise CommandError(f"{summary}{found:,} problems found, {left:,} of them left.")
+
+
+def _problems(chats: Any, database: str | None, *, repair: bool, orphans: bool) -> Iterator[list[Problem]]:
+    for chat_id in chat_ids(chats):
+        yield verify_chat(chat_id, using=database, repair=repair)
+    if orphans:
+        yield verify_orphans(using=database, repair=repair)
