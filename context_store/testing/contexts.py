@@ -35,7 +35,7 @@ VALUES = [
 ]  # fmt: skip
 KEYS = ["k", "*", "a:b", "[a]?", "a/b#c@d", "ключ", "with space", "~", "~0", "|", "~1|", "%s", "{k}", "k" * 255]
 BAD_KEYS = ["", " k", "k ", "a\nb", "a\0b", "\ud800", "k" * 256, "k" * 10_000, "a\u200b\x7f", None, 1, b"k"]
-BAD_VALUES = [float("nan"), float("inf"), b"bytes", {1, 2}, object(), "\ud800", {1: "a"}, [{"a": (x for x in ())}]]
+BAD_VALUES = [float("nan"), float("inf"), b"bytes", {1, 2}, object(), "\ud800", {1: "a"}, [{"a": iter("ab")}]]
 BAD_TTLS = [-1, -0.1, 2**31, 1e300, float("nan"), float("inf"), "60", True, False, [60]]
 
 
