@@ -34,7 +34,7 @@ def _check_alias(alias: str, params: Mapping[str, Any]) -> list[CheckMessage]:
     path = params.get("BACKEND", DEFAULT_BACKEND)
     try:
         backend = import_string(path)
-    except (ImportError, TypeError) as error:
+    except (ImportError, AttributeError) as error:
         hint = "BACKEND is the dotted path of a class, such as context_store.contexts.cache.CacheContexts."
         return [_error(101, alias, f"the backend {path!r} cannot be imported: {error}.", hint)]
     if not (isinstance(backend, type) and issubclass(backend, BaseContexts)):
@@ -102,7 +102,7 @@ def check_cache(alias: str, options: Mapping[str, Any]) -> list[CheckMessage]:
         return [_error(110, alias, f"CACHES has no alias {name!r}.", "Add it to CACHES, or name another as CACHE.")]
     try:
         cache_class = import_string(config["BACKEND"])
-    except (ImportError, KeyError) as error:
+    except (ImportError, AttributeError, KeyError) as error:
         return [_error(110, alias, f"the cache {name!r} cannot be imported: {error}.", "Correct its BACKEND.")]
     if issubclass(cache_class, LocMemCache):
         return _check_local_memory(alias, name)

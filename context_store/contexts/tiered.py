@@ -24,6 +24,7 @@ from .cache import storage_on
 from .database import DatabaseStorage
 from .front import Front
 from .keys import milliseconds
+from .memory import MemoryStorage
 from .storage import MISSING, Storage, Text, decode
 
 Result = TypeVar("Result")
@@ -48,7 +49,10 @@ class TieredContexts(BaseContexts):
     def make_storage(self) -> Storage:
         options = self.options
         lifetime = milliseconds(options["FRONT_TTL"], "FRONT_TTL") or 1
-        front = Front(storage_on(options["CACHE"], options["CACHE_PREFIX"]), lifetime, self.report_failure)
+        cache = storage_on(options["CACHE"], options["CACHE_PREFIX"])
+        # A process's own memory does not learn what other processes write.
+        self.supports_processes = not isinstance(cache, MemoryStorage)
+        front = Front(cache, lifetime, self.report_failure)
         return TieredStorage(DatabaseStorage(options["USING"], options["PREFIX"]), front)
 
     @classmethod

@@ -29,15 +29,19 @@ def make(name: str) -> BaseContexts:
     return backend("race", options)
 
 
+def appended(number: int, index: int, value: Any) -> Any:
+    return [*(value or []), [number, index]]
+
+
 def append(name: str, number: int) -> None:
     for index in range(TIMES):
-        make(name).update("k", lambda value: [*(value or []), [number, index]])
+        make(name).update("k", partial(appended, number, index))
 
 
 def append_in_a_transaction(name: str, number: int) -> None:
     for index in range(TIMES):
         with transaction.atomic():
-            make(name).update("k", lambda value: [*(value or []), [number, index]])
+            make(name).update("k", partial(appended, number, index))
 
 
 def add(name: str, number: int) -> list[bool]:
