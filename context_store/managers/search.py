@@ -9,7 +9,7 @@ from context_store.exceptions import InvalidData
 from context_store.records import MessageRecord, SearchHit
 from context_store.search.base import Execute, SearchBackend, backend_for
 from context_store.search.text import searchable_text
-from context_store.validation import check_count
+from context_store.validation import check_count, check_identifier
 
 from .base import CHUNK_SIZE, ScopedQuerySet, chunked
 
@@ -53,13 +53,19 @@ class SearchEntryQuerySet(ScopedQuerySet["models.SearchEntry"]):
         if isinstance(roles, str):
             raise InvalidData("must be a list of roles, not one text", ("roles",))
         check_count(limit, "limit")
+        # The backends' own SQL passes no field that would look at these.
+        for what, value in (("chat_id", chat_id), ("user_id", user_id)):
+            if value is not None:
+                check_identifier(value, what)
+        if roles is not None:
+            roles = [check_identifier(role, "roles", index) for index, role in enumerate(roles)]
         if self._owner is not None and user_id not in (None, self._owner):
             return []
         found = backend_for(self.db).search(
             query=query,
             chat_id=chat_id,
             user_id=self._owner or user_id,
-            roles=None if roles is None else list(roles),
+            roles=roles,
             limit=limit,
         )
         messages = self._messages([hit.message_id for hit in found])

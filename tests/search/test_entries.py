@@ -75,7 +75,19 @@ def test_hits_know_the_language(store: ContextStore) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"query": None}, {"query": b"x"}, {"limit": -1}, {"limit": 2**31}, {"limit": "5"}, {"roles": "user"}]
+    "arguments",
+    [
+        {"query": None},
+        {"query": b"x"},
+        {"limit": -1},
+        {"limit": 2**31},
+        {"limit": "5"},
+        {"roles": "user"},
+        {"roles": ["\0"]},
+        {"roles": [1]},
+        {"chat_id": "\0"},
+        {"user_id": " "},
+    ],
 )
 def test_hits_refuse_bad_arguments(arguments: dict) -> None:
     with pytest.raises(InvalidData):
