@@ -29,6 +29,7 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response | No
     for kind, answer in ANSWERS.items():
         if isinstance(error, kind):
             response = answer(error)
+            response.data = _encodable(response.data)
             set_rollback()
             return response
     return None
@@ -74,6 +75,15 @@ def _first_error(detail: Any, path: tuple[str, ...]) -> tuple[str, str]:
             if inner:
                 return _first_error(inner, path if isinstance(inner, str) else (*path, str(index)))
     return (f"{'.'.join(path)}: {detail}" if path else str(detail)), getattr(detail, "code", "invalid")
+
+
+def _encodable(value: Any) -> Any:
+    """Return what errors quote from a request with lone surrogates written out, as UTF-8 has none."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    return [_encodable(item) for item in value] if isinstance(value, list) else value
 
 
 def _plain(status: int, detail: str | None = None, code: str | None = None) -> Callable[[Any], Response]:

@@ -4,6 +4,7 @@ from django.urls import reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from context_store.exceptions import InvalidData
 from context_store.models import Message
 from context_store.records import MessageRecord
 from context_store.rest import serializers as shapes
@@ -62,7 +63,11 @@ class MessageView(StoreView):
         A known message keeps its parent and its time. No branch moves.
         """
         body, status = self.body(), 200 if self.store.get_message(message_id) else 201
-        message = self.store.add_message({**body, "id": message_id, "chat_id": chat_id})
+        try:
+            message = self.store.add_message({**body, "id": message_id, "chat_id": chat_id})
+        except InvalidData as error:
+            # The store names the first of its list of messages; here the body is the message.
+            raise InvalidData(error.reason, error.path[2:]) from error
         return Response(message._asdict(), status=status)
 
     @operation("move_message", "Messages", {200: shapes.Message}, body=shapes.MessageMove)

@@ -1,0 +1,117 @@
+"""``ETag``, ``If-None-Match`` and ``If-Match``."""
+
+from collections.abc import Callable
+
+import pytest
+
+from context_store.store import ContextStore
+
+READS = [
+    "chats/chat/",
+    "chats/chat/messages/",
+    "chats/chat/messages/?limit=2",
+    "chats/chat/graph/",
+    "chats/chat/export/",
+]
+CHANGES: dict[str, Callable[[ContextStore], object]] = {
+    "append": lambda store: store.append_messages("chat", [{"name": "user", "data": "hi"}]),
+    "edit": lambda store: store.add_message({"id": "m1", "chat_id": "chat", "name": "user", "data": "edited"}),
+    "metadata": lambda store: store.update_chat("chat", metadata={}),
+    "parent": lambda store: store.set_message_parent("m3", "m1"),
+    "branch": lambda store: store.create_branch("chat", "b"),
+    "activation": lambda store: store.set_active_branch("chat", "side-id"),
+    "head": lambda store: store.update_branch_head("side-id", "m2"),
+    "rewind": lambda store: store.rewind("chat", "m1"),
+    "branch deletion": lambda store: store.delete_branch("chat", "side"),
+    "checkpoint deletion": lambda store: store.delete_checkpoint("chat", "saved"),
+    "a chat made anew": lambda store: store.delete_chat("chat") and store.create_chat("chat"),
+}
+
+
+@pytest.mark.parametrize("path", READS)
+def test_reading_again_what_has_not_changed_is_304(api, chat, path):
+    first = api.get(path)
+    again = api.get(path, If_None_Match=first["ETag"])
+    assert (again.status_code, again.content, again["ETag"]) == (304, b"", first["ETag"])
+
+
+@pytest.mark.parametrize("path", READS)
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_every_change_changes_every_etag(api, chat, store, path, change):
+    first = api.get(path)
+    change(store)
+    again = api.get(path, If_None_Match=first["ETag"])
+    assert again.status_code == 200
+    assert again["ETag"] != first["ETag"]
+
+
+@pytest.mark.parametrize("path", READS)
+def test_304_takes_one_query_for_the_chat(api, chat, path, django_assert_num_queries):
+    etag = api.get(path)["ETag"]
+    with django_assert_num_queries(3):  # session, user, revision
+        api.get(path, If_None_Match=f'"other", W/{etag}')
+
+
+def test_changes_within_one_millisecond_are_seen(api, chat, store, monkeypatch):
+    monkeypatch.setattr("context_store.managers.chats.now_ms", lambda: 5)
+    tags = set()
+    for number in range(3):
+        store.update_chat(chat, metadata={"number": number})
+        tags.add(api.get("chats/chat/")["ETag"])
+    assert len(tags) == 3
+
+
+def test_an_etag_is_of_one_url(api, chat):
+    etag = api.get("chats/chat/messages/?limit=2")["ETag"]
+    assert api.get("chats/chat/messages/?limit=3", If_None_Match=etag).status_code == 200
+
+
+def test_errors_have_no_etag(api, chat):
+    assert "ETag" not in api.get("chats/chat/messages/?branch=none", If_None_Match='"x"')
+
+
+def test_caches_ask_again(api, chat):
+    assert api.get("chats/chat/")["Cache-Control"] == "private, no-cache"
+
+
+@pytest.fixture
+def etag(api, chat) -> str:
+    return api.get("chats/chat/")["ETag"]
+
+
+def test_update_if_match(api, etag):
+    assert api.patch("chats/chat/", {"title": "mine"}, If_Match=etag).status_code == 200
+    response = api.patch("chats/chat/", {"title": "late"}, If_Match=etag)
+    assert (response.status_code, response.json()["code"]) == (412, "revision_conflict")
+    assert api.get("chats/chat/").json()["title"] == "mine"
+
+
+def test_update_that_races_with_another_is_412(api, etag, monkeypatch, store):
+    revision = ContextStore.get_revision
+
+    def changed_meanwhile(self, chat_id):
+        found = revision(self, chat_id)
+        store.update_chat(chat_id, title="first")
+        return found
+
+    monkeypatch.setattr(ContextStore, "get_revision", changed_meanwhile)
+    assert api.patch("chats/chat/", {"title": "late"}, If_Match=etag).status_code == 412
+    assert store.get_chat("chat").title == "first"
+
+
+def test_update_if_match_takes_lists_and_compressed_tags(api, etag):
+    assert api.patch("chats/chat/", {}, If_Match=f'"other", W/{etag}').status_code == 200
+    assert api.patch("chats/chat/", {}, If_Match="*").status_code == 200
+    assert api.patch("chats/chat/", {}, If_Match="nonsense").status_code == 412
+
+
+def test_delete_if_match(api, etag, store):
+    store.update_chat("chat", title="changed")
+    assert api.delete("chats/chat/", If_Match=etag).status_code == 412
+    assert api.delete("chats/chat/", If_Match=api.get("chats/chat/")["ETag"]).status_code == 204
+
+
+def test_put_if_match(api, etag, store):
+    assert api.put("chats/chat/", {}, If_Match=etag).status_code == 200
+    assert api.put("chats/new/", {}, If_Match="*").status_code == 412
+    assert store.get_chat("new") is None
