@@ -1,0 +1,94 @@
+"""UI messages of Vercel's AI SDK, version 5 and later: https://ai-sdk.dev/docs/reference/ai-sdk-core/ui-message."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from context_store.engine.parts import (
+    Break,
+    File,
+    Other,
+    Part,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolResult,
+    as_text,
+    is_empty,
+    parts_of,
+)
+from context_store.engine.turns import ROLES
+from context_store.records import MessageRecord
+
+Message = dict[str, Any]
+Block = dict[str, Any]
+
+
+def ui_messages(messages: Iterable[MessageRecord], *, merge_consecutive: bool = False) -> list[Message]:
+    """
+    Return the messages with the parts that a chat page shows.
+
+    A tool's answer lies in the part of its call. ``merge_consecutive`` makes one message of what the assistant said
+    from one message of the user to the next, its steps parted by ``step-start``.
+    """
+    written: list[Message] = []
+    open_calls: dict[str, Block] = {}
+    for record in messages:
+        if is_empty(record):
+            continue
+        message = _message(record, open_calls)
+        if not message["parts"]:
+            continue
+        if merge_consecutive and written and message["role"] == written[-1]["role"] == "assistant":
+            written[-1]["parts"] += [{"type": "step-start"}, *message["parts"]]
+        else:
+            written.append(message)
+    return written
+
+
+def _message(record: MessageRecord, open_calls: dict[str, Block]) -> Message:
+    role = ROLES.get(record.name, "user")
+    data = record.data if isinstance(record.data, dict) else {}
+    if isinstance(data.get("parts"), list):
+        parts = list(data["parts"])
+    else:
+        parts = [block for part in parts_of(record) for block in _blocks(part, open_calls)]
+    metadata = {"metadata": data["metadata"]} if "metadata" in data else {}
+    return {"id": record.id, "role": "assistant" if role == "tool" else role, "parts": parts, **metadata}
+
+
+def _blocks(part: Part, open_calls: dict[str, Block]) -> Iterator[Block]:
+    if isinstance(part, ToolResult):
+        if part.id in open_calls:
+            open_calls[part.id].update(_answer(part))
+        return
+    block = _block(part)
+    if isinstance(part, ToolCall):
+        open_calls[part.id] = block
+    if block:
+        yield block
+
+
+def _block(part: Part) -> Block:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    if isinstance(part, Reasoning):
+        return {"type": "reasoning", "text": part.text}
+    if isinstance(part, ToolCall):
+        return {
+            "type": f"tool-{part.name}",
+            "toolCallId": part.id,
+            "state": "input-available",
+            "input": part.arguments,
+        }
+    if isinstance(part, File):
+        name = {"filename": part.name} if part.name else {}
+        return {"type": "file", "mediaType": part.media_type, "url": part.url, **name}
+    if isinstance(part, Break):
+        return {"type": "step-start"}
+    return dict(part.block) if isinstance(part, Other) and str(part.block.get("type")).startswith("data-") else {}
+
+
+def _answer(part: ToolResult) -> Block:
+    if part.is_error:
+        return {"state": "output-error", "errorText": as_text(part.output)}
+    return {"state": "output-available", "output": part.output}

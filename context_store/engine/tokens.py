@@ -1,0 +1,76 @@
+"""Counting tokens: by tiktoken where it can count without a network, else by an estimate that says it is one."""
+
+import hashlib
+import os
+import tempfile
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+DEFAULT_ENCODING = "o200k_base"
+# What providers charge around a message for its role and its borders.
+MESSAGE_TOKENS = 4
+# A file or a picture: its bytes are no text, and providers count it in their own ways.
+FILE_TOKENS = 1000
+
+_URL = "https://openaipublic.blob.core.windows.net/encodings/{}.tiktoken"
+
+
+class TokenCount(NamedTuple):
+    """A number of tokens; ``is_estimate`` tells whether a tokenizer counted it."""
+
+    tokens: int
+    is_estimate: bool
+
+
+class Tokenizer(Protocol):
+    """Counts the tokens of a text."""
+
+    is_estimate: bool
+
+    def count(self, text: str) -> int: ...
+
+
+class EstimatingTokenizer:
+    """Takes four ASCII characters for a token, and any other character for one of its own."""
+
+    is_estimate = True
+
+    def count(self, text: str) -> int:
+        ascii_length = len(text.encode("ascii", "ignore"))
+        return -(-ascii_length // 4) + len(text) - ascii_length
+
+
+class TiktokenTokenizer:
+    """Counts by one of OpenAI's encodings. Raises ``ImportError`` without tiktoken; may download the encoding."""
+
+    is_estimate = False
+
+    def __init__(self, encoding: str = DEFAULT_ENCODING) -> None:
+        tiktoken = import_module("tiktoken")  # An extra: nothing else needs it.
+
+        self._encoding: Any = tiktoken.get_encoding(encoding)
+
+    def count(self, text: str) -> int:
+        return len(self._encoding.encode_ordinary(text))
+
+
+@lru_cache(maxsize=1)
+def default_tokenizer() -> Tokenizer:
+    """Return a tokenizer that needs no network: tiktoken if it has its encoding in its cache, else an estimate."""
+    if _is_cached(DEFAULT_ENCODING):
+        try:
+            return TiktokenTokenizer()
+        except Exception:  # Not installed, or what lies in the cache is not the encoding.
+            return EstimatingTokenizer()
+    return EstimatingTokenizer()
+
+
+def _is_cached(encoding: str) -> bool:
+    """Tell whether tiktoken has the encoding on disk, where and by the name that it keeps it: SHA-1 of its address."""
+    folder = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR"))
+    if folder is None:
+        folder = str(Path(tempfile.gettempdir(), "data-gym-cache"))
+    name = hashlib.sha1(_URL.format(encoding).encode(), usedforsecurity=False).hexdigest()
+    return folder != "" and Path(folder, name).exists()

@@ -1,0 +1,30 @@
+"""Rules of the managers that the engine builds on."""
+
+import pytest
+
+from context_store.engine import ContextEngine, user
+from context_store.exceptions import IdConflict
+from context_store.models import Branch, Message
+
+
+@pytest.fixture
+def chat(engine: ContextEngine) -> str:
+    engine.set(user("one", id="m1"), user("two", id="m2")).save()
+    return engine.chat_id
+
+
+def test_a_branch_without_a_name_gets_the_next_number(chat: str) -> None:
+    assert Branch.objects.create_branch(chat, None, head_message_id="m1").name == "branch-2"
+    assert Branch.objects.create_branch(chat, None).name == "branch-3"
+
+
+def test_a_name_that_is_taken_is_still_refused(chat: str) -> None:
+    with pytest.raises(IdConflict):
+        Branch.objects.create_branch(chat, "main")
+
+
+def test_rewinding_to_nothing_starts_an_empty_active_branch(chat: str) -> None:
+    branch = Branch.objects.rewind(chat, None)
+    assert (branch.head_message_id, branch.is_active, branch.message_count) == (None, True, 0)
+    Message.objects.append(chat, [{"id": "root", "name": "user", "data": "other"}])
+    assert [record.id for record in Message.objects.page(chat)] == ["root"]
