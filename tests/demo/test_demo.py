@@ -1,0 +1,122 @@
+import io
+import json
+import os
+import re
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+
+from context_store.models import Message
+from context_store.store import ContextStore
+from tests.data import REPOSITORY
+from tests.servers import free_port
+
+DATA = sorted((REPOSITORY / "demo_project" / "data").glob("*.jsonl"))
+
+
+def manage(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {key: value for key, value in os.environ.items() if key != "DJANGO_SETTINGS_MODULE"}
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=REPOSITORY,
+        env={**inherited, "DEMO_FOLDER": str(folder), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.vendor("sqlite")
+def test_the_demo_shows_its_data_at_the_first_start_and_at_the_second(tmp_path: Path) -> None:
+    for imported in ("Imported 3 chats", "Imported 0 chats"):
+        result = manage(tmp_path, "demo", "--check")
+        assert result.returncode == 0, result.stderr
+        assert imported in result.stdout
+        assert result.stdout.endswith("The demo shows its data.\n")
+    for name in ("password", "secret_key"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+@pytest.mark.vendor("sqlite")
+def test_a_taken_port_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        result = manage(tmp_path, "demo", "--port", str(port))
+    assert result.returncode == 1
+    assert result.stderr == f"CommandError: 127.0.0.1:{port}: port {port} is taken. Choose another one by --port.\n"
+
+
+@pytest.mark.vendor("sqlite")
+def test_the_demo_tells_address_and_credentials_and_serves(tmp_path: Path) -> None:
+    inherited = {key: value for key, value in os.environ.items() if key != "DJANGO_SETTINGS_MODULE"}
+    port = free_port()
+    with subprocess.Popen(
+        [sys.executable, "-u", "manage.py", "demo", "--port", str(port)],
+        cwd=REPOSITORY,
+        env={**inherited, "DEMO_FOLDER": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            told = ""
+            while "Ctrl+C" not in told and (line := process.stdout.readline()):
+                told += line
+        finally:
+            process.terminate()
+    assert f"http://127.0.0.1:{port}/" in told
+    assert "user name: demo" in told
+    assert (tmp_path / "password").read_text() in told
+    assert "8 conversations with 61 messages" in told
+
+
+@pytest.mark.vendor("sqlite")
+def test_a_page_that_does_not_show_the_data_fails_the_check(tmp_path: Path) -> None:
+    assert manage(tmp_path, "migrate").returncode == 0
+    code = "from django.contrib.auth.models import User; User.objects.create_superuser('demo', password='mine')"
+    assert manage(tmp_path, "shell", "-c", code).returncode == 0
+    result = manage(tmp_path, "demo", "--check")
+    assert result.returncode == 1
+    assert "The password has been changed" in result.stderr
+
+
+@pytest.mark.vendor("sqlite")
+def test_the_settings_are_those_of_a_deployed_site_unless_the_demo_runs(tmp_path: Path) -> None:
+    result = manage(tmp_path, "check", "--deploy", "--fail-level", "WARNING")
+    assert result.returncode == 0, result.stderr
+    refused = manage(tmp_path, "demo", DEMO_DEBUG="0")
+    assert refused.returncode == 1
+    assert "start it by manage.py demo" in refused.stderr
+
+
+@pytest.mark.django_db
+def test_the_data_is_sound_and_varied() -> None:
+    for path in DATA:
+        call_command("import_chats", str(path), format="context-store", strict=True, stdout=io.StringIO())
+    call_command("check_context_store", stdout=io.StringIO())
+    store = ContextStore()
+    chats = store.list_chats()
+    assert len(chats) == 8
+    assert len({chat.user_id for chat in chats}) == 3
+    assert sum(chat.branch_count > 1 for chat in chats) >= 5
+    assert {"user", "assistant", "system", "tool"} == set(Message.objects.values_list("name", flat=True))
+    assert any(store.list_checkpoints(chat.id) for chat in chats)
+    assert store.search_chats("tram", user_id="demo")
+
+
+def test_no_secret_is_in_the_code() -> None:
+    settings = (REPOSITORY / "demo_project" / "settings.py").read_text()
+    assert not re.search(r'SECRET_KEY = "', settings)
+    assert "/.demo/" in (REPOSITORY / ".gitignore").read_text()
+
+
+def test_the_data_is_one_document_a_line() -> None:
+    for path in DATA:
+        for line in path.read_text().splitlines():
+            assert json.loads(line)["format"] == "context-store-chat"
