@@ -10,18 +10,17 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from context_store.exceptions import (
-    ContextStoreError,
+    ContextsUnavailable,
     HeadConflict,
     IdConflict,
     InvalidData,
     OwnerMismatch,
     RevisionConflict,
+    SearchUnavailable,
+    UpdateConflict,
 )
 
 Body = dict[str, Any]
-
-# Of the store's other errors: what it needs is not there.
-UNAVAILABLE = 503
 
 
 def handle_exception(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -108,7 +107,9 @@ ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
         error_body(str(error), error.code, head_message_id=error.head_message_id), status=409
     ),
     RevisionConflict: _plain(412),
-    ContextStoreError: _plain(UNAVAILABLE),
+    UpdateConflict: _plain(409),
+    SearchUnavailable: _plain(503),
+    ContextsUnavailable: _plain(503),
     RequestDataTooBig: _plain(413, "The body is too large.", "payload_too_large"),
     SuspiciousOperation: _plain(400, "The request is malformed.", "parse_error"),
     UnreadablePostError: _plain(400, "The body ended early.", "parse_error"),

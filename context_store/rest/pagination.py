@@ -63,8 +63,8 @@ def page(results: list[Any], **links: str | int | None) -> dict[str, Any]:
 
 
 def link(request: Request, path: str | None = None, **parameters: str | int) -> str:
-    """Return the URL of the request with other parameters, or of another path."""
-    url = request.build_absolute_uri(path)
+    """Return the URL of the request, or of another path with the same query, with other parameters."""
+    url = request.build_absolute_uri(path and f"{path}?{request.META['QUERY_STRING']}")
     for name, value in parameters.items():
         url = replace_query_param(url, name, value)
     return url

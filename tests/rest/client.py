@@ -11,11 +11,13 @@ from rest_framework.test import APIClient
 class Client:
     """Calls as one user. Paths are relative to the API; bodies are JSON, or bytes that are sent as they are."""
 
-    def __init__(self, user: User | None = None, *, prefix: str = "/api/") -> None:
+    def __init__(self, user: User | None = None, *, prefix: str = "/api/", session: bool = True) -> None:
         self.client = APIClient()
         self.prefix = prefix
-        if user is not None:
+        if user is not None and session:
             self.client.force_login(user)
+        elif user is not None:
+            self.client.force_authenticate(user)
 
     def get(self, path: str, **headers: str) -> HttpResponse:
         return self.request("GET", path, **headers)

@@ -1,0 +1,146 @@
+"""Nobody reaches what is another's: every route and verb of the schema, with real ids in every parameter."""
+
+from typing import Any, NamedTuple
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.cache import cache
+
+from context_store.contexts import contexts
+from context_store.store import ContextStore
+from tests.rest.client import Client
+from tests.rest.walk import operations, points_of, request
+
+OPERATIONS = {operation["operationId"]: (path, method, operation) for path, method, operation in operations()}
+# One case for each place in a request where an id of alice's can stand, and one with all of them.
+PLACES = [
+    (name, place)
+    for name, (path, _, operation) in OPERATIONS.items()
+    for place in [*points_of(path, operation), "everywhere"]
+]
+SECRET = "the secret text of alice"
+
+
+class Owned(NamedTuple):
+    """A user with one of everything."""
+
+    user: User
+    store: ContextStore
+    ids: dict[str, str]
+
+    @property
+    def state(self) -> Any:
+        chats = [self.store.export_chat(chat.id) for chat in self.store.list_chats()]
+        context = contexts["default"].scoped(f"user:{self.user.pk}").get(self.ids["key"])
+        return [{**chat, "chat": {**chat["chat"], "updated_at": None}} for chat in chats], context
+
+
+def owned(user: User) -> Owned:
+    store, who = ContextStore(user_id=str(user.pk)), user.username
+    kinds = ("chat", "message", "branch", "branch id", "checkpoint", "checkpoint id", "key")
+    ids = {kind: f"{who}'s {kind}" for kind in kinds} | {"new chat": f"{who}'s chat", "new message": f"{who}'s message"}
+    secret = SECRET.replace("alice", who)
+    store.create_chat(ids["chat"], title=secret, metadata={"secret": secret})
+    store.append_messages(ids["chat"], [{"name": "user", "data": secret}])
+    store.append_messages(ids["chat"], [{"id": ids["message"], "name": "user", "data": secret}])
+    store.create_branch(ids["chat"], ids["branch"], head_message_id=ids["message"], branch_id=ids["branch id"])
+    store.create_checkpoint(ids["chat"], ids["checkpoint"], ids["message"], checkpoint_id=ids["checkpoint id"])
+    contexts["default"].scoped(f"user:{user.pk}").set(ids["key"], secret)
+    return Owned(user, store, ids)
+
+
+@pytest.fixture(autouse=True)
+def no_contexts() -> None:
+    cache.clear()
+
+
+@pytest.fixture
+def victim(alice: User) -> Owned:
+    return owned(alice)
+
+
+@pytest.fixture
+def attacker(mallory: User) -> Owned:
+    """Mallory has the same, and ids that are still free."""
+    mine = owned(mallory)
+    mine.ids.update({"new chat": "free chat", "new message": "free message"})
+    return mine._replace(ids={**mine.ids, "branch id": "free branch", "checkpoint id": "free checkpoint"})
+
+
+def test_the_walk_covers_the_whole_api() -> None:
+    assert len(OPERATIONS) == 34
+    assert len(PLACES) > 90
+
+
+@pytest.mark.parametrize(("name", "place"), PLACES, ids=[f"{name}-{place}" for name, place in PLACES])
+def test_another_users_ids_lead_nowhere(victim: Owned, attacker: Owned, name: str, place: Any) -> None:
+    path, method, operation = OPERATIONS[name]
+    points = points_of(path, operation)
+    ids = {at: (victim if place in (at, "everywhere") else attacker).ids[kind] for at, kind in points.items()}
+    sent = request(path, method, operation, ids)
+    before = victim.state
+    response = Client(attacker.user).request(method, sent.url(), sent.body)
+    assert victim.state == before
+    assert SECRET not in response.content.decode()
+    if name == "set_context":  # Everybody has keys of their own.
+        assert response.status_code == 200
+    elif not points:
+        assert response.status_code in (200, 201)
+    else:
+        assert_refused(response)
+
+
+def assert_refused(response: Any) -> None:
+    assert response.status_code != 204
+    body = response.json()
+    assert response.status_code in (404, 409), body
+    if response.status_code == 409:
+        assert "alice" not in str(body.get("head_message_id"))
+        assert body["code"] == "head_conflict" or "is taken" in body["detail"]
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_naming_another_user_is_refused(victim: Owned, attacker: Owned, name: str) -> None:
+    path, method, operation = OPERATIONS[name]
+    ids = {at: victim.ids[kind] for at, kind in points_of(path, operation).items()}
+    sent = request(path, method, operation, ids)
+    before = victim.state
+    response = Client(attacker.user).request(method, sent.url(user_id=str(victim.user.pk)), sent.body)
+    assert (response.status_code, response.json()["code"]) == (403, "permission_denied")
+    assert victim.state == before
+    assert SECRET not in response.content.decode()
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_anonymous_callers_are_refused(victim: Owned, name: str) -> None:
+    path, method, operation = OPERATIONS[name]
+    sent = request(path, method, operation, {at: victim.ids[kind] for at, kind in points_of(path, operation).items()})
+    before = victim.state
+    response = Client().request(method, sent.url(), sent.body)
+    assert (response.status_code, response.json()["code"]) == (403, "not_authenticated")
+    assert victim.state == before
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_options_and_head_tell_nothing(victim: Owned, attacker: Owned, name: str) -> None:
+    path, method, operation = OPERATIONS[name]
+    sent = request(path, method, operation, {at: victim.ids[kind] for at, kind in points_of(path, operation).items()})
+    for verb in ("OPTIONS", "HEAD"):
+        response = Client(attacker.user).request(verb, sent.url())
+        assert SECRET not in response.content.decode()
+        assert "alice" not in response.content.decode().replace(sent.path, "")
+
+
+def test_lists_and_searches_have_only_ones_own(victim: Owned, attacker: Owned) -> None:
+    client = Client(attacker.user)
+    assert [chat["id"] for chat in client.get("chats/").json()["results"]] == ["mallory's chat"]
+    hits = client.get("search/?q=secret").json()["results"]
+    assert {hit["message"]["chat_id"] for hit in hits} == {"mallory's chat"}
+
+
+def test_taken_ids_answer_alike_whoever_has_them(victim: Owned, attacker: Owned) -> None:
+    client = Client(attacker.user)
+    answers = [client.post("chats/", {"id": f"{who}'s chat"}) for who in ("alice", "mallory")]
+    assert [response.status_code for response in answers] == [409, 409]
+    assert answers[0].json()["code"] == answers[1].json()["code"]
+    assert client.put("chats/alice's chat/", {}).json() == {"detail": "The id is taken.", "code": "id_conflict"}

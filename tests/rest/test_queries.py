@@ -1,0 +1,92 @@
+"""How many queries each operation takes: as many for a large chat as for a small one."""
+
+import pytest
+from django.core.cache import cache
+
+from context_store.store import ContextStore
+from tests.rest.client import Client
+from tests.rest.walk import operations, points_of, request
+
+OPERATIONS = {operation["operationId"]: (path, method, operation) for path, method, operation in operations()}
+IDS = {
+    "chat": "chat",
+    "message": "m2",
+    "branch": "side",
+    "branch id": "new",
+    "checkpoint": "saved",
+    "checkpoint id": "new",
+    "key": "k",
+    "new chat": "new",
+    "new message": "new",
+}
+# Without the session and its user. Reads are exact; writes with the BEGIN and COMMIT that tests see as savepoints.
+QUERIES = {
+    "list_chats": 2,
+    "create_chat": 4,
+    "get_chat": 2,
+    "upsert_chat": 4,
+    "update_chat": 5,
+    "delete_chat": 10,
+    "fork_chat": 18,
+    "rewind_chat": 7,
+    "get_graph": 4,
+    "export_chat": 5,
+    "search_chat": 2,
+    "search_chats": 2,
+    "list_messages": 5,
+    "append_messages": 10,
+    "get_message": 1,
+    "upsert_message": 9,
+    "move_message": 11,
+    "get_message_chain": 2,
+    "list_children": 2,
+    "list_branches": 1,
+    "create_branch": 6,
+    "get_branch": 1,
+    "move_branch": 9,
+    "delete_branch": 5,
+    "activate_branch": 8,
+    "list_checkpoints": 1,
+    "create_checkpoint": 8,
+    "get_checkpoint": 1,
+    "upsert_checkpoint": 8,
+    "delete_checkpoint": 4,
+    "restore_checkpoint": 8,
+    "get_context": 0,
+    "set_context": 0,
+    "delete_context": 0,
+}
+
+
+@pytest.fixture(params=[0, 30], ids=["small", "large"])
+def filled(request, store: ContextStore, chat: str) -> None:
+    """More of everything: messages, forks, branches, checkpoints, chats."""
+    cache.clear()
+    for number in range(request.param):
+        store.append_messages(chat, [{"id": f"x{number}", "name": "user", "data": f"text {number}"}])
+        store.add_message(
+            {"id": f"f{number}", "chat_id": chat, "parent_id": f"x{number}", "name": "user", "data": "text"}
+        )
+        store.create_branch(chat, f"b{number}", head_message_id=f"f{number}")
+        store.create_checkpoint(chat, f"c{number}", f"f{number}")
+        store.create_chat(f"chat {number}")
+
+
+def test_every_operation_has_its_number() -> None:
+    assert QUERIES.keys() == OPERATIONS.keys()
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.usefixtures("filled")
+def test_number_of_queries(alice, name, django_assert_num_queries) -> None:
+    path, method, operation = OPERATIONS[name]
+    points = points_of(path, operation)
+    sent = request(path, method, operation, {at: IDS[kind] for at, kind in points.items()})
+    if name == "append_messages":
+        sent = sent._replace(body={"messages": sent.body["messages"]})
+    elif name in ("move_message", "move_branch"):
+        sent.body.pop("expected_head", None)
+        sent.body.update({key: "m1" for key in sent.body})
+    with django_assert_num_queries(QUERIES[name]):
+        response = Client(alice, session=False).request(method, sent.url(), sent.body)
+    assert response.status_code < 400 or name in ("get_context", "delete_context"), response.content
