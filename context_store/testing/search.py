@@ -96,15 +96,8 @@ HOSTILE = [
 ]
 
 
-class SearchContract:
-    """
-    The contract of a search backend: mix it into a ``django.test.TestCase`` and name the ``backend_class``.
-
-    ``has_stemming``: whether the engine knows that "running" is a form of "run".
-    """
-
-    backend_class: ClassVar[type[SearchBackend]]
-    has_stemming: ClassVar[bool] = True
+class StoredTexts:
+    """Stores texts as messages with their search entries, by the models alone."""
 
     def wait_for_index(self) -> None:
         """Return when what has been stored can be found; for engines that index later."""
@@ -123,9 +116,23 @@ class SearchContract:
         stored = Message.objects.in_bulk(list(ids))
         return [MessageRecord(*(getattr(stored[pk], field) for field in MessageRecord._fields)) for pk in ids]
 
+    def texts(self, ids: Iterable[str]) -> list[Any]:
+        return [record.data for record in self.records(ids)]
+
     @property
     def entries(self) -> SearchEntryQuerySet:
         return SearchEntry.objects.all()
+
+
+class SearchContract(StoredTexts):
+    """
+    The contract of a search backend: mix it into a ``django.test.TestCase`` and name the ``backend_class``.
+
+    ``has_stemming``: whether the engine knows that "running" is a form of "run".
+    """
+
+    backend_class: ClassVar[type[SearchBackend]]
+    has_stemming: ClassVar[bool] = True
 
     def search(self, query: str, **scope: Any) -> list[Hit]:
         where: dict[str, Any] = {"chat_id": None, "user_id": None, "roles": None, "limit": 100, **scope}
@@ -135,9 +142,6 @@ class SearchContract:
         """Return the texts found."""
         ids = [hit.message_id for hit in self.search(query, **scope)]
         return {json.dumps(data) if not isinstance(data, str) else data for data in self.texts(ids)}
-
-    def texts(self, ids: Iterable[str]) -> list[Any]:
-        return [record.data for record in self.records(ids)]
 
     def assert_found(self, query: str, *texts: str, **scope: Any) -> None:
         """Assert that just these texts are found in the chat, by the user, and in the whole store."""
