@@ -1,0 +1,80 @@
+"""What the store holds, made fit to be seen: inert text, local times, legible JSON."""
+
+import html
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from django.utils import formats, timezone
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
+
+# Characters that change how the text around them is read: overrides, embeddings and isolates of direction; controls.
+# Marks (U+200E, U+200F) and joiners stay, since scripts and emoji are written with them.
+DECEPTIVE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+MARK = re.compile("(</?mark>)")
+
+
+def visible(text: str) -> str:
+    """Return the text with deceptive characters as escapes that can be seen: U+202E becomes ``\\u202e``."""
+    return DECEPTIVE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def inert(text: object) -> SafeString:
+    """Return text as HTML that shows it and does nothing else."""
+    return _marked_escapes(escape(str(text)))
+
+
+def inert_snippet(snippet: str) -> SafeString:
+    """Return a search snippet as HTML in which nothing but its ``<mark>`` is markup, whoever made it."""
+    pieces = (piece if MARK.fullmatch(piece) else inert(html.unescape(piece)) for piece in MARK.split(snippet))
+    return mark_safe("".join(pieces))  # noqa: S308 - each piece is escaped above.
+
+
+def isolated(text: object) -> SafeString:
+    """Return text as inert HTML whose direction does not reach what stands beside it."""
+    return format_html("<bdi>{}</bdi>", inert(text))
+
+
+def _marked_escapes(escaped: str) -> SafeString:
+    marked = DECEPTIVE.sub(
+        lambda match: f'<code class="ctx-escape">\\u{ord(match[0]):04x}</code>',
+        escaped,
+    )
+    return mark_safe(marked)  # noqa: S308 - the text was escaped before.
+
+
+def moment(milliseconds: int | None) -> datetime | None:
+    """Return the time in the site's time zone, or ``None`` where the calendar does not reach."""
+    if milliseconds is None:
+        return None
+    try:
+        return timezone.localtime(datetime.fromtimestamp(milliseconds / 1000, tz=UTC))
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def time_html(milliseconds: int | None) -> SafeString:
+    """Return the time as people write it, with the exact one for machines."""
+    if milliseconds is None:
+        return mark_safe("–")
+    time = moment(milliseconds)
+    if time is None:
+        return format_html("{} ms", str(milliseconds))
+    return format_html(
+        '<time datetime="{}">{}</time>',
+        time.isoformat(timespec="milliseconds"),
+        formats.date_format(time, "DATETIME_FORMAT"),
+    )
+
+
+def time_text(milliseconds: int) -> str:
+    """Return the time in the site's time zone as ``2026-11-21 06:33:07 +0545``."""
+    time = moment(milliseconds)
+    return time.strftime("%Y-%m-%d %H:%M:%S %z") if time else f"{milliseconds} ms"
+
+
+def json_text(value: Any) -> str:
+    """Return indented JSON, the deceptive characters in it as JSON's own escapes."""
+    return visible(json.dumps(value, ensure_ascii=False, indent=2))

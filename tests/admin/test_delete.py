@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
+from context_store.store import ContextStore
+
+from .conftest import line
+
+LIST = "/admin/context_store/chat/"
+CHAT = f"{LIST}c1/"
+
+
+def test_deleting_shows_counts_and_no_messages(boss: Client, chat: str) -> None:
+    page = boss.get(f"{CHAT}delete/").content.decode()
+    for text in ("Messages: 4", "Branches: 2", "Checkpoints: 1", "Chats: 1"):
+        assert text in page
+    assert "/messages/" not in page
+    assert "green" not in page
+
+
+def test_deleting_removes_everything(boss: Client, chat: str) -> None:
+    assert boss.post(f"{CHAT}delete/", {"post": "yes"}).status_code == 302
+    assert not any(model.objects.exists() for model in (Chat, Message, Branch, Checkpoint, SearchEntry))
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_deleting_takes_as_many_statements_for_any_number_of_messages(
+    boss: Client, store: ContextStore, many: bool
+) -> None:
+    counts = []
+    for length in (1, 1, 300):
+        store.create_chat("c1", user_id="alice")
+        store.append_messages("c1", line("m", length))
+        path = LIST if many else f"{CHAT}delete/"
+        chosen = {"action": "delete_selected", "_selected_action": ["c1"]} if many else {}
+        with CaptureQueriesContext(connection) as queries:
+            assert boss.post(path, {"post": "yes", **chosen}).status_code == 302
+        counts.append(len(queries))
+        assert not Message.objects.exists()
+    assert counts[1] == counts[2]
+
+
+def test_deleting_many_shows_the_first_and_counts_the_rest(boss: Client, store: ContextStore) -> None:
+    ids = [f"c{number:02d}" for number in range(30)]
+    for chat_id in ids:
+        store.create_chat(chat_id, user_id="alice")
+    page = boss.post(LIST, {"action": "delete_selected", "_selected_action": ids}).content.decode()
+    assert "and 10 more" in page
+    assert "Chats: 30" in page
+
+
+def test_an_action_on_all_of_a_list_that_is_not_counted_to_its_end_takes_the_page(
+    boss: Client, store: ContextStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("context_store.admin.base.CappedPaginator.limit", 60)
+    for number in range(70):
+        store.create_chat(f"c{number:02d}", user_id="alice")
+    fields = {"action": "delete_selected", "_selected_action": ["c01"], "select_across": "1", "post": "yes"}
+    boss.post(LIST, fields)
+    assert Chat.objects.count() == 69
+
+
+def test_an_action_on_all_of_a_search_takes_what_was_found(boss: Client, store: ContextStore) -> None:
+    for number in range(3):
+        store.create_chat(f"c{number}", user_id="alice", title="find me" if number else "other")
+    fields = {"action": "delete_selected", "_selected_action": ["c1"], "select_across": "1", "post": "yes"}
+    boss.post(f"{LIST}?q=find", fields)
+    assert list(Chat.objects.values_list("pk", flat=True)) == ["c0"]

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from urllib.parse import quote, urlencode
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from context_store.admin.base import CappedPaginator
+from context_store.models import Chat
+from context_store.store import ContextStore
+
+LIST = "/admin/context_store/chat/"
+
+
+def found(client: Client, **query: str) -> list[str]:
+    response = client.get(f"{LIST}?{urlencode(query)}")
+    assert response.status_code == 200, response.headers
+    return sorted(chat.pk for chat in response.context_data["cl"].result_list)
+
+
+def days_ago(days: float) -> int:
+    return int((timezone.now() - timedelta(days=days)).timestamp() * 1000)
+
+
+def test_the_list_shows_title_user_counts_and_local_time(reader: Client, chat: str) -> None:
+    # The site's time zone is 5:45 ahead of UTC: 20:00 is the next day.
+    Chat.objects.filter(pk=chat).update(updated_at=1_700_000_000_000)
+    page = reader.get(LIST).content.decode()
+    for text in ("Printing", "alice", '<td class="field-messages">4</td>', '<td class="field-branches">2</td>'):
+        assert text in page
+    assert "Nov. 15, 2023, 3:58 a.m." in page
+
+
+def test_the_list_has_a_fixed_number_of_queries(
+    reader: Client, store: ContextStore, django_assert_num_queries: object
+) -> None:
+    for number in range(60):
+        store.create_chat(f"c{number}", user_id="alice", metadata={"n": number})
+    reader.get(LIST)  # Content types are remembered.
+    # Session, user, permissions (2); filter choices, count, page, branches.
+    with django_assert_num_queries(8) as queries:  # type: ignore[operator]
+        reader.get(LIST)
+    assert not [
+        query["sql"]
+        for query in queries
+        if "COUNT(*)" in query["sql"] and "LIMIT" not in query["sql"] and "GROUP BY" not in query["sql"]
+    ]
+
+
+def test_a_search_has_a_fixed_number_of_queries(
+    reader: Client, store: ContextStore, django_assert_max_num_queries: object
+) -> None:
+    for number in range(60):
+        store.create_chat(f"c{number}", user_id="alice")
+        store.append_messages(f"c{number}", [{"name": "user", "data": "zebra"}])
+    reader.get(f"{LIST}?q=zebra")
+    with django_assert_max_num_queries(16):  # type: ignore[operator]
+        reader.get(f"{LIST}?q=zebra")
+
+
+def test_search_finds_by_title_id_user_message_id_and_text(reader: Client, chat: str, store: ContextStore) -> None:
+    store.create_chat("other", user_id="bob", title="Other")
+    for text in ("printing", "c1", "ALIC", "m1", "green button", "but* -red"):
+        assert found(reader, q=text) == [chat], text
+    assert found(reader, q="giraffe") == []
+
+
+def test_search_shows_the_message_and_leads_to_it(reader: Client, chat: str) -> None:
+    page = reader.get(f"{LIST}?q=green").content.decode()
+    assert "<mark>green</mark>" in page
+    assert f"{LIST}c1/change/?message=m1" in page
+
+
+@pytest.mark.parametrize(
+    "text", ["what's up?", 'C++ "unbalanced', "* AND", "👍", "\u202e", "%", "x" * 10_000, "\0", "é_1"]
+)
+def test_no_search_is_an_error(reader: Client, chat: str, text: str) -> None:
+    assert reader.get(f"{LIST}?q={quote(text)}", follow=True).status_code == 200
+
+
+def test_search_combines_with_filters(reader: Client, store: ContextStore) -> None:
+    for name in ("old", "new"):
+        store.create_chat(name, user_id="alice")
+        store.append_messages(name, [{"name": "user", "data": "zebra"}])
+    Chat.objects.filter(pk="old").update(updated_at=days_ago(8))
+    assert found(reader, q="zebra") == ["new", "old"]
+    assert found(reader, q="zebra", active="7") == ["new"]
+
+
+def test_activity_filter(reader: Client, store: ContextStore) -> None:
+    for days in (0, 5, 20, 200, 500):
+        store.create_chat(f"d{days}", user_id="alice")
+        Chat.objects.filter(pk=f"d{days}").update(updated_at=days_ago(days))
+    assert found(reader, active="today") == ["d0"]
+    assert found(reader, active="7") == ["d0", "d5"]
+    assert found(reader, active="30") == ["d0", "d20", "d5"]
+    assert found(reader, active="365") == ["d0", "d20", "d200", "d5"]
+    assert found(reader, active="older") == ["d500"]
+
+
+def test_branches_filter(reader: Client, chat: str, store: ContextStore) -> None:
+    store.create_chat("single", user_id="bob")
+    assert found(reader, branches="many") == [chat]
+    assert found(reader, branches="one") == ["single"]
+
+
+def test_metadata_filter_offers_keys_and_values(reader: Client, chat: str, store: ContextStore) -> None:
+    store.create_chat("c2", user_id="bob", metadata={"archived": True, "a.b c": {"x": 1}})
+    page = reader.get(LIST).content.decode()
+    assert "archived: true" in page
+    assert "channel: web" in page
+    assert found(reader, metadata='["archived", false]') == [chat]
+    assert found(reader, metadata='["archived"]') == ["c1", "c2"]
+    assert found(reader, metadata='["a.b c"]') == ["c2"]
+    assert found(reader, metadata='["archived", 0]') == []
+
+
+@pytest.mark.parametrize(
+    "value", ["x", "[", "[1]", "{}", "[[]]", '["a", NaN]', '["\\u0000"]', '["a","b","c"]', "[" * 9999]
+)
+def test_a_forged_metadata_filter_finds_nothing(reader: Client, chat: str, value: str) -> None:
+    assert found(reader, metadata=value) == []
+
+
+def test_the_user_links_to_all_chats_of_this_user(reader: Client, chat: str, store: ContextStore) -> None:
+    store.create_chat("other", user_id="bob")
+    assert f"{LIST}?user_id__exact=alice" in reader.get(LIST).content.decode()
+    assert found(reader, user_id__exact="alice") == [chat]
+
+
+def test_a_long_list_is_counted_to_a_limit_and_goes_on(
+    reader: Client, store: ContextStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CappedPaginator, "limit", 60)
+    for number in range(70):
+        store.create_chat(f"c{number:02d}", user_id="alice")
+    # All at the same time: the id decides.
+    Chat.objects.update(updated_at=1_700_000_000_000)
+    response = reader.get(LIST)
+    assert "More than 60 chats" in response.content.decode()
+    older = reader.get(f"{LIST}{response.context_data['cl'].older_query}")
+    assert [chat.pk for chat in older.context_data["cl"].result_list] == [
+        f"c{number:02d}" for number in range(9, -1, -1)
+    ]
+
+
+@pytest.mark.parametrize("value", ["", "x", "1", "1~", "~", "1~\u202e", "9" * 40 + "~a"])
+def test_a_forged_place_in_the_list_is_ignored(reader: Client, chat: str, value: str) -> None:
+    assert reader.get(f"{LIST}?{urlencode({'older_than': value})}", follow=True).status_code == 200
+
+
+def test_ids_of_every_kind_lead_to_their_chat(reader: Client, store: ContextStore) -> None:
+    for chat_id in ("a/b", "a b?c#d", "_5F", "ü%20/../x", ".", "..", "a@b:c", "_2E", "日本", "a+b&c=d"):
+        store.create_chat(chat_id, user_id="alice", title=f"title of {chat_id}")
+        store.append_messages(chat_id, [{"id": f"m{chat_id}", "name": "user", "data": f"text of {chat_id}"}])
+    chats = reader.get(LIST).context_data["cl"]
+    assert len(chats.result_list) == 10
+    for chat in chats.result_list:
+        url = chats.url_for_result(chat)
+        assert "/./" not in url
+        response = reader.get(url)
+        assert response.context_data["original"].pk == chat.pk
+        message = reader.get(response.context_data["turns"][0]["raw_url"])
+        assert message.status_code == 200
+        assert str(chat.pk) in message.context_data["json"]
+        for page in ("history/", "graph/", "export/"):
+            assert reader.get(url.replace("change/", page)).status_code == 200
