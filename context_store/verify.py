@@ -12,7 +12,7 @@ from django.db.models import Count, Exists, F, OuterRef, Q
 
 from context_store.exceptions import InvalidData
 from context_store.ids import new_revision
-from context_store.managers.base import CHUNK_SIZE
+from context_store.managers.base import CHUNK_SIZE, count_of
 from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
 from context_store.records import MessageRecord
 from context_store.search.text import searchable_text
@@ -166,7 +166,8 @@ def _active_branch(using: str, chat_id: str) -> Iterator[Finding]:
 
 def _message_count(using: str, chat_id: str) -> Iterator[Finding]:
     # One statement: a message that is appended meanwhile counts on both sides or on neither.
-    chats = Chat.objects.using(using).filter(pk=chat_id).annotate(count=Count("messages"))
+    messages = Message.objects.using(using).filter(chat=OuterRef("pk"))
+    chats = Chat.objects.using(using).filter(pk=chat_id).annotate(count=count_of(messages))
     for stored, count in chats.exclude(message_count=F("count")).values_list("message_count", "count"):
         yield Finding(
             "message_count",

@@ -6,7 +6,9 @@ from itertools import islice
 from typing import Any, ClassVar, Self, TypeVar
 
 from django.db import IntegrityError, models, transaction
+from django.db.models import Func, IntegerField, Subquery
 
+from context_store.db import driver_errors
 from context_store.exceptions import IdConflict
 
 Model = TypeVar("Model", bound=models.Model)
@@ -58,7 +60,7 @@ class ScopedQuerySet(models.QuerySet[Model]):
     def writing(self) -> Iterator[Self]:
         """Open one transaction on the database for writes, and give the QuerySet bound to it."""
         self._for_write = True
-        with transaction.atomic(using=self.db):
+        with driver_errors(), transaction.atomic(using=self.db):
             yield self.using(self.db)
 
     def missing(self, what: object) -> Exception:
@@ -66,10 +68,28 @@ class ScopedQuerySet(models.QuerySet[Model]):
         error: type[Exception] = self.model.DoesNotExist  # type: ignore[attr-defined]
         return error(f"There is no {self.model._meta.verbose_name} {what!r}.")
 
+    def exists(self) -> bool:
+        with driver_errors():
+            return super().exists()
+
+    def _fetch_all(self) -> None:
+        with driver_errors():
+            super()._fetch_all()
+
     def _clone(self) -> Self:
         clone: Self = super()._clone()  # type: ignore[misc]
         clone._owner = self._owner
         return clone
+
+
+def count_of(rows: models.QuerySet[Any]) -> Subquery:
+    """
+    Return the number of rows as a subquery.
+
+    Not Count, which groups: mssql-django cuts text beyond U+FFFF short in the parameters of a query with GROUP BY.
+    """
+    count = Func("pk", function="COUNT", output_field=IntegerField())
+    return Subquery(rows.order_by().annotate(count=count).values("count"))
 
 
 @contextmanager

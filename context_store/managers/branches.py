@@ -6,6 +6,7 @@ from django.db.models import F
 from django.db.models.functions import Coalesce
 
 from context_store import models, signals
+from context_store.db import retried
 from context_store.exceptions import InvalidData
 from context_store.ids import new_id
 from context_store.lineage import Place
@@ -76,6 +77,7 @@ class BranchQuerySet(ScopedQuerySet["models.Branch"]):
         """Give a new chat its active, empty branch."""
         self.model(chat_id=chat_id, name=MAIN, is_active=True).save(force_insert=True, using=self.db)
 
+    @retried()
     def create_branch(
         self,
         chat_id: str,
@@ -100,6 +102,7 @@ class BranchQuerySet(ScopedQuerySet["models.Branch"]):
                 stored.of(chat_id).update(is_active=False)
             return stored._create(branch_id, chat_id, name, head_message_id, is_active=is_active)
 
+    @retried()
     def activate(self, chat_id: str, branch_id: str) -> BranchRecord:
         """Make the branch the active one of its chat. Raises ``Branch.DoesNotExist`` for one of another chat."""
         with self.writing() as stored:
@@ -110,6 +113,7 @@ class BranchQuerySet(ScopedQuerySet["models.Branch"]):
             stored.filter(pk=branch_id).update(is_active=True)
             return stored.record(branch_id)
 
+    @retried()
     def update_head(self, branch_id: str, message_id: str | None, *, expected_head: str | None | Unset = UNSET) -> bool:
         """
         Move the head to a message of the chat, or to none; return whether it moved.
@@ -125,6 +129,7 @@ class BranchQuerySet(ScopedQuerySet["models.Branch"]):
             stored.move(branch, message_id)
             return True
 
+    @retried()
     def rewind(self, chat_id: str, message_id: str | None) -> BranchRecord:
         """
         Start a new active branch at the message, or an empty one.
@@ -133,6 +138,7 @@ class BranchQuerySet(ScopedQuerySet["models.Branch"]):
         """
         return self.create_branch(chat_id, None, head_message_id=message_id, is_active=True)
 
+    @retried()
     def delete_branch(self, chat_id: str, name: str) -> bool:
         """Delete the branch, not its messages. Raises ``InvalidData`` for the active one."""
         with self.writing() as stored:

@@ -4,15 +4,16 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from django.db.models import F, Func, IntegerField, Model, OuterRef, Subquery
+from django.db.models import F, Model, OuterRef
 
 from context_store import models, signals
+from context_store.db import retried
 from context_store.exceptions import IdConflict, InvalidData, OwnerMismatch, RevisionConflict
 from context_store.ids import new_id, now_ms
 from context_store.records import ChatRecord
 from context_store.validation import check_count, check_identifier, check_metadata, check_text
 
-from .base import UNSET, ScopedQuerySet, Unset, chunked, id_conflicts
+from .base import UNSET, ScopedQuerySet, Unset, chunked, count_of, id_conflicts
 
 if TYPE_CHECKING:
     pass
@@ -41,10 +42,8 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         return chats
 
     def with_branch_count(self) -> Self:
-        # Not Count, which groups: mssql-django cuts text beyond U+FFFF short in the parameters of what has GROUP BY.
-        count = Func("pk", function="COUNT", output_field=IntegerField())
-        branches = models.Branch.objects.using(self.db).filter(chat=OuterRef("pk")).order_by()
-        return self.annotate(branch_count=Subquery(branches.annotate(count=count).values("count")))
+        branches = models.Branch.objects.using(self.db).filter(chat=OuterRef("pk"))
+        return self.annotate(branch_count=count_of(branches))
 
     def records(self, *, limit: int | None = None, offset: int = 0) -> list[ChatRecord]:
         """Return the records, or a page of them."""
@@ -103,6 +102,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
             raise OwnerMismatch("A store of one user makes no chats for another.")
         return check_identifier(self._owner if user_id is None else user_id, "user_id")
 
+    @retried()
     def create_chat(
         self,
         chat_id: str | None = None,
@@ -151,6 +151,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
             record = record._replace(branch_count=1)
         return record, created
 
+    @retried()
     def update_chat(
         self,
         chat_id: str,
@@ -189,7 +190,11 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         chats = self.visible_to(user_id).filter(pk=chat_id)
         if expected_revision is UNSET:
             return bool(chats.delete()[0])
-        with chats.writing() as stored, suppress(self.model.DoesNotExist):
+        return chats._delete_at(chat_id, expected_revision)
+
+    @retried()
+    def _delete_at(self, chat_id: str, expected_revision: int | Unset) -> bool:
+        with self.writing() as stored, suppress(self.model.DoesNotExist):
             stored.lock_at(chat_id, expected_revision)
             return bool(stored.delete()[0])
         return False
@@ -206,6 +211,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
 
+    @retried()
     def _delete_locked(self, ids: list[str]) -> dict[str, int]:
         with self.writing() as stored:
             chats = stored.unscoped().filter(pk__in=ids)
@@ -221,6 +227,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
                 signals.after_commit(stored.db, signals.chat_deleted, self.model, chat_id=chat_id, user_id=user_id)
         return deleted
 
+    @retried()
     def _restore_main(self, chat_id: str) -> None:
         with self.writing() as stored:
             stored.lock(chat_id)

@@ -4,6 +4,7 @@ from contextlib import suppress
 from typing import Self
 
 from context_store import models
+from context_store.db import retried
 from context_store.ids import new_id, now_ms
 from context_store.records import BranchRecord, CheckpointRecord
 from context_store.validation import check_identifier
@@ -29,6 +30,7 @@ class CheckpointQuerySet(ScopedQuerySet["models.Checkpoint"]):
             return record
         raise self.missing(name)
 
+    @retried()
     def upsert(self, chat_id: str, name: str, message_id: str, *, checkpoint_id: str | None = None) -> CheckpointRecord:
         """
         Create the checkpoint, or point the one of this name at the message and renew its time; its id stays.
@@ -53,6 +55,7 @@ class CheckpointQuerySet(ScopedQuerySet["models.Checkpoint"]):
         self._for_write = True
         return self.beside(models.Branch.objects.all()).rewind(chat_id, message_id)
 
+    @retried()
     def delete_checkpoint(self, chat_id: str, name: str) -> bool:
         """Delete the checkpoint, not its message; ``False`` if there is none."""
         with self.writing() as stored, suppress(models.Chat.DoesNotExist):

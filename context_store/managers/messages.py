@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from django.db.models import Exists, F, OuterRef, Q, Subquery
 
 from context_store import lineage, models, signals
+from context_store.db import retried
 from context_store.exceptions import HeadConflict, IdConflict, InvalidData
 from context_store.ids import now_ms
 from context_store.lineage import Ancestry, Place, Span
@@ -123,6 +124,7 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
 
     # Appending
 
+    @retried()
     def append(
         self,
         chat_id: str,
@@ -188,6 +190,7 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
 
     # Upserting
 
+    @retried()
     def add(self, messages: Iterable[MessageInput]) -> list[MessageRecord]:
         """
         Store messages under the parents they name, in any order; of a known id change name, type and data.
@@ -262,6 +265,7 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
 
     # Re-parenting
 
+    @retried()
     def set_parent(self, message_id: str, parent_id: str | None) -> MessageRecord:
         """
         Move the message, and what lies below it, under another parent of its chat (``None``: make it a root).

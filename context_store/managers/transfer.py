@@ -6,6 +6,7 @@ from typing import Any
 from django.db.models.functions import Left
 
 from context_store import lineage, models
+from context_store.db import retried
 from context_store.exceptions import InvalidData
 from context_store.ids import new_id, now_ms
 from context_store.records import BranchRecord, ChatRecord, CheckpointRecord, Graph, GraphNode, MessageRecord
@@ -45,6 +46,7 @@ def export_chat(chats: ChatQuerySet, chat_id: str) -> Document:
     return _document(chat, _messages(chats, chat_id).records(), branches, checkpoints)
 
 
+@retried()
 def import_chat(chats: ChatQuerySet, document: Mapping[str, Any], *, user_id: str | None = None) -> ChatRecord:
     """Store the document's chat. Raises ``IdConflict`` and ``InvalidData``, and then has stored nothing."""
     chat = _section(document, "chat", Mapping)
@@ -84,6 +86,7 @@ def import_chat(chats: ChatQuerySet, document: Mapping[str, Any], *, user_id: st
         return stored.unscoped().record(chat_id)
 
 
+@retried()
 def fork_chat(
     chats: ChatQuerySet,
     source_id: str,

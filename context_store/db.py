@@ -1,0 +1,102 @@
+"""
+What breaks a transaction off although nothing is wrong with it: deadlocks and timeouts, told apart for every driver.
+
+SQL Server's drivers raise them as errors of any kind: pyodbc a deadlock as the base ``Error``, a timeout of a lock as
+``ProgrammingError``. Here both are ``OperationalError``, as on the other databases.
+"""
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from django.db import DataError, Error, IntegrityError, OperationalError, connections
+
+Owner = TypeVar("Owner")
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+ATTEMPTS = 5
+# Seconds before the second attempt, at most; it doubles.
+PAUSE = 0.05
+
+# PostgreSQL's and ODBC's: serialization failure, deadlock.
+DEADLOCK_STATES = {"40001", "40P01"}
+# SQL Server's 1205 is a deadlock, 3960 a conflict of snapshots; mssql-python gives no state and no number.
+DEADLOCK = re.compile(r"\((?:1205|3960)\) \(SQL|Driver Error: Serialization failure|aborted due to update conflict")
+# A query's timeout, and PostgreSQL's of a lock; SQL Server's of a lock is 1222.
+TIMEOUT_STATES = {"HYT00", "55P03"}
+TIMEOUT = re.compile(r"\(1222\) \(SQL|Driver Error: Timeout expired|Lock request time out period exceeded")
+
+
+def is_deadlock(error: Error) -> bool:
+    """Tell whether the database rolled the transaction back in favour of another: repeating it may succeed."""
+    return _is(error, DEADLOCK_STATES, DEADLOCK)
+
+
+def is_timeout(error: Error) -> bool:
+    """Tell whether the database gave up waiting, as a rule for another's lock."""
+    return _is(error, TIMEOUT_STATES, TIMEOUT)
+
+
+def _is(error: Error, states: set[str], text: re.Pattern[str]) -> bool:
+    if isinstance(error, (IntegrityError, DataError)):  # They quote values, which may say anything.
+        return False
+    state = getattr(error.__cause__, "sqlstate", None) or next(iter(error.args), None)
+    return state in states or text.search(str(error)) is not None
+
+
+@contextmanager
+def driver_errors() -> Iterator[None]:
+    """Raise deadlocks and timeouts as ``OperationalError``, whatever the driver makes of them."""
+    try:
+        yield
+    except OperationalError:
+        raise
+    except Error as error:
+        if is_deadlock(error) or is_timeout(error):
+            raise OperationalError(*error.args) from error.__cause__ or error
+        raise
+
+
+def retried(
+    *, alias: str = "db"
+) -> Callable[
+    [Callable[Concatenate[Owner, Arguments], Result]],
+    Callable[Concatenate[Owner, Arguments], Result],
+]:
+    """
+    Repeat a function that a deadlock broke off: its transaction has been rolled back as a whole.
+
+    Not within a transaction of the caller, which is gone too, and not with a function among the arguments, which may
+    not bear it. The first argument's attribute ``alias`` names the database.
+    """
+
+    def decorate(
+        function: Callable[Concatenate[Owner, Arguments], Result],
+    ) -> Callable[Concatenate[Owner, Arguments], Result]:
+        @wraps(function)
+        def repeat(owner: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+            again = [_kept(value) for value in args]
+            named = {name: _kept(value) for name, value in kwargs.items()}
+            left = 0 if any(map(callable, (*again, *named.values()))) else ATTEMPTS - 1
+            for attempt in range(left):
+                try:
+                    return function(owner, *again, **named)
+                except Error as error:
+                    if connections[getattr(owner, alias)].in_atomic_block or not is_deadlock(error):
+                        raise
+                time.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - it keeps no secret
+            return function(owner, *again, **named)
+
+        return repeat
+
+    return decorate
+
+
+def _kept(value: Any) -> Any:
+    """Return the value; what can be read only once, as a list."""
+    return list(value) if isinstance(value, Iterator) else value
