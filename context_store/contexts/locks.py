@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from context_store.asynchronous import asynchronous
-from context_store.exceptions import InvalidData, LockTimeout
+from context_store.exceptions import ContextsUnavailable, InvalidData, LockTimeout
 
 from .keys import lock_key, milliseconds
 
@@ -83,8 +83,7 @@ class ContextLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self.release():
-            self._warn()
+        self._leave()
 
     async def __aenter__(self) -> Self:
         if not await self.aacquire():
@@ -94,8 +93,7 @@ class ContextLock:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not await self.arelease():
-            self._warn()
+        await self._aleave()
 
     @property
     def _storage(self) -> Any:
@@ -130,11 +128,15 @@ class ContextLock:
         waited = (self._patience or 0) / 1000
         return LockTimeout(f"Others held the lock on {self._key!r} for the {waited:g} seconds of blocking_timeout.")
 
-    def _warn(self) -> None:
-        logger.warning(
-            "The lock on %r expired after %g seconds, before its holder was done: give it a longer timeout.",
-            self._key, self._timeout / 1000,
-        )  # fmt: skip
+    def _leave(self) -> None:
+        """Release the lock at the end of a block. If that fails it ends by itself, and the block's work is done."""
+        try:
+            if self._token is not None and not self.release():
+                logger.warning("The lock on %r expired before its holder was done: give it more time.", self._key)
+        except ContextsUnavailable as error:
+            logger.warning("The lock on %r was not released, and lasts until it expires: %s", self._key, error)
+
+    _aleave = asynchronous(_leave)
 
 
 def _duration(timeout: float) -> int:

@@ -195,6 +195,14 @@ def test_lock_never_pretends(private_cache: RedisServer) -> None:
         pytest.fail("entered without a lock")
 
 
+def test_lock_that_cannot_be_released_spoils_no_work(
+    private_cache: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with make().lock("k"):
+        private_cache.stop()
+    assert "lasts until it expires" in caplog.text
+
+
 class Explosive:
     """Unpickling it makes a folder."""
 

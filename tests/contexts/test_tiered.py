@@ -108,6 +108,19 @@ def test_stopped_cache_shows_nowhere_and_is_refilled_later(private_cache: RedisS
     assert contexts.get("old") is None
 
 
+def test_cache_that_stays_away_is_asked_once_a_pause(
+    private_cache: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    contexts = make(LOG_INTERVAL=0)
+    private_cache.stop()
+    for _ in range(2):
+        for number in range(5):
+            contexts.set("k", number)
+        time.sleep(PAUSE_SECONDS)
+    assert len(caplog.records) == 2
+    assert contexts.get("k") == 4
+
+
 def test_cache_that_stalled_does_not_answer_what_it_missed(private_cache: RedisServer) -> None:
     contexts = make()
     contexts.set_many({"k": "old", "gone": "old"})
@@ -231,6 +244,22 @@ def test_transaction_sees_its_writes_and_shows_nobody_before_the_commit(private_
         assert in_front(private_cache) not in (b'"old"', b'"new"')
     assert contexts.get("k") == "new"
     assert in_front(private_cache) == b'"new"'
+
+
+def test_long_transaction_neither_believes_nor_fills_the_front(private_cache: RedisServer) -> None:
+    contexts = make()
+    contexts.set("k", "old")
+    with transaction.atomic(), redis.Redis.from_url(private_cache.url(9)) as client:
+        contexts.set("k", "new")
+        # The writer's claim has expired, and somebody has read what is committed.
+        client.set(FRONT_KEY, b'"old"')
+        assert contexts.get("k") == "new"
+        assert contexts.get_many(["k"]) == {"k": "new"}
+        client.delete(FRONT_KEY)
+        assert contexts.get("k") == "new"
+        assert client.get(FRONT_KEY) is None
+        client.set(FRONT_KEY, b'"old"')
+    assert make().get("k") == "new"
 
 
 def test_rolled_back_write_is_never_seen(private_cache: RedisServer) -> None:

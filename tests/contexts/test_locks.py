@@ -1,0 +1,60 @@
+"""What locks do on every backend alike, beyond the contract."""
+
+import asyncio
+import time
+
+import pytest
+from asgiref.sync import async_to_sync
+
+from context_store.contexts import BaseContexts
+from context_store.contexts.cache import CacheContexts
+from context_store.exceptions import LockTimeout
+
+
+@pytest.fixture
+def contexts() -> BaseContexts:
+    return CacheContexts("locks", {}).scoped("locks")
+
+
+def test_lock_is_not_reentrant_and_says_so(contexts: BaseContexts) -> None:
+    with contexts.lock("k") as lock, pytest.raises(RuntimeError, match="held already"):
+        lock.acquire()
+
+
+def test_lock_that_expired_in_its_block_is_logged(contexts: BaseContexts, caplog: pytest.LogCaptureFixture) -> None:
+    with contexts.lock("k", timeout=0.001):
+        time.sleep(0.05)
+    assert "expired before its holder was done" in caplog.text
+
+
+def test_lock_released_in_its_block_is_not_logged(contexts: BaseContexts, caplog: pytest.LogCaptureFixture) -> None:
+    with contexts.lock("k") as lock:
+        assert lock.release()
+        assert not lock.release()
+        assert not lock.extend()
+    assert caplog.records == []
+
+
+def test_async_lock_gives_up_after_the_blocking_timeout(contexts: BaseContexts) -> None:
+    async def scenario() -> None:
+        async with contexts.lock("k"):
+            assert not await contexts.lock("k").aacquire(blocking=False)
+            with pytest.raises(LockTimeout, match="0.05 seconds"):
+                await contexts.lock("k", blocking_timeout=0.05).__aenter__()
+        assert await contexts.lock("k").aacquire()
+
+    async_to_sync(scenario)()
+
+
+def test_waiting_task_leaves_the_thread_to_others(contexts: BaseContexts) -> None:
+    async def scenario() -> int:
+        async with contexts.lock("k") as held:
+            waiter = asyncio.ensure_future(contexts.lock("k").aacquire())
+            for number in range(5):
+                await contexts.aset("n", number)
+            assert not waiter.done()
+            await held.arelease()
+            assert await waiter
+        return int(await contexts.aget("n"))
+
+    assert async_to_sync(scenario)() == 4
