@@ -86,12 +86,10 @@ LOGIN_URL = "admin:login"
 # The conversations of a person are those of the user name.
 CONTEXT_STORE_USER_ID = "demo_project.users.user_id"
 CONTEXT_STORE_CONTEXTS = {
-    "default": {
-        "BACKEND": "context_store.contexts.cache.CacheContexts",
-        "CACHE": "default",
-        "PREFIX": "ctx:",
-        "TTL": 3600,
-    }
+    "default": {"BACKEND": "context_store.contexts.cache.CacheContexts", "CACHE": "default", "TTL": 3600}
+    # The processes of a site share no memory.
+    if DEBUG
+    else {"BACKEND": "context_store.contexts.database.DatabaseContexts", "TTL": 3600}
 }
 
 REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
