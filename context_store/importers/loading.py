@@ -69,7 +69,7 @@ def _stored(store: ContextStore, document: Document) -> ChatRecord | None:
     if chat is None:
         return None
     messages = Message.objects.using(store.using).filter(chat_id=chat.id)
-    stored = set(messages.values_list("id", flat=True).iterator())
+    stored = set(messages.values_list("id", flat=True))
     missing = [
         message_id
         for message_id in _message_ids(document)
