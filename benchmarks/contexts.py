@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from .measure import Row, ratio_row
 
 BUDGET = 1.5
 CALLS = 100
+THREADS = 8
 TTL = 3600
 SECONDS = {"tiny": 0.05, "small": 2.0, "full": 5.0}
 # What a workflow keeps for a run, and what an orchestrator keeps for an agent.
@@ -28,24 +30,44 @@ VALUES: dict[str, Any] = {
 
 
 def rows(scale: str = "small") -> Iterator[Row]:
-    """Measure ``get`` and ``set`` of a small and a middling value; a row's time is that of 100 calls."""
+    """Measure ``get`` and ``set`` of a small and a middling value, and both from several threads."""
     client = redis.Redis.from_url(settings.REDIS_URL)
     contexts = CacheContexts("benchmark", {"CACHE": "redis", "TTL": TTL})
     for size, value in VALUES.items():
-        client.set("raw:run-456", json.dumps(value), px=TTL * 1000)
-        contexts.set("run-456", value)
-        assert contexts.get("run-456") == json.loads(client.get("raw:run-456")) == value
-        pairs: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
-            "get": (lambda: json.loads(client.get("raw:run-456")), partial(contexts.get, "run-456")),
-            "set": (
-                lambda value=value: client.set("raw:run-456", json.dumps(value), px=TTL * 1000),
-                partial(contexts.set, "run-456", value),
-            ),
-        }
-        for name, (baseline, ours) in pairs.items():
-            label = f"context {name}, {size}, through django-redis, {CALLS} calls"
-            calls = repeated(baseline), repeated(ours)
-            yield ratio_row(label, *calls, budget=BUDGET, seconds=SECONDS[scale])
+        raw, ours = raw_calls(client, value), our_calls(contexts, value)
+        for calls in (raw, ours):
+            calls["set"]()
+            assert calls["get"]() == value
+        for name in raw:
+            label = f"context {name}, {size}, {CALLS} calls"
+            pair = repeated(raw[name]), repeated(ours[name])
+            yield ratio_row(label, *pair, budget=BUDGET, seconds=SECONDS[scale])
+        label = f"context set and get, {size}, {CALLS} calls in each of {THREADS} threads"
+        yield ratio_row(label, in_threads(raw), in_threads(ours), budget=BUDGET, seconds=SECONDS[scale])
+
+
+def raw_calls(client: redis.Redis, value: Any) -> dict[str, Callable[[], Any]]:
+    return {
+        "set": lambda: client.set("raw:run-456", json.dumps(value), px=TTL * 1000),
+        "get": lambda: json.loads(client.get("raw:run-456")),
+    }
+
+
+def our_calls(contexts: CacheContexts, value: Any) -> dict[str, Callable[[], Any]]:
+    return {"set": partial(contexts.set, "run-456", value), "get": partial(contexts.get, "run-456")}
+
+
+def in_threads(calls: dict[str, Callable[[], Any]]) -> Callable[[], None]:
+    def both() -> None:
+        calls["set"]()
+        calls["get"]()
+
+    def run() -> None:
+        with ThreadPoolExecutor(THREADS) as pool:
+            for future in [pool.submit(repeated(both)) for _ in range(THREADS)]:
+                future.result()
+
+    return run
 
 
 def repeated(call: Callable[[], Any]) -> Callable[[], None]:

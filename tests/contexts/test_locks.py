@@ -9,11 +9,12 @@ from asgiref.sync import async_to_sync
 from context_store.contexts import BaseContexts
 from context_store.contexts.cache import CacheContexts
 from context_store.exceptions import LockTimeout
+from context_store.ids import new_id
 
 
 @pytest.fixture
 def contexts() -> BaseContexts:
-    return CacheContexts("locks", {}).scoped("locks")
+    return CacheContexts("locks", {}).scoped(new_id())
 
 
 def test_lock_is_not_reentrant_and_says_so(contexts: BaseContexts) -> None:
