@@ -8,11 +8,14 @@ from django.db import NotSupportedError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.lookups import Lookup
 
+from .exceptions import InvalidData
 from .ids import now_ms
 from .validation import MAX_IDENTIFIER_LENGTH, JSONText, check_identifier, check_json, check_metadata
 
 # Bytes decide, on every vendor: by default PostgreSQL sorts by the server's locale and SQL Server ignores case.
 EXACT_COLLATIONS = {"postgresql": "C", "microsoft": "Latin1_General_100_BIN2"}
+# By default SQL Server takes a character beyond U+FFFF for two, and cuts it in half where text is shortened.
+TEXT_COLLATIONS = {"microsoft": "Latin1_General_100_CI_AS_SC"}
 
 
 class IdentifierField(models.CharField):  # type: ignore[type-arg]
@@ -45,6 +48,23 @@ class IdentifierField(models.CharField):  # type: ignore[type-arg]
         if value is None or hasattr(value, "resolve_expression"):
             return super().get_prep_value(value)
         return check_identifier(value, self.name)
+
+    def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:  # noqa: FBT001, FBT002
+        value = super().get_db_prep_value(value, connection, prepared)
+        if connection.vendor == "microsoft" and isinstance(value, str):
+            # nvarchar counts UTF-16 units, and a wider column would not fit into an index.
+            units = len(value.encode("utf-16-le")) // 2
+            if units > MAX_IDENTIFIER_LENGTH:
+                reason = f"takes {units} UTF-16 units, SQL Server's index has room for {MAX_IDENTIFIER_LENGTH}"
+                raise InvalidData(reason, (self.name,))
+        return value
+
+
+class SearchTextField(models.TextField):  # type: ignore[type-arg]
+    """Text to search in and to take the beginning of, in whole characters on every database."""
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
+        return {**super().db_parameters(connection), "collation": TEXT_COLLATIONS.get(connection.vendor)}
 
 
 class EpochMillisecondsField(models.BigIntegerField):  # type: ignore[type-arg]
@@ -129,15 +149,20 @@ class HasEntry(Lookup):
     def as_microsoft(self, compiler: Any, connection: Any) -> Any:
         column, params = self.process_lhs(compiler, connection)
         key, value = self._entry()
-        exact = f"COLLATE {EXACT_COLLATIONS['microsoft']}"
+        same_key, same_value = (_same_on_microsoft(f"has.{part}", f"want.{part}") for part in ("[key]", "[value]"))
         return (
             f"EXISTS (SELECT 1 FROM OPENJSON({column}) AS has CROSS JOIN OPENJSON(%s) AS want"
-            f" WHERE has.[key] {exact} = %s AND has.[type] = want.[type]"
-            f" AND (has.[type] = 0 OR has.[value] {exact} = want.[value] {exact}))",
-            (*params, f"[{value}]", key),
+            f" WHERE {same_key} AND has.[type] = want.[type] AND (has.[type] = 0 OR ({same_value})))",
+            (*params, f"{{{json.dumps(key)}: {value}}}"),
         )
 
     def _entry(self) -> tuple[str, str]:
         """Return the key, and the value as the column would hold it."""
         key, value = self.rhs
         return key, json.dumps(check_metadata({key: value}, "metadata")[key])
+
+
+def _same_on_microsoft(left: str, right: str) -> str:
+    """Return the condition that two texts are equal, blanks at their ends too, which no collation there compares."""
+    exact = f"COLLATE {EXACT_COLLATIONS['microsoft']}"
+    return f"{left} {exact} = {right} {exact} AND DATALENGTH({left}) = DATALENGTH({right})"

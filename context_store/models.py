@@ -7,7 +7,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from .exceptions import InvalidData
-from .fields import EpochMillisecondsField, IdentifierField, MetadataField, PayloadField
+from .fields import EpochMillisecondsField, IdentifierField, MetadataField, PayloadField, SearchTextField
 from .ids import new_id, new_revision
 from .managers.branches import BranchQuerySet
 from .managers.chats import ChatQuerySet
@@ -148,7 +148,7 @@ class SearchEntry(models.Model):
     chat = models.ForeignKey(Chat, models.CASCADE, related_name="+", db_index=False)
     user_id = IdentifierField()
     name = IdentifierField()
-    content = models.TextField()
+    content = SearchTextField()
 
     objects = SearchEntryQuerySet.as_manager()
 

@@ -180,7 +180,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("user_id", context_store.fields.IdentifierField()),
                 ("name", context_store.fields.IdentifierField()),
-                ("content", models.TextField()),
+                ("content", context_store.fields.SearchTextField()),
                 (
                     "chat",
                     models.ForeignKey(

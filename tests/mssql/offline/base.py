@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from mssql import base
@@ -30,7 +31,7 @@ class Statement(NamedTuple):
 class DriverCursor:
     """A cursor of a driver that has nobody to talk to."""
 
-    def __init__(self, wrapper: DatabaseWrapper) -> None:
+    def __init__(self, wrapper: DatabaseWrapper | SimpleNamespace) -> None:
         self.wrapper = wrapper
         self.rows: Iterator[Sequence[Any]] = iter(())
         self.rowcount = 1
@@ -40,6 +41,7 @@ class DriverCursor:
         statement = Statement.made_of(sql, params)
         self.wrapper.statements.append(statement)
         self.rows = iter(self.wrapper.answer(*statement))
+        self.rowcount = self.wrapper.rowcount(sql)
         return self
 
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
@@ -86,6 +88,10 @@ def no_rows(sql: str, params: Sequence[Any]) -> Sequence[Sequence[Any]]:
     return [(1,)] if "@@TRANCOUNT" in sql else ()
 
 
+def one_row(sql: str) -> int:
+    return 1
+
+
 class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]
     """
     Compiles for the given server, and connects only after ``listen()``: then it keeps what it is sent.
@@ -101,7 +107,12 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]
         self.features.can_rollback_ddl = False
         self.statements: list[Statement] = []
         self.answer: Answer = no_rows
+        self.rowcount: Callable[[str], int] = one_row
         self.listens = False
+
+    def get_autocommit(self) -> bool:
+        # Compiling a locking query asks, and must not connect for the answer.
+        return super().get_autocommit() if self.listens else False
 
     def listen(self, answer: Answer = no_rows) -> list[Statement]:
         """Take statements from now on; return the list that they are put into."""
@@ -132,6 +143,6 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]
     def formatted(self, sql: str, params: Sequence[Any]) -> Statement:
         """Return the statement as mssql-django's own cursor hands it to the driver, which is not how it compiles it."""
         statements: list[Statement] = []
-        listener = type("Listener", (), {"statements": statements, "answer": staticmethod(no_rows)})()
+        listener = SimpleNamespace(statements=statements, answer=no_rows, rowcount=one_row)
         base.CursorWrapper(DriverCursor(listener), self).execute(sql, params)
         return statements[-1]
