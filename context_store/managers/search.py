@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from django.db import transaction
+from django.db.models import F, Q
 
 from context_store import models
 from context_store.exceptions import InvalidData
@@ -12,6 +13,9 @@ from context_store.search.text import searchable_text
 from context_store.validation import check_count, check_identifier
 
 from .base import CHUNK_SIZE, ScopedQuerySet, chunked
+
+# A message's chat and its own id.
+Key = tuple[str, str]
 
 
 class SearchEntryQuerySet(ScopedQuerySet["models.SearchEntry"]):
@@ -77,32 +81,37 @@ class SearchEntryQuerySet(ScopedQuerySet["models.SearchEntry"]):
         """
         Write every entry anew, and yield how many messages have been done with each batch.
 
-        A batch is a transaction that holds its messages, so that the site may write meanwhile.
+        A batch is a transaction that holds its chats, as writers do, so that the site may write meanwhile.
         """
-        last = ""
-        while ids := self._ids_after(last, batch_size):
+        last: Key | None = None
+        while keys := self._keys_after(last, batch_size):
             with self.writing() as entries:
-                entries._rebuild_batch(ids)
-            last = ids[-1]
-            yield len(ids)
+                entries._rebuild_batch(keys)
+            last = keys[-1]
+            yield len(keys)
 
-    def _ids_after(self, last: str, count: int) -> list[str]:
-        messages = models.Message.objects.using(self.db).order_by("pk")
-        if last:
-            messages = messages.filter(pk__gt=last)
-        return list(messages.values_list("pk", flat=True)[:count])
+    def _keys_after(self, last: Key | None, count: int) -> list[Key]:
+        """Return chat and id of the next messages, chat by chat, so that a batch holds few chats."""
+        messages = models.Message.objects.using(self.db).order_by("chat_id", "pk")
+        if last is not None:
+            chat_id, message_id = last
+            # Redundant, but what an index can begin at.
+            messages = messages.filter(chat_id__gte=chat_id)
+            messages = messages.filter(Q(chat_id__gt=chat_id) | Q(pk__gt=message_id))
+        return list(messages.values_list("chat_id", "pk")[:count])
 
-    def _rebuild_batch(self, ids: Sequence[str]) -> None:
-        # Messages first, as writers do: what is read here is what they have, and nobody waits for the other.
-        messages = models.Message.objects.using(self.db).filter(pk__in=ids).select_for_update().order_by("pk")
-        records = [MessageRecord(*row) for row in messages.values_list(*MessageRecord._fields)]
-        chats = models.Chat.objects.using(self.db).filter(pk__in={record.chat_id for record in records})
-        owners = dict(chats.values_list("pk", "user_id"))
-        by_owner: dict[str, list[MessageRecord]] = {}
-        for record in records:
-            by_owner.setdefault(owners[record.chat_id], []).append(record)
-        for user_id, owned in by_owner.items():
-            self.reindex(owned, user_id=user_id)
+    def _rebuild_batch(self, keys: Sequence[Key]) -> None:
+        owners = self._hold(dict.fromkeys(chat_id for chat_id, _ in keys))
+        messages = self._messages([message_id for _, message_id in keys])
+        for chat_id, user_id in owners.items():
+            self.reindex([message for message in messages.values() if message.chat_id == chat_id], user_id=user_id)
+
+    def _hold(self, chat_ids: Iterable[str]) -> dict[str, str]:
+        """Hold the chats, in one order for everybody, by a write that changes nothing; return the owner of each."""
+        chats = models.Chat.objects.using(self.db)
+        for chat_id in sorted(chat_ids):
+            chats.filter(pk=chat_id).update(updated_at=F("updated_at"))
+        return dict(chats.filter(pk__in=list(chat_ids)).values_list("pk", "user_id"))
 
     def _of(self, ids: Sequence[str]) -> "SearchEntryQuerySet":
         return self.model._default_manager.using(self.db).filter(message_id__in=ids)

@@ -40,7 +40,9 @@ class FallbackBackend(SearchBackend):
 
 
 def _candidates(query: Query) -> Q:
-    return reduce(or_, map(_group, query.groups))
+    groups = [_group(group) for group in query.groups]
+    # An empty Q is no condition, but in an OR it would vanish rather than win.
+    return reduce(or_, groups) if all(groups) else Q()
 
 
 def _group(group: Group) -> Q:

@@ -1,6 +1,6 @@
 """The engine of the run and the fallback find the same, as long as no word has other forms."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
@@ -23,6 +23,7 @@ TERM = st.one_of(
 
 class TestAgreement(StoredTexts, TestCase):
     @given(st.lists(TEXT, min_size=1, max_size=6), st.lists(TERM, min_size=1, max_size=5).map(" ".join))
+    @example(["我"], "ab OR 我")
     @settings(max_examples=150)
     def test_engine_and_fallback_find_the_same(self, texts: list[str], query: str) -> None:
         self.store(*texts)
