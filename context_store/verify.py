@@ -15,18 +15,19 @@ from context_store.ids import new_revision
 from context_store.managers.base import CHUNK_SIZE, count_of
 from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
 from context_store.records import MessageRecord
+from context_store.search.base import backend_for
 from context_store.search.text import searchable_text
 
 
 class Problem(NamedTuple):
     """
-    One thing that is wrong with a chat.
+    One thing that is wrong with a chat, or with the whole store.
 
     ``code`` is stable: ``parent``, ``lineage``, ``head``, ``checkpoint``, ``active_branch``, ``message_count``,
-    ``search_entry`` or ``stray_search_entry``. ``is_repaired``: it was.
+    ``search_entry``, ``stray_search_entry``, or without a chat ``search_index``. ``is_repaired``: it was.
     """
 
-    chat_id: str
+    chat_id: str | None
     code: str
     detail: str
     is_repaired: bool = False
@@ -70,6 +71,14 @@ def verify_orphans(*, using: str | None = None, repair: bool = False) -> list[Pr
     if repair and problems:
         entries.delete()
     return problems
+
+
+def verify_index(*, using: str | None = None) -> list[Problem]:
+    """Return the problem that the database has no search index, or one for another language."""
+    if backend_for(SearchEntry.objects.using(using).db).has_current_index():
+        return []
+    detail = "the search index is missing, or not for CONTEXT_STORE_SEARCH_LANGUAGE: run rebuild_search_index"
+    return [Problem(None, "search_index", detail)]
 
 
 def _findings(using: str, chat_id: str) -> Iterator[Finding]:

@@ -4,11 +4,12 @@ from collections.abc import Callable
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from pytest_django import Settings
 
 from context_store.lineage import Place
 from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
 from context_store.store import ContextStore
-from context_store.verify import verify_chat
+from context_store.verify import verify_chat, verify_index
 
 pytestmark = pytest.mark.django_db
 
@@ -205,3 +206,11 @@ def test_entries_of_a_chat_that_is_not_there_are_found() -> None:
         check()
     check(repair=True)
     assert check() == "Checked 2 chats: all is well.\n"
+
+
+def test_a_missing_search_index_is_told(settings: Settings) -> None:
+    settings.CONTEXT_STORE_SEARCH_LANGUAGE = "simple"
+    with pytest.raises(CommandError, match="1 problems found, 1 of them left"):
+        check(repair=True)
+    assert verify_index()[0].code == "search_index"
+    assert check(chat_id=["c1"]) == "Checked 1 chat: all is well.\n"

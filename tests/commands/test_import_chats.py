@@ -1,18 +1,21 @@
 import io
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connections
+from django.db import connection, connections
+from pytest_django import Settings
 
 from context_store.management.commands.import_chats import Command
 from context_store.models import Chat, Message
 from context_store.store import ContextStore
 from tests.importers.test_chatgpt import conversation, node
+from tests.races import run_processes
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 GOOD = {"messages": [{"role": "user", "content": "Hello"}]}
@@ -215,6 +218,25 @@ def test_a_terminal_sees_how_far_the_import_is(tmp_path: Path) -> None:
     )
     assert "[##############################] 100%  1 chat" in terminal.getvalue()
     assert terminal.getvalue().endswith("\r")
+
+
+def run_again(path: str) -> str:
+    return run(Path(path), "messages").out
+
+
+@pytest.mark.django_db(transaction=True)
+def test_imports_of_the_same_file_at_the_same_time_store_it_once(tmp_path: Path) -> None:
+    path = lines(tmp_path, *({**GOOD, "id": f"c{number}"} for number in range(20)))
+    said = run_processes(*[partial(run_again, str(path))] * 3).raise_errors().values
+    assert sum(int(text.split()[1]) for text in said) == 20
+    assert all("not be imported" not in text for text in said)
+    assert (Chat.objects.count(), Message.objects.count()) == (20, 20)
+
+
+def test_debug_does_not_keep_what_is_imported(tmp_path: Path, settings: Settings) -> None:
+    settings.DEBUG = True
+    run(lines(tmp_path, *({**GOOD, "id": f"c{number}"} for number in range(5))), "messages")
+    assert len(connection.queries) < 20
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
+from django.db import connections, reset_queries
 
 from context_store.exceptions import InvalidData
 from context_store.management.chats import chat_ids
 from context_store.management.progress import Progress
 from context_store.models import Chat
-from context_store.verify import Problem, verify_chat, verify_orphans
+from context_store.verify import Problem, verify_chat, verify_index, verify_orphans
 
 
 class Command(BaseCommand):
     help = (
-        "Verifies every chat: lineage of the messages, heads, checkpoints, the active branch, the count of messages "
-        "and search entries. Exits with status 1 if problems are left."
+        "Verifies every chat: lineage of the messages, heads, checkpoints, the active branch, the count of messages, "
+        "search entries and their index. Exits with status 1 if problems are left."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -37,7 +37,8 @@ class Command(BaseCommand):
             raise CommandError(f"There is no chat {missing!r}.")
         checked = found = left = 0
         with Progress(self.stderr, total) as progress:
-            for problems in _problems(chats, database, repair=repair, orphans=chat_id is None):
+            for problems in _problems(chats, database, repair=repair, whole=chat_id is None):
+                reset_queries()  # With DEBUG Django keeps the statements.
                 checked += 1
                 for problem in problems:
                     found += 1
@@ -50,7 +51,8 @@ class Command(BaseCommand):
     def _report(self, problem: Problem) -> None:
         style = self.style.WARNING if problem.is_repaired else self.style.ERROR
         done = " (repaired)" if problem.is_repaired else ""
-        self.stdout.write(style(f"{problem.chat_id}: {problem.code}: {problem.detail}{done}"))
+        where = "" if problem.chat_id is None else f"{problem.chat_id}: "
+        self.stdout.write(style(f"{where}{problem.code}: {problem.detail}{done}"))
 
     def _summarize(self, checked: int, found: int, left: int) -> None:
         summary = f"Checked {checked:,} chat{'' if checked == 1 else 's'}: "
@@ -62,8 +64,8 @@ class Command(BaseCommand):
             raise CommandError(f"{summary}{found:,} problems found, {left:,} of them left.")
 
 
-def _problems(chats: Any, database: str | None, *, repair: bool, orphans: bool) -> Iterator[list[Problem]]:
+def _problems(chats: Any, database: str | None, *, repair: bool, whole: bool) -> Iterator[list[Problem]]:
     for chat_id in chat_ids(chats):
         yield verify_chat(chat_id, using=database, repair=repair)
-    if orphans:
-        yield verify_orphans(using=database, repair=repair)
+    if whole:
+        yield [*verify_orphans(using=database, repair=repair), *verify_index(using=database)]

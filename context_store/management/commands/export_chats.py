@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
+from django.db import connections, reset_queries
 
 from context_store.exceptions import InvalidData
 from context_store.management.chats import chat_ids
@@ -48,6 +48,7 @@ class Command(BaseCommand):
         with self._writer(output) as write, Progress(None if to_terminal else self.stderr, chats.count()) as progress:
             count = 0
             for document in _documents(store, chats):
+                reset_queries()  # With DEBUG Django keeps the statements.
                 write(_line(document))
                 count += 1
                 progress.update(count, f"{count:,} chats")

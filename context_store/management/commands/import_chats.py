@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
+from django.db import connections, reset_queries
 
 from context_store.exceptions import InvalidData
 from context_store.importers import FORMATS
@@ -67,6 +67,7 @@ class Command(BaseCommand):
     def _import(self, outcomes: Iterator[Outcome], source: BinaryIO, progress: Progress, *, strict: bool) -> None:
         chats = messages = present = bad = 0
         for outcome in outcomes:
+            reset_queries()  # With DEBUG Django keeps the statements, and what they wrote.
             if outcome.chat is None:
                 bad += 1
                 progress.clear()
