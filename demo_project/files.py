@@ -16,7 +16,12 @@ def read_or_create(path: Path, make: Callable[[], str]) -> str:
     with open(number, "w") as file:
         file.write(make())
     # Of two processes that begin together the first one's stays.
-    with contextlib.suppress(FileExistsError):
+    try:
         os.link(draft, path)
-    os.unlink(draft)
+    except FileExistsError:
+        os.unlink(draft)
+    except OSError:  # a file system without links
+        os.replace(draft, path)
+    else:
+        os.unlink(draft)
     return path.read_text()
