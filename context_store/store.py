@@ -403,7 +403,7 @@ class ContextStore:
     aget_graph = asynchronous(get_graph)
 
     def export_chat(self, chat_id: str) -> dict[str, Any]:
-        """Return the chat as one JSON document, see ``docs/export.md``. Raises ``Chat.DoesNotExist``."""
+        """Return the chat as one JSON document, see ``docs/import-export.md``. Raises ``Chat.DoesNotExist``."""
         return transfer.export_chat(self._chats, chat_id)
 
     aexport_chat = asynchronous(export_chat)
