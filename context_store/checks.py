@@ -8,6 +8,9 @@ from django.db import connections, router
 from django.utils.module_loading import import_string
 
 from .conf import settings
+from .contexts.checks import check_contexts
+
+register("context_store")(check_contexts)
 
 # Seconds that a writer waits for another one; a busy site needs more than SQLite's own 5.
 SQLITE_TIMEOUT = 20

@@ -1,5 +1,5 @@
 import pytest
-from django.core.checks import Error, Warning
+from django.core.checks import Error, Warning, run_checks
 from django.db import connections
 
 from context_store.checks import check_settings, check_sqlite_options
@@ -47,3 +47,8 @@ def test_sqlite_in_memory_needs_no_options(monkeypatch):
     monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", {})
     monkeypatch.setitem(connections["default"].settings_dict, "NAME", "file:x?mode=memory")
     assert check_sqlite_options() == []
+
+
+def test_the_checks_of_contexts_are_registered(settings):
+    settings.CONTEXT_STORE_CONTEXTS = {"default": {"BACKEND": "nowhere.Contexts"}}
+    assert "context_store.E101" in ids(run_checks(tags=["context_store"]))
