@@ -106,10 +106,9 @@ class ContextEngine:
         """
         window = Window.checked(max_messages, max_tokens)
         system_prompt = (renderer or XmlRenderer()).render(self._pairs())
+        window = window.beside(self.tokenizer.count(system_prompt))
         reading = Reading(self._chat.rows, self.tokenizer, self._settled_queue())
-        messages = self._chat.read(
-            lambda: reading.window(window, system_prompt), otherwise=lambda: reading.queued_alone(window, system_prompt)
-        )
+        messages = self._chat.read(lambda: reading.window(window), otherwise=lambda: reading.queued_alone(window))
         if reading.head is not UNSET:
             self._head = reading.head
         return Prompt(system_prompt, messages)

@@ -123,15 +123,15 @@ def _block(block: Any) -> Iterator[Part]:
     if not isinstance(block, Mapping) or not isinstance(block.get("type"), str):
         yield Text(as_text(block))
         return
-    kind = block["type"]
-    if kind.startswith("tool-") and "state" in block:
-        yield from _ui_tool({"toolName": kind.removeprefix("tool-"), **block})
-        return
-    reader = _READERS.get(kind)
+    reader = _READERS.get(block["type"], _ui_tool if _is_ui_tool(block) else None)
     try:
         yield from [Other(dict(block))] if reader is None else list(reader(dict(block)))
     except (KeyError, TypeError, AttributeError):  # It has the type, not what belongs to it.
         yield Other(dict(block))
+
+
+def _is_ui_tool(block: Mapping[str, Any]) -> bool:
+    return str(block["type"]).startswith("tool-") and "state" in block
 
 
 def _text(block: Block) -> Iterator[Part]:
@@ -192,7 +192,8 @@ def _model_result(block: Block) -> Iterator[Part]:
 
 
 def _ui_tool(block: Block) -> Iterator[Part]:
-    call_id, name, state = block["toolCallId"], block["toolName"], block.get("state")
+    call_id, state = block["toolCallId"], block.get("state")
+    name = block["toolName"] if "toolName" in block else block["type"].removeprefix("tool-")
     if state in ("input-streaming", "partial-call"):
         return
     yield ToolCall(call_id, name, block.get("input", block.get("args", block.get("rawInput", {}))))

@@ -25,22 +25,21 @@ class Reading:
         self.queued = queued
         self.head: str | None | Unset = UNSET
 
-    def window(self, window: Window, system_prompt: str) -> list[MessageRecord]:
-        """Return the newest messages that fit together with the system prompt. Raises ``Chat.DoesNotExist``."""
+    def window(self, window: Window) -> list[MessageRecord]:
+        """Return the newest messages that fit. Raises ``Chat.DoesNotExist``."""
         if window.is_closed:
             return []
-        if window.max_tokens is not None:
-            rest = window.max_tokens - self.tokenizer.count(system_prompt)
-            window = window._replace(max_tokens=max(1, rest))
         page = self.rows.messages.page(self.rows.chat_id, limit=window.page_size)
         self.head = page[-1].id if page else None
-        return take(self._newest_first(page, window), window, lambda message: count_message(self.tokenizer, message))
+        return self._take(self._newest_first(page, window), window)
 
-    def queued_alone(self, window: Window, system_prompt: str) -> list[MessageRecord]:
+    def queued_alone(self, window: Window) -> list[MessageRecord]:
         """Return the window of a chat that is not there yet."""
         self.head = None
-        tail = self._linked(self.queued)
-        return take(reversed(tail), window, lambda message: count_message(self.tokenizer, message))
+        return self._take(reversed(self._linked(self.queued)), window)
+
+    def _take(self, messages: Iterable[MessageRecord], window: Window) -> list[MessageRecord]:
+        return take(messages, window, lambda message: count_message(self.tokenizer, message))
 
     def _newest_first(self, page: list[MessageRecord], window: Window) -> Iterator[MessageRecord]:
         stored = self._stored_ids()

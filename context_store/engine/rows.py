@@ -44,7 +44,7 @@ class Rows(NamedTuple):
 
     def refuse_foreign(self) -> None:
         """Raise ``OwnerMismatch`` if the chat is another user's."""
-        if self.chats.unscoped().filter(pk=self.chat_id).exists():
+        if self.chats.unscoped().filter(pk=self.chat_id).exclude(user_id=self.chats.owner).exists():
             raise OwnerMismatch(f"Chat {self.chat_id!r} belongs to another user.")
 
     def chat(self) -> ChatRecord:

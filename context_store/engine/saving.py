@@ -92,15 +92,18 @@ class _Save:
             self._update(fragment, record)
 
     def _find(self, record: MessageRecord) -> None:
-        """Leave the message where it is, and move the head down to it if it continues the branch."""
+        """Leave the message where it is; where no branch has it and it continues this one, move the head down to it."""
         self.saved.append(record)
         self.outcomes.add(Outcome.CONTAINED)
         if self.rows.contains(record.id, self.head):
             self.expected = record.id
-        elif self.head is None or self.rows.contains(self.head, record.id):
+        elif self._continues(record) and self.rows.branch_through(record.id) is None:
             self.rows.branches.update_head(self.branch.id, record.id, expected_head=self.head)
             self.outcomes.add(Outcome.FAST_FORWARDED)
             self.expected = self.head = record.id
+
+    def _continues(self, record: MessageRecord) -> bool:
+        return self.head is None or self.rows.contains(self.head, record.id)
 
     def _branch_off(self, fragment: MessageFragment, record: MessageRecord) -> None:
         """Give the message a new version beside it, at the head of a new branch."""

@@ -35,6 +35,12 @@ class Window(NamedTuple):
             check_count(max_tokens, "max_tokens")
         return cls(max_messages, max_tokens)
 
+    def beside(self, tokens: int) -> "Window":
+        """Return the window that is left beside a system prompt of so many tokens."""
+        if not self.max_tokens:
+            return self
+        return self._replace(max_tokens=max(1, self.max_tokens - tokens))
+
     @property
     def page_size(self) -> int | None:
         """How many messages to read at once: no more than may be needed."""
@@ -91,6 +97,9 @@ class _Taking:
             if not self._fits(message):
                 return self.taken[: self.whole] if self.whole else self._newest_exchange(message, messages)
             self._add(message)
+            if self.whole and len(self.taken) == self.window.max_messages:
+                # Full: one more message might cost one more page.
+                return self.taken[: self.whole]
         # The root is reached: nothing is parted that was not apart. What begins with an answer is an orphan.
         while self.taken and needs_call(self.taken[-1]):
             self.taken.pop()
@@ -114,4 +123,7 @@ class _Taking:
         older = islice(older, REACH)
         while not self.whole and (further := next(older, None)):
             self._add(further)
-        return self.taken[: self.whole] if self.whole else [item for item in fitting if not needs_call(item)]
+        if self.whole:
+            return self.taken[: self.whole]
+        others = [item for item in self.taken if not needs_call(item)]
+        return [item for item in others if item in fitting] or others[:1]

@@ -97,7 +97,7 @@ def _blocks(part: Part) -> Iterator[Message]:
         yield {"type": "image_url", "image_url": {"url": part.url}}
     elif isinstance(part, File):
         yield {"type": "file", "file": {"filename": part.name or "file", "file_data": part.url}}
-    elif isinstance(part, Other) and _is_part(part.block):
+    elif isinstance(part, Other) and _is_part(part.block) and part.block["type"] != "text":
         yield part.block
 
 
