@@ -34,6 +34,8 @@ def aside(rows: Rows, name: str | None) -> BranchRecord:
     """Create a branch at the head of the active one, which stays active."""
     with rows.locked() as locked:
         head_id = locked.active_branch().head_message_id
+        if name is None:
+            return locked.branches.start_branch(locked.chat_id, head_id)
         return locked.branches.create_branch(locked.chat_id, name, head_message_id=head_id)
 
 

@@ -81,23 +81,21 @@ class BranchQuerySet(ScopedQuerySet["models.Branch"]):
     def create_branch(
         self,
         chat_id: str,
-        name: str | None,
+        name: str,
         *,
         head_message_id: str | None = None,
         is_active: bool = False,
         branch_id: str | None = None,
     ) -> BranchRecord:
         """
-        Create a branch at a message of the chat, or an empty one; without a name it gets ``branch-N``.
+        Create a branch at a message of the chat, or an empty one.
 
         Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, and ``IdConflict`` for a name or an id that is taken.
         """
         branch_id = new_id() if branch_id is None else check_identifier(branch_id, "branch_id")
-        if name is not None:
-            check_identifier(name, "name")
+        check_identifier(name, "name")
         with id_conflicts(f"The name {name!r} or the id {branch_id!r}"), self.writing() as stored:
             stored._lock(chat_id, head_message_id)
-            name = stored._new_name(chat_id) if name is None else name
             if is_active:
                 stored.of(chat_id).update(is_active=False)
             return stored._create(branch_id, chat_id, name, head_message_id, is_active=is_active)
@@ -129,14 +127,23 @@ class BranchQuerySet(ScopedQuerySet["models.Branch"]):
             stored.move(branch, message_id)
             return True
 
-    @retried()
     def rewind(self, chat_id: str, message_id: str | None) -> BranchRecord:
         """
         Start a new active branch at the message, or an empty one.
 
         Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``.
         """
-        return self.create_branch(chat_id, None, head_message_id=message_id, is_active=True)
+        return self.start_branch(chat_id, message_id, is_active=True)
+
+    @retried()
+    def start_branch(self, chat_id: str, message_id: str | None, *, is_active: bool = False) -> BranchRecord:
+        """Create a branch at the message, or an empty one, under the next free name ``branch-N``."""
+        with self.writing() as stored:
+            stored._lock(chat_id, message_id)
+            name = stored._new_name(chat_id)
+            if is_active:
+                stored.of(chat_id).update(is_active=False)
+            return stored._create(new_id(), chat_id, name, message_id, is_active=is_active)
 
     @retried()
     def delete_branch(self, chat_id: str, name: str) -> bool:

@@ -7,7 +7,6 @@ import pytest
 from django.db import connection
 
 from context_store.engine import ContextEngine, user
-from context_store.exceptions import IdConflict
 from context_store.models import Branch, Message
 from context_store.store import ContextStore
 
@@ -18,14 +17,11 @@ def chat(engine: ContextEngine) -> str:
     return engine.chat_id
 
 
-def test_a_branch_without_a_name_gets_the_next_number(chat: str) -> None:
-    assert Branch.objects.create_branch(chat, None, head_message_id="m1").name == "branch-2"
-    assert Branch.objects.create_branch(chat, None).name == "branch-3"
-
-
-def test_a_name_that_is_taken_is_still_refused(chat: str) -> None:
-    with pytest.raises(IdConflict):
-        Branch.objects.create_branch(chat, "main")
+def test_a_started_branch_gets_the_next_number_and_is_not_active(chat: str) -> None:
+    started = Branch.objects.start_branch(chat, "m1")
+    assert (started.name, started.head_message_id, started.is_active) == ("branch-2", "m1", False)
+    assert Branch.objects.start_branch(chat, None, is_active=True).name == "branch-3"
+    assert ContextStore().get_active_branch(chat).name == "branch-3"
 
 
 def test_rewinding_to_nothing_starts_an_empty_active_branch(chat: str) -> None:
