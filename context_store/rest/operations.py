@@ -7,8 +7,21 @@ from typing import Any, TypeVar
 Method = TypeVar("Method", bound=Callable[..., Any])
 JSONSchema = dict[str, Any]
 
-# As `validation.check_identifier` has it; "printable" is left to the server.
-IDENTIFIER: JSONSchema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^\S(.*\S)?$"}
+# As `validation.check_identifier` has it, but for which characters of all scripts can be printed.
+IDENTIFIER: JSONSchema = {
+    "type": "string",
+    "format": "identifier",
+    "minLength": 1,
+    "maxLength": 255,
+    "pattern": r"^[^\s\x00-\x1f\x7f-\x9f]+( +[^\s\x00-\x1f\x7f-\x9f]+)*$",
+}
+# As it stands in a path, see `paths`.
+ENCODED_IDENTIFIER: JSONSchema = {
+    "type": "string",
+    "format": "encoded-identifier",
+    "minLength": 1,
+    "pattern": r"^([^\s\x00-\x1f\x7f-\x9f~/]|~[01])+( +([^\s\x00-\x1f\x7f-\x9f~/]|~[01])+)*$",
+}
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ BEFORE = Parameter("before", IDENTIFIER, "Only what lies above this message of t
 HEAD = Parameter("head", IDENTIFIER, "Only the chain down to this message.")
 QUERY = Parameter(
     "q",
-    {"type": "string", "pattern": r"^[^\x00]*$"},
+    {"type": "string"},
     'Words (all must match), `"a phrase"`, `OR`, `-word`, `prefix*`.',
     required=True,
 )

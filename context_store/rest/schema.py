@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from .operations import IDENTIFIER, JSONSchema, Operation, Parameter
+from .operations import ENCODED_IDENTIFIER, IDENTIFIER, JSONSchema, Operation, Parameter
 
 __all__ = ["IDENTIFIER", "JSON_OBJECT", "JSON_VALUE", "PATH", "StoreSchema", "field_schema"]
 
@@ -31,6 +31,7 @@ PROBLEMS = {
 
 try:
     from drf_spectacular.drainage import set_override
+    from drf_spectacular.extensions import OpenApiSerializerExtension
     from drf_spectacular.openapi import AutoSchema
     from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 except ImportError:
@@ -50,6 +51,19 @@ else:
             return field_class
 
         return annotate
+
+    class ShapeExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+        """Say that shapes are closed, and which of their lists may not be empty."""
+
+        target_class = "context_store.rest.serializers.Shape"
+        match_subclasses = True
+
+        def map_serializer(self, auto_schema: Any, direction: Any) -> Any:
+            schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+            for name, field in self.target.fields.items():
+                if getattr(field, "allow_empty", True) is False:
+                    schema["properties"][name]["minItems"] = 1
+            return {**schema, "additionalProperties": False}
 
     class StoreSchema(AutoSchema):  # type: ignore[no-redef]
         """Turn the ``Operation`` beside a view's method into OpenAPI."""
@@ -83,7 +97,10 @@ else:
 
         def get_override_parameters(self) -> list[Any]:
             paths = [self._path_parameter(name) for name in re.findall(r"{(\w+)}", self.path)]
-            queries = [self._query_parameter(parameter) for parameter in (*self.operation.parameters, USER_ID)]
+            # Where the body says whose the chat is, the query need not.
+            in_body = "user_id" in getattr(self.operation.body, "_declared_fields", ())
+            parameters = (*self.operation.parameters, *(() if in_body else (USER_ID,)))
+            queries = [self._query_parameter(parameter) for parameter in parameters]
             return [*paths, *queries, *self._headers()]
 
         def get_examples(self) -> list[Any]:
@@ -118,7 +135,11 @@ else:
 
         def _path_parameter(self, name: str) -> Any:
             return OpenApiParameter(
-                name, IDENTIFIER, OpenApiParameter.PATH, required=True, description="`~` is written `~0`, `/` is `~1`."
+                name,
+                ENCODED_IDENTIFIER,
+                OpenApiParameter.PATH,
+                required=True,
+                description="`~` is written `~0`, `/` is `~1`.",
             )
 
         def _query_parameter(self, parameter: Parameter) -> Any:

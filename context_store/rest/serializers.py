@@ -11,8 +11,11 @@ from .operations import IDENTIFIER
 from .schema import JSON_OBJECT, JSON_VALUE, PATH, field_schema
 
 
+# A JSON object with just these fields, each of just its type: nothing is converted or ignored. Not a docstring, as the
+# schema would say it of every shape.
 class Shape(serializers.Serializer[Any]):
-    """A JSON object with just these fields, each of just its type: nothing is converted or ignored."""
+    # PATCH has shapes of its own, which say themselves what may be left out.
+    partial = property(lambda self: False, lambda self, value: None)
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping) and (unknown := [key for key in data if key not in self.fields]):
@@ -36,7 +39,7 @@ class Strict(serializers.Field[Any, Any, Any, Any]):
         return value
 
 
-@field_schema({"type": "string"})
+@field_schema({"type": "string", "pattern": r"^[^\x00]*$"})
 class Text(Strict):
     kind, expected = str, "text"
 
@@ -194,7 +197,7 @@ class ContextPut(Shape):
 # What goes out
 
 
-class Chat(Shape):
+class Chat(serializers.Serializer[Any]):
     id = Identifier()
     user_id = Identifier()
     title = Text(allow_null=True)
@@ -205,7 +208,7 @@ class Chat(Shape):
     updated_at = Milliseconds()
 
 
-class Message(Shape):
+class Message(serializers.Serializer[Any]):
     id = Identifier()
     chat_id = Identifier()
     parent_id = Identifier(allow_null=True)
@@ -215,11 +218,11 @@ class Message(Shape):
     created_at = Milliseconds()
 
 
-class Messages(Shape):
+class Messages(serializers.Serializer[Any]):
     messages = Message(many=True)
 
 
-class Branch(Shape):
+class Branch(serializers.Serializer[Any]):
     id = Identifier()
     chat_id = Identifier()
     name = Identifier()
@@ -229,7 +232,7 @@ class Branch(Shape):
     created_at = Milliseconds()
 
 
-class Checkpoint(Shape):
+class Checkpoint(serializers.Serializer[Any]):
     id = Identifier()
     chat_id = Identifier()
     name = Identifier()
@@ -237,27 +240,27 @@ class Checkpoint(Shape):
     created_at = Milliseconds()
 
 
-class SearchHit(Shape):
+class SearchHit(serializers.Serializer[Any]):
     message = Message()
     rank = serializers.FloatField(help_text="Higher is better.")
-    snippet = Text(help_text="HTML: its text escaped, matches in `<mark>`.")
+    snippet = serializers.CharField(help_text="HTML: its text escaped, matches in `<mark>`.")
 
 
-class GraphNode(Shape):
+class GraphNode(serializers.Serializer[Any]):
     id = Identifier()
     parent_id = Identifier(allow_null=True)
     role = Identifier()
-    content = Text(help_text="The first 50 characters of the message's text.")
+    content = serializers.CharField(help_text="The first 50 characters of the message's text.")
     created_at = Milliseconds()
 
 
-class Graph(Shape):
+class Graph(serializers.Serializer[Any]):
     nodes = GraphNode(many=True)
     branches = Branch(many=True)
     checkpoints = Checkpoint(many=True)
 
 
-class Export(Shape):
+class Export(serializers.Serializer[Any]):
     format = Text()
     version = Count()
     chat = JSONObject()
@@ -266,12 +269,12 @@ class Export(Shape):
     checkpoints = serializers.ListField(child=JSONObject())
 
 
-class Context(Shape):
+class Context(serializers.Serializer[Any]):
     key = Identifier()
     value = JSONValue()
 
 
-class Page(Shape):
+class Page(serializers.Serializer[Any]):
     next = Text(allow_null=True, help_text="The URL of the next page.")
     previous = Text(allow_null=True, help_text="The URL of the page before.")
 
@@ -299,7 +302,7 @@ class SearchHitPage(Page):
     results = SearchHit(many=True)
 
 
-class Error(Shape):
+class Error(serializers.Serializer[Any]):
     detail = Text(help_text="For people.")
     code = Text(help_text="For programs.")
     errors = JSONObject(  # type: ignore[assignment]

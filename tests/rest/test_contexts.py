@@ -67,3 +67,13 @@ def test_a_server_that_is_not_there_is_503(api, monkeypatch):
     monkeypatch.setattr(BaseContexts, "get", unavailable)
     response = api.get("contexts/k/")
     assert (response.status_code, response.json()["code"]) == (503, "contexts_unavailable")
+
+
+def test_long_user_ids_have_contexts_of_their_own(settings, db):
+    from tests.rest.client import Client
+
+    settings.CONTEXT_STORE_USER_ID = "tests.rest.callers.visitor"
+    first, second = "a" * 255, "a" * 254 + "b"
+    assert Client().put("contexts/k/", {"value": 1}, X_Visitor=first).status_code == 200
+    assert Client().get("contexts/k/", X_Visitor=second).status_code == 404
+    assert Client().get("contexts/k/", X_Visitor=first).json()["value"] == 1

@@ -1,5 +1,6 @@
 """The base of all views, and the only place of the API where a store is made."""
 
+from hashlib import sha256
 from typing import Any
 
 from django.db.models import QuerySet
@@ -17,6 +18,8 @@ from context_store.rest.permissions import HasUserId, acting_user_id
 from context_store.rest.schema import StoreSchema
 from context_store.rest.serializers import Empty, Shape
 from context_store.store import ContextStore
+
+LONGEST_SCOPED_USER_ID = 100
 
 
 class StoreView(APIView):
@@ -47,7 +50,7 @@ class StoreView(APIView):
     @property
     def contexts(self) -> BaseContexts:
         """The contexts of the user whom the request acts for."""
-        return contexts["default"].scoped(f"user:{acting_user_id(self.request)}")
+        return contexts["default"].scoped(scope_of(acting_user_id(self.request)))
 
     def body(self) -> dict[str, Any]:
         """Return the request's body in the shape that the operation declares."""
@@ -67,6 +70,13 @@ class StoreView(APIView):
 
     def get_exception_handler(self) -> Any:
         return handle_exception
+
+
+def scope_of(user_id: str) -> str:
+    """Return the scope of a user's contexts; a long id by its digest, as scope and key share 255 characters."""
+    if len(user_id) <= LONGEST_SCOPED_USER_ID:
+        return f"user:{user_id}"
+    return f"user-sha256:{sha256(user_id.encode()).hexdigest()}"
 
 
 def found(record: Any, missing: Exception) -> Any:
