@@ -29,7 +29,7 @@ from .measure import Row, peak_memory, ratio_row, statements
 SMALL, LARGE = "default", "other"
 SECONDS = {"tiny": 0.02, "small": 0.8, "full": 3.0}
 PAGE = 50
-RUN = 25
+RUN = 100
 BRANCHES = 100
 
 Span = tuple[str, int, int]
