@@ -1,11 +1,11 @@
 """What all QuerySets of the store share: an owner's scope, and one way to write."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, ClassVar, Self, TypeVar
 
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connections, models, transaction
 from django.db.models import Func, IntegerField, Subquery
 
 from context_store.db import driver_errors
@@ -17,6 +17,9 @@ Item = TypeVar("Item")
 
 # Ids in one IN list: SQL Server takes fewer than 2,100 parameters a statement.
 CHUNK_SIZE = 500
+
+# Here fields change nothing of a value that is checked; elsewhere they may, or refuse what has no room in an index.
+TAKES_CHECKED_VALUES = ("sqlite", "postgresql")
 
 
 class Unset:
@@ -62,6 +65,28 @@ class ScopedQuerySet(models.QuerySet[Model]):
         self._for_write = True
         with driver_errors(), transaction.atomic(using=self.db):
             yield self.using(self.db)
+
+    def insert_rows(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """
+        Insert rows of values that are checked already.
+
+        ``bulk_create`` does the same in three times the time: it makes instances and prepares their values one by one.
+        """
+        connection = connections[self.db]
+        if connection.vendor not in TAKES_CHECKED_VALUES:
+            fields: list[Any] = list(map(self.model._meta.get_field, columns))
+            rows = [
+                [field.get_db_prep_save(value, connection) for field, value in zip(fields, row, strict=True)]
+                for row in rows
+            ]
+        names = ", ".join(map(connection.ops.quote_name, columns))
+        table = connection.ops.quote_name(self.model._meta.db_table)
+        values = f"({', '.join(['%s'] * len(columns))})"
+        size = min(connection.ops.bulk_batch_size(columns, rows), CHUNK_SIZE)
+        with connection.cursor() as cursor:
+            for batch in chunked(rows, size):
+                sql = f"INSERT INTO {table} ({names}) VALUES {', '.join([values] * len(batch))}"  # noqa: S608
+                cursor.execute(sql, list(chain.from_iterable(batch)))
 
     def missing(self, what: object) -> Exception:
         """Return the model's ``DoesNotExist`` that names what was asked for."""

@@ -13,6 +13,7 @@ from context_store.validation import JSONText, check_identifier, check_json, che
 MessageInput = MessageRecord | Mapping[str, Any]
 
 NOWHERE = Place("", 0, [])
+ROW_COLUMNS = (*MessageRecord._fields, "segment", "depth", "ancestry")
 
 
 class Draft:
@@ -58,6 +59,16 @@ class Draft:
 
     def below(self, parent_id: str | None) -> "Draft":
         return Draft(self.index, self.record._replace(parent_id=parent_id), self.text, has_id=self.has_id)
+
+    def row(self, place: Place) -> tuple[Any, ...]:
+        """Return the message at its place as values of ``ROW_COLUMNS``."""
+        ancestry = stored_ancestry(self.record.id, place)
+        return (
+            *self.record._replace(data=self.text),
+            place.segment,
+            place.depth,
+            None if ancestry is None else check_json(ancestry),
+        )
 
     def model(self, place: Place) -> "models.Message":
         """Return the unsaved model instance."""

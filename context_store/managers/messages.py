@@ -17,7 +17,7 @@ from context_store.records import MessageRecord
 from context_store.validation import check_count
 
 from .base import CHUNK_SIZE, UNSET, ScopedQuerySet, Unset, chunked, id_conflicts
-from .drafts import NOWHERE, Draft, MessageInput, parse_messages, stored_ancestry
+from .drafts import NOWHERE, ROW_COLUMNS, Draft, MessageInput, parse_messages, stored_ancestry
 from .search import SearchEntryQuerySet
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
 
     def insert(self, placed: list[tuple[Draft, Place]], owners: dict[str, str]) -> list[MessageRecord]:
         """Store placed messages, parents first, with their search entries."""
-        self.unscoped().bulk_create([draft.model(place) for draft, place in placed])
+        self.unscoped().insert_rows(ROW_COLUMNS, [draft.row(place) for draft, place in placed])
         records = [draft.record for draft, _ in placed]
         for chat_id, added in by_chat(records).items():
             self._entries().index(added, user_id=owners[chat_id])

@@ -23,14 +23,12 @@ class SearchEntryQuerySet(ScopedQuerySet["models.SearchEntry"]):
 
     def index(self, messages: Iterable[MessageRecord], *, user_id: str) -> None:
         """Add the entries of messages that have none. A message without text gets none."""
-        entries = (
-            self.model(
-                message_id=message.id, chat_id=message.chat_id, user_id=user_id, name=message.name, content=content
-            )
+        entries = [
+            (message.id, message.chat_id, user_id, message.name, content)
             for message in messages
             if (content := searchable_text(message.data))
-        )
-        self.bulk_create(entries)
+        ]
+        self.insert_rows(("message_id", "chat_id", "user_id", "name", "content"), entries)
 
     def reindex(self, messages: Iterable[MessageRecord], *, user_id: str) -> None:
         """Replace the entries of the messages."""
