@@ -16,6 +16,9 @@ MAX_COUNT = 2**31 - 1
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 NUL = re.compile("\0")
 
+# Made once: ``json.dumps`` makes an encoder a call. Circles are refused before, by their nesting.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+
 
 class JSONText(str):
     """JSON text that ``check_json`` made."""
@@ -68,7 +71,7 @@ def check_json(value: Any, *path: str | int) -> JSONText:
     """Return the value as JSON text that reads back as the same value, or raise with the place of what cannot."""
     _check_value(value, path, MAX_NESTING)
     try:
-        text = JSONText(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+        text = JSONText(_encode(value))
     except ValueError as error:  # An integer with more digits than the interpreter turns into text.
         raise InvalidData(str(error), path) from error
     try:
