@@ -2,10 +2,12 @@
 """
 Search with SQL Server's full-text index, where the server has it; the fallback where it has not.
 
-The index fills asynchronously: a message is found some seconds after it is stored. The stop list is off, as on the
-other engines. Searches go through the words of the whole store; the chat is picked out afterwards.
+The index fills asynchronously: a message is found some seconds after it is committed, and ``wait_until_filled`` waits
+for that. The stop list is off, as on the other engines. Searches go through the words of the whole store; the chat is
+picked out afterwards.
 """
 
+import time
 from typing import ClassVar
 
 from django.db import Error
@@ -20,8 +22,8 @@ from .snippets import snippet
 
 CATALOG = "context_store_search"
 
-# A search condition is nvarchar(4000).
-MAX_CONDITION = 4000
+# A search condition is nvarchar(4000), of UTF-16 units.
+MAX_CONDITION_BYTES = 8000
 
 # https://learn.microsoft.com/sql/relational-databases/system-catalog-views/sys-fulltext-languages-transact-sql
 NEUTRAL = 0
@@ -40,8 +42,12 @@ LANGUAGES = {
     "turkish": 1055,
 }
 
-# Not full-text indexed, and full-text search not installed.
-MISSING = ("7601", "7609")
+# Not full-text indexed, and full-text search not installed: pyodbc gives numbers, mssql-python the text.
+MISSING = ("(7601)", "(7609)", "not full-text indexed", "Full-Text Search is not installed")
+
+# What FULLTEXTCATALOGPROPERTY calls idle, and waiting for changes.
+FILLED = (0, 9)
+POLL_SECONDS = 0.1
 
 
 class MSSQLBackend(SearchBackend):
@@ -51,7 +57,7 @@ class MSSQLBackend(SearchBackend):
 
     def find(self, query: Query, scope: Scope, limit: int) -> list[Hit]:
         condition = _condition(query)
-        if len(condition) > MAX_CONDITION or not self._has_index():
+        if len(condition.encode("utf-16-le")) > MAX_CONDITION_BYTES or not self._has_index():
             return FallbackBackend(self.using).find(query, scope, limit)
         conditions, params = scope.conditions()
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
@@ -66,15 +72,21 @@ class MSSQLBackend(SearchBackend):
         ]
 
     def create_index(self, execute: Execute) -> None:
+        # Nothing of this is undone when something fails half-way, so it can be repeated.
+        execute(
+            "IF FULLTEXTSERVICEPROPERTY('IsFullTextInstalled') = 1"
+            f" AND NOT EXISTS (SELECT 1 FROM sys.fulltext_catalogs WHERE name = '{CATALOG}')"
+            f" EXEC (N'CREATE FULLTEXT CATALOG {CATALOG}')"
+        )
         # The primary key's index has a name that the server made up.
         execute(
-            "IF FULLTEXTSERVICEPROPERTY('IsFullTextInstalled') = 1\n"
+            "IF FULLTEXTSERVICEPROPERTY('IsFullTextInstalled') = 1"
+            f" AND NOT EXISTS (SELECT 1 FROM sys.fulltext_indexes WHERE object_id = OBJECT_ID('{TABLE}'))\n"
             "BEGIN\n"
             "    DECLARE @key sysname = (SELECT name FROM sys.key_constraints"
             f" WHERE type = 'PK' AND parent_object_id = OBJECT_ID('{TABLE}'));\n"
             f"    DECLARE @sql nvarchar(max) = N'CREATE FULLTEXT INDEX ON {TABLE} (content LANGUAGE {_language()})"
             f" KEY INDEX ' + QUOTENAME(@key) + N' ON {CATALOG} WITH (CHANGE_TRACKING = AUTO, STOPLIST = OFF)';\n"
-            f"    EXEC (N'CREATE FULLTEXT CATALOG {CATALOG}');\n"
             "    EXEC (@sql);\n"
             "END"
         )
@@ -100,7 +112,27 @@ class MSSQLBackend(SearchBackend):
         return not installed or language == _language()
 
     def is_missing_index(self, error: Error) -> bool:
-        return any(f"({number})" in str(error) for number in MISSING)
+        return any(text in str(error) for text in MISSING)
+
+    def wait_until_filled(self, timeout: float = 30.0) -> None:
+        """
+        Return when what has been committed is in the index, at once where there is none.
+
+        Raises ``TimeoutError`` after so many seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while not self._is_filled():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"The full-text index of {self.using!r} was not filled within {timeout} seconds.")
+            time.sleep(POLL_SECONDS)
+
+    def _is_filled(self) -> bool:
+        ((pending, status),) = self.rows(
+            "SELECT OBJECTPROPERTYEX(OBJECT_ID(%s), 'TableFulltextPendingChanges'),"
+            " FULLTEXTCATALOGPROPERTY(%s, 'PopulateStatus')",
+            [TABLE, CATALOG],
+        )
+        return status is None or (not pending and status in FILLED)
 
     def _has_index(self) -> bool:
         if self.using not in self._indexed and self.rows(
@@ -125,8 +157,14 @@ def _group(group: Group) -> str:
 
 def _phrase(phrase: Phrase) -> str:
     # Words have no quotation marks, or anything else that is syntax.
-    quoted = f'"{" ".join(phrase.words)}{"*" if phrase.is_prefix else ""}"'
-    return quoted if phrase.is_prefix or len(phrase.words) > 1 else f"FORMSOF(INFLECTIONAL, {quoted})"
+    *words, last = phrase.words
+    if not words:
+        return f'"{last}*"' if phrase.is_prefix else f'FORMSOF(INFLECTIONAL, "{last}")'
+    if not phrase.is_prefix:
+        return f'"{" ".join(phrase.words)}"'
+    # In "one two*" each word would be a prefix: here they follow each other and the last one is.
+    terms = [*(f'"{word}"' for word in words), f'"{last}*"']
+    return f"NEAR(({', '.join(terms)}), 0, TRUE)"
 
 
 def _spans(content: str, query: Query) -> list[Span]:
