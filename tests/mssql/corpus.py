@@ -82,8 +82,10 @@ class Corpus:
         """Return the test, and the line of the package that asked."""
         frame = sys._getframe(1)
         while frame is not None:
-            if frame.f_code.co_filename.startswith(f"{PACKAGE}{os.sep}"):
-                place = Path(frame.f_code.co_filename).relative_to(PACKAGE.parent)
+            name = frame.f_code.co_filename
+            # What every QuerySet goes through says nothing.
+            if name.startswith(f"{PACKAGE}{os.sep}") and frame.f_code.co_name not in ("_fetch_all", "exists"):
+                place = Path(name).relative_to(PACKAGE.parent)
                 return f"{place}:{frame.f_lineno}, {self.test}"
             frame = frame.f_back  # type: ignore[assignment]
         return self.test
