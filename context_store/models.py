@@ -15,6 +15,10 @@ from .managers.checkpoints import CheckpointQuerySet
 from .managers.messages import MessageQuerySet
 from .managers.search import SearchEntryQuerySet
 
+# Overrides and isolates of direction: in a title they would turn what stands behind it on a page.
+DIRECTIONS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+MAX_NAME_LENGTH = 200
+
 
 class Chat(models.Model):
     """The container of one conversation graph, owned by one user."""
@@ -42,7 +46,7 @@ class Chat(models.Model):
         permissions = [("act_for_any_user", _("Can act for any user through the API"))]
 
     def __str__(self) -> str:
-        return self.title or str(self.pk)
+        return (self.title or "").translate(DIRECTIONS)[:MAX_NAME_LENGTH] or str(self.pk)
 
     def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:  # noqa: FBT001, FBT002
         """Delete the chat and everything in it, in a fixed number of statements."""
