@@ -272,7 +272,11 @@ class ContextStore:
     ) -> BranchRecord:
         """Create a branch. Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict``."""
         return self._branches.create_branch(
-            chat_id, name, head_message_id=head_message_id, is_active=is_active, branch_id=branch_id
+            chat_id,
+            check_identifier(name, "name"),
+            head_message_id=head_message_id,
+            is_active=is_active,
+            branch_id=branch_id,
         )
 
     acreate_branch = asynchronous(create_branch)
@@ -322,7 +326,7 @@ class ContextStore:
 
         Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``.
         """
-        return self._branches.rewind(chat_id, message_id)
+        return self._branches.rewind(chat_id, check_identifier(message_id, "message_id"))
 
     arewind = asynchronous(rewind)
 
