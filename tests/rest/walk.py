@@ -63,7 +63,6 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
         (path, method.upper(), operation)
         for path, methods in schema()["paths"].items()
         for method, operation in methods.items()
-        if not path.endswith("/schema/")
     ]
 
 
@@ -77,7 +76,7 @@ def kind_of(operation: str, name: str) -> str | None:
 
 def points_of(path: str, operation: dict[str, Any]) -> dict[tuple[str, str], str]:
     """Return what in a request points where."""
-    named = [(item["in"], item["name"]) for item in operation["parameters"] if item["in"] in ("path", "query")]
+    named = [(item["in"], item["name"]) for item in operation.get("parameters", []) if item["in"] in ("path", "query")]
     named += [("body", name) for name in fields(example(operation))]
     found = {place: kind_of(operation["operationId"], place[1]) for place in named if place[1] != ACTING}
     return {place: kind for place, kind in found.items() if kind is not None}
@@ -132,11 +131,11 @@ def request(path: str, method: str, operation: dict[str, Any], ids: Mapping[tupl
     for where, name in points:
         if where == "path":
             path = path.replace(f"{{{name}}}", quote(ids[where, name], safe=""))
-    for item in operation["parameters"]:
+    for item in operation.get("parameters", []):
         if item["in"] == "path" and f"{{{item['name']}}}" in path:
             path = path.replace(f"{{{item['name']}}}", "text")
     query = {name: ids[where, name] for where, name in points if where == "query"}
-    if any(item["name"] == "q" for item in operation["parameters"]):
+    if any(item["name"] == "q" for item in operation.get("parameters", [])):
         query["q"] = "text"
     body = filled(example(operation), ids)
     return Request(operation["operationId"], method, path, query, body, points)
