@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 
 from tests.data import IN_CI, OASST
+from tests.mssql.real import django_db_setup, search_of_what_is_committed  # noqa: F401 - fixtures
 from tests.servers import PostgresServer, RedisServer
 
 hypothesis.settings.register_profile("default", deadline=None)

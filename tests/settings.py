@@ -26,10 +26,29 @@ def sqlite_database(name: str) -> dict[str, Any]:
     return {**options, "NAME": f"{path}.sqlite3", "TEST": {"NAME": f"{path}.test.sqlite3"}}
 
 
+def mssql_options(options: dict[str, str]) -> dict[str, str]:
+    """
+    Return the options of the URL, completed: Microsoft's own driver, which the extra brings along, unless one is named.
+
+    A server for tests has no certificate that anybody trusts. With pyodbc there is one result set at a time (no MARS).
+    """
+    if not {"driver", "dsn", "python_driver"} & options.keys():
+        options["python_driver"] = "mssql_python"
+    trust = "TrustServerCertificate=yes"
+    options.setdefault("extra_params", trust if "python_driver" in options else f"{trust};MARS_Connection=no")
+    return options
+
+
 def server_database(url: str, suffix: str = "") -> dict[str, Any]:
-    """Return the database that a URL such as postgresql://user@/name?host=/socket/folder names."""
+    """
+    Return the database that a URL names.
+
+    postgresql://user@/name?host=/socket/folder or mssql://sa:password@localhost:1433/name?python_driver=mssql_python
+    """
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query))
+    if VENDOR == "mssql":
+        options = mssql_options(options)
     return {
         "ENGINE": ENGINES[VENDOR],
         "NAME": (unquote(parts.path).strip("/") or "context_store") + suffix,
