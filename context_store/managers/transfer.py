@@ -15,7 +15,7 @@ from context_store.validation import check_identifier, check_metadata, check_tex
 from .base import id_conflicts
 from .branches import MAIN
 from .chats import ChatQuerySet
-from .drafts import Draft, parse_messages
+from .drafts import parse_messages
 from .messages import MessageQuerySet
 
 FORMAT = "context-store-chat"
@@ -23,6 +23,7 @@ VERSION = 1
 PREVIEW_LENGTH = 50
 
 Document = dict[str, Any]
+Places = Mapping[str, lineage.Place]
 
 
 def get_graph(chats: ChatQuerySet, chat_id: str) -> Graph:
@@ -49,41 +50,22 @@ def export_chat(chats: ChatQuerySet, chat_id: str) -> Document:
 @retried()
 def import_chat(chats: ChatQuerySet, document: Mapping[str, Any], *, user_id: str | None = None) -> ChatRecord:
     """Store the document's chat. Raises ``IdConflict`` and ``InvalidData``, and then has stored nothing."""
-    chat = _section(document, "chat", Mapping)
-    if document.get("format") != FORMAT or document.get("version") != VERSION:
-        raise InvalidData(f"is not {FORMAT!r}, version {VERSION}", ("format",))
-    owner = chats.owner_of_new(chat.get("user_id") if user_id is None and chats.owner is None else user_id)
-    chat_id = check_identifier(chat.get("id"), "chat", "id")
-    drafts = parse_messages(_section(document, "messages", list), chat_id=chat_id)
-    places = lineage.place_all({draft.record.id: draft.record.parent_id for draft in drafts})
-    _check_parents(drafts, places)
-    row = models.Chat(
-        id=chat_id,
-        user_id=owner,
-        title=check_text(chat.get("title"), "chat", "title"),
-        metadata=check_metadata(chat.get("metadata", {}), "chat", "metadata"),
-        message_count=len(drafts),
-        created_at=_time(chat, "created_at", "chat"),
-        updated_at=_time(chat, "updated_at", "chat"),
-    )
-    branches = [
-        models.Branch(is_active=branch.get("is_active") is True, head_message_id=head, **values)
-        for branch, head, values in _named(document, "branches", "head_message_id", chat_id, places)
-    ]
-    if sum(branch.is_active for branch in branches) != 1:
-        raise InvalidData("must have exactly one active branch", ("branches",))
-    checkpoints = [
-        models.Checkpoint(message_id=check_identifier(message_id, "checkpoints", index, "message_id"), **values)
-        for index, (_, message_id, values) in enumerate(_named(document, "checkpoints", "message_id", chat_id, places))
-    ]
-    by_id = {draft.record.id: draft for draft in drafts}
-    with id_conflicts(f"Chat id {chat_id!r} or an id in it"), chats.writing() as stored:
-        row.save(force_insert=True, using=stored.db)
+    chat = _chat(chats, document, user_id)
+    drafts = {draft.record.id: draft for draft in parse_messages(_section(document, "messages", list), chat_id=chat.pk)}
+    places = lineage.place_all({message_id: draft.record.parent_id for message_id, draft in drafts.items()})
+    for message_id, draft in drafts.items():
+        if message_id not in places:
+            raise draft.invalid("parent_id", "leads to no root of the document")
+    branches = _branches(document, chat.pk, places)
+    checkpoints = _checkpoints(document, chat.pk, places)
+    chat.message_count = len(drafts)
+    with id_conflicts(f"Chat id {chat.pk!r} or an id in it"), chats.writing() as stored:
+        chat.save(force_insert=True, using=stored.db)
         messages = stored.beside(models.Message.objects.all())
-        messages.insert([(by_id[message_id], place) for message_id, place in places.items()], {chat_id: owner})
+        messages.insert([(drafts[message_id], place) for message_id, place in places.items()], {chat.pk: chat.user_id})
         models.Branch.objects.using(stored.db).bulk_create(branches)
         models.Checkpoint.objects.using(stored.db).bulk_create(checkpoints)
-        return stored.unscoped().record(chat_id)
+        return stored.unscoped().record(chat.pk)
 
 
 @retried()
@@ -170,6 +152,41 @@ def _renamed(document: Document, chat_id: str) -> Document:
     }
 
 
+def _chat(chats: ChatQuerySet, document: Any, user_id: str | None) -> models.Chat:
+    """Return the unsaved chat of the document, of the user, of the scope's user or of the one it names."""
+    chat = _section(document, "chat", Mapping)
+    if document.get("format") != FORMAT or document.get("version") != VERSION:
+        raise InvalidData(f"is not {FORMAT!r}, version {VERSION}", ("format",))
+    if user_id is None and chats.owner is None:
+        user_id = chat.get("user_id")
+    return models.Chat(
+        id=check_identifier(chat.get("id"), "chat", "id"),
+        user_id=chats.owner_of_new(user_id),
+        title=check_text(chat.get("title"), "chat", "title"),
+        metadata=check_metadata(chat.get("metadata", {}), "chat", "metadata"),
+        created_at=_time(chat, "created_at", "chat"),
+        updated_at=_time(chat, "updated_at", "chat"),
+    )
+
+
+def _branches(document: Mapping[str, Any], chat_id: str, places: Places) -> list[models.Branch]:
+    branches = [
+        models.Branch(is_active=item.get("is_active") is True, head_message_id=head, **values)
+        for item, head, values in _named(document, "branches", "head_message_id", chat_id, places)
+    ]
+    if sum(branch.is_active for branch in branches) != 1:
+        raise InvalidData("must have exactly one active branch", ("branches",))
+    return branches
+
+
+def _checkpoints(document: Mapping[str, Any], chat_id: str, places: Places) -> list[models.Checkpoint]:
+    items = _named(document, "checkpoints", "message_id", chat_id, places)
+    return [
+        models.Checkpoint(message_id=check_identifier(message_id, "checkpoints", index, "message_id"), **values)
+        for index, (_, message_id, values) in enumerate(items)
+    ]
+
+
 def _section(document: Any, name: str, kind: type) -> Any:
     if not isinstance(document, Mapping):
         raise InvalidData("must be a JSON object", ("document",))
@@ -179,18 +196,12 @@ def _section(document: Any, name: str, kind: type) -> Any:
     return section
 
 
-def _check_parents(drafts: list[Draft], places: Mapping[str, lineage.Place]) -> None:
-    for draft in drafts:
-        if draft.record.id not in places:
-            raise draft.invalid("parent_id", "leads to no root of the document")
-
-
 def _time(item: Mapping[str, Any], field: str, *path: str | int) -> int:
     return check_time(item[field], *path, field) if item.get(field) is not None else now_ms()
 
 
 def _named(
-    document: Mapping[str, Any], section: str, pointer: str, chat_id: str, places: Mapping[str, lineage.Place]
+    document: Mapping[str, Any], section: str, pointer: str, chat_id: str, places: Places
 ) -> Iterable[tuple[Mapping[str, Any], str | None, dict[str, Any]]]:
     """Give each item of the section, what it points to, and the columns that all named pointers have."""
     names: set[str] = set()
