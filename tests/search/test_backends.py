@@ -1,5 +1,5 @@
 import pytest
-from django.test import TestCase
+from django.test import TestCase, TransactionTestCase
 
 from context_store.search.fallback import FallbackBackend
 from context_store.search.mssql import MSSQLBackend
@@ -19,8 +19,18 @@ class TestPostgreSQL(SearchContract, TestCase):
 
 
 @pytest.mark.vendor("mssql")
-class TestMSSQL(SearchContract, TestCase):
+class TestMSSQL(SearchContract, TransactionTestCase):
+    """Its index has what is committed, after a while."""
+
     backend_class = MSSQLBackend
+
+    @property
+    def has_stemming(self) -> bool:  # type: ignore[override]
+        """Without full-text search the backend is the fallback."""
+        return self.backend_class("default")._has_index()
+
+    def wait_for_index(self) -> None:
+        self.backend_class("default").wait_until_filled()
 
 
 class TestFallback(SearchContract, TestCase):
