@@ -14,7 +14,7 @@ from .query import Query, parse
 
 TABLE = "context_store_searchentry"
 
-# Of a query that has more hits, the newest so many are ranked: the word "the" must not cost a reading of everything.
+# Of a query over chats that has more hits, the newest so many are ranked: "the" must not cost a reading of everything.
 MAX_RANKED = 10_000
 
 Execute = Callable[[str], object]

@@ -1,18 +1,22 @@
-"""Finding phrases in a text without an engine, by the same words and without stemming."""
+"""Finding phrases in a text without an engine, by the same words."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from .query import Group, Phrase, Query
 from .words import word_pattern
 
 Span = tuple[int, int]
 
+# A stemmer leaves the beginning of a word as it is.
+BEGINNING = 2
+
 
 class WordedText:
-    """A text cut into words, to look for phrases in."""
+    """A text cut into words, to look for phrases in. ``stem`` makes forms of a word equal, but not in prefixes."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, stem: Callable[[str], str] | None = None) -> None:
+        self._stem = stem
         self._words: list[str] = []
         self._spans: list[Span] = []
         self._places: dict[str, list[int]] = defaultdict(list)
@@ -41,16 +45,19 @@ class WordedText:
 
     def _find(self, phrase: Phrase) -> Iterator[int]:
         """Yield the place of the first word wherever the phrase is."""
-        *head, last = (word.lower() for word in phrase.words)
-        starts: Iterable[int] = self._places.get(head[0], ()) if head else self._ends(last, is_prefix=phrase.is_prefix)
-        for start in starts:
-            end = start + len(head)
-            if self._words[start:end] == head and end < len(self._words):
-                word = self._words[end]
-                if word == last or (phrase.is_prefix and word.startswith(last)):
-                    yield start
+        forms = [self._forms(word.lower(), is_exact=phrase.is_prefix) for word in phrase.words]
+        if phrase.is_prefix:
+            prefix = phrase.words[-1].lower()
+            forms[-1] = {word for word in self._places if word.startswith(prefix)}
+        for start in sorted(place for word in forms[0] for place in self._places[word]):
+            found = self._words[start : start + len(forms)]
+            if len(found) == len(forms) and all(word in of for word, of in zip(found, forms, strict=True)):
+                yield start
 
-    def _ends(self, last: str, *, is_prefix: bool) -> Iterable[int]:
-        if not is_prefix:
-            return self._places.get(last, ())
-        return sorted(place for word, places in self._places.items() if word.startswith(last) for place in places)
+    def _forms(self, word: str, *, is_exact: bool) -> set[str]:
+        """Return the words of the text that are forms of the word."""
+        if is_exact or self._stem is None:
+            return {word} if word in self._places else set()
+        stem = self._stem(word)
+        alike = (other for other in self._places if other[:BEGINNING] == word[:BEGINNING])
+        return {other for other in alike if other == word or self._stem(other) == stem}

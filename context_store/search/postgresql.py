@@ -21,6 +21,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import Error
 
 from context_store.conf import settings
+from context_store.validation import MAX_COUNT
 
 from .base import MAX_RANKED, TABLE, Execute, Hit, Scope, SearchBackend
 from .matching import WordedText
@@ -55,7 +56,7 @@ class PostgreSQLBackend(SearchBackend):
             f"SELECT id, message_id, content, {COLUMN} FROM entries AS e WHERE {matches} ORDER BY id DESC LIMIT %s"
             ") AS found ORDER BY rank DESC, id DESC LIMIT %s) AS best ORDER BY rank DESC, id DESC"
         )
-        limits = [max(limit, MAX_RANKED), limit]
+        limits = [max(limit, MAX_RANKED) if scope.chat_id is None else MAX_COUNT, limit]
         rows = self.rows(sql, [*source_params, *headline_params, *rank_params, *match_params, *limits])
         return [
             Hit(message_id, rank, _snippet(content, marked, prefixes)) for message_id, rank, content, marked in rows

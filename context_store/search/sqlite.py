@@ -4,17 +4,23 @@ Search with SQLite's FTS5.
 
 The index is an external-content table over a view of the entries, which triggers on the entries keep. Beside the text
 it holds a token for the chat and one for the user, so that a search in one chat walks that chat's rows and skips
-through the lists of its words, however long these are in the store. Two things of FTS5 read a word's list in the
-whole store, and are not used: ``bm25()``, which counts for its IDF, and prefixes, which merge the lists of all words
-that begin so. Rank is the number of matches, saturating and damped by length like BM25 in one document; prefixes
-are looked for in the rows that the rest of the query leaves.
+through the lists of its words, however long these are in the store.
+
+What of FTS5 reads a word's list in the whole store is not used in a chat: ``bm25()``, which counts for its IDF,
+phrases, which look for the next match wherever it is, and prefixes, which merge the lists of all words that begin so.
+Rank is the number of matches, saturating and damped by length like BM25 in one document. For phrases and prefixes the
+index gives the rows that have their words, and these are looked at here, with SQLite's own stemmer.
 """
 
-import json
 import re
 import sqlite3
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, lru_cache
+from heapq import nlargest
+from itertools import islice
+from operator import itemgetter
+from threading import Lock
 from typing import Any
 
 from django.db import Error
@@ -30,8 +36,6 @@ from .words import separators
 
 INDEX = "context_store_search"
 SOURCE = "context_store_search_source"
-HOLDS = "context_store_holds"
-COUNT = "context_store_count"
 
 # The words of ``words``: letters, digits and marks.
 TOKENIZER = "unicode61 remove_diacritics 0 categories ''L* N* Mn Mc''"
@@ -39,6 +43,7 @@ SYMBOLS = re.compile("[\u2000-\u2bff\ufe00-\ufe0f\U0001f000-\U0001faff]")
 
 # BM25's k1 and b, and a usual length of a message in characters in place of the store's mean.
 SATURATION, DAMPING, USUAL_LENGTH = 1.2, 0.75, 1000.0
+RANK = f"score / (score + {SATURATION} * ({1 - DAMPING} + {DAMPING} * length(content) / {USUAL_LENGTH}))"
 
 
 def backend(using: str) -> SearchBackend:
@@ -76,30 +81,48 @@ def _tokenizer() -> str:
 
 class SQLiteBackend(SearchBackend):
     def find(self, query: Query, scope: Scope, limit: int) -> list[Hit]:
-        match = " AND ".join(filter(None, [_scope_match(scope), _groups_match(query.groups)]))
-        if not match:  # Words of which only the beginning is known, in the whole store.
-            return FallbackBackend(self.using).find(query, scope, limit)
-        conditions, params = scope.conditions()
-        if any(map(_has_prefixes, query.groups)):
-            self._register_functions()
-            prefixed, more = _prefix_condition(query, scope)
-            conditions, params = [*conditions, prefixed], [*params, *more]
-        prefixes = tuple(phrase for phrase in query.phrases if phrase.is_prefix)
-        counted = f"{COUNT}(content, %s)" if prefixes else "0"
+        phrases = [phrase for group in query.groups for part in group for phrase in part]
+        has_prefixes = any(phrase.is_prefix for phrase in phrases)
+        has_phrases = any(len(phrase.words) > 1 for phrase in phrases)
+        if not has_prefixes and (scope.chat_id is None or not has_phrases):
+            return self._find_in_index(query, scope, limit)
+        return self._find_among_candidates(query, scope, limit)
+
+    def _find_in_index(self, query: Query, scope: Scope, limit: int) -> list[Hit]:
+        matches, params = self._matches(_groups_match(query.groups), scope, f"highlight({INDEX}, 0, char(1), char(2))")
         # LIMIT -1 keeps SQLite from merging the queries, and so from marking again wherever ``marked`` is named.
         sql = (
-            f"SELECT message_id, {_rank_sql('score', 'length(content)')} AS rank, content, marked FROM ("
-            f"SELECT *, length(marked) - length(replace(marked, char(1), '')) + {counted} AS score FROM ("
-            f"SELECT e.id, e.message_id, e.content, highlight({INDEX}, 0, char(1), char(2)) AS marked"
-            f" FROM {INDEX} CROSS JOIN {TABLE} AS e ON e.id = {INDEX}.rowid"
-            f" WHERE {' AND '.join([f'{INDEX} MATCH %s', *conditions])} ORDER BY {INDEX}.rowid DESC LIMIT %s"
-            ") LIMIT -1) ORDER BY rank DESC, id DESC LIMIT %s"
+            f"SELECT message_id, {RANK} AS rank, content, marked FROM ("
+            "SELECT *, length(marked) - length(replace(marked, char(1), '')) AS score FROM ("
+            f"{matches}{_newest(scope, limit)}) LIMIT -1) ORDER BY rank DESC, id DESC LIMIT %s"
         )
-        counts = [_packed(Group(prefixes))] if prefixes else []
-        rows = self.rows(sql, [*counts, match, *params, max(limit, MAX_RANKED), limit])
+        rows = self.rows(sql, [*params, limit])
+        return [Hit(message_id, rank, snippet(content, spans_of(marked))) for message_id, rank, content, marked in rows]
+
+    def _find_among_candidates(self, query: Query, scope: Scope, limit: int) -> list[Hit]:
+        words = _groups_match(map(_only_words, query.groups))
+        if not words and scope.chat_id is None and scope.user_id is None:
+            return FallbackBackend(self.using).find(query, scope, limit)  # Nothing that the index could begin with.
+        sql, params = self._matches(words, scope, "NULL")
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"{sql}{_newest(scope, sys.maxsize)}", params)
+            found = _matching(query, iter(cursor.fetchone, None))
+            ranked = found if scope.chat_id is not None else islice(found, max(limit, MAX_RANKED))
+            best = nlargest(limit, ranked, key=itemgetter(0, 1))
         return [
-            Hit(message_id, rank, _snippet(content, marked, prefixes)) for message_id, rank, content, marked in rows
+            Hit(message_id, rank, snippet(content, WordedText(content, stem=_stemmer()).spans(query.phrases)))
+            for rank, _, message_id, content in best
         ]
+
+    def _matches(self, words: str, scope: Scope, marked: str) -> tuple[str, list[Any]]:
+        """Return a query for the entries that match the words, an FTS5 expression, in the scope."""
+        conditions, params = scope.conditions()
+        match = " AND ".join(filter(None, [_scope_match(scope), words]))
+        return (
+            f"SELECT e.id, e.message_id, e.content, {marked} AS marked"
+            f" FROM {INDEX} CROSS JOIN {TABLE} AS e ON e.id = {INDEX}.rowid"
+            f" WHERE {' AND '.join([f'{INDEX} MATCH %s', *conditions])}"
+        ), [match, *params]
 
     def create_index(self, execute: Execute) -> None:
         stemmer = "porter " if settings.SEARCH_LANGUAGE == "english" else ""
@@ -132,14 +155,15 @@ class SQLiteBackend(SearchBackend):
     def is_missing_index(self, error: Error) -> bool:
         return f"no such table: {INDEX}" in str(error)
 
-    def _register_functions(self) -> None:
-        self.connection.ensure_connection()
-        for name, function in ((HOLDS, _holds), (COUNT, _count)):
-            self.connection.connection.create_function(name, 2, function, deterministic=True)
+
+def _newest(scope: Scope, limit: int) -> str:
+    """Return the bound of hits to rank. In one chat all are: FTS5 skips through a list backwards much slower."""
+    return "" if scope.chat_id is not None else f" ORDER BY {INDEX}.rowid DESC LIMIT {max(limit, MAX_RANKED)}"
 
 
-def _rank_sql(score: str, size: str) -> str:
-    return f"{score} / ({score} + {SATURATION} * ({1 - DAMPING} + {DAMPING} * {size} / {USUAL_LENGTH}))"
+def _rank(score: int, size: int) -> float:
+    """Return what ``RANK`` says."""
+    return score / (score + SATURATION * (1 - DAMPING + DAMPING * size / USUAL_LENGTH))
 
 
 def _scope_match(scope: Scope) -> str:
@@ -149,11 +173,11 @@ def _scope_match(scope: Scope) -> str:
 
 
 def _groups_match(groups: Iterable[Group]) -> str:
-    """Return the FTS5 expression for the groups without their prefixes; "" if that leaves nothing to match."""
-    whole = [group.whole for group in groups]
-    if not all(group.required for group in whole):
+    """Return the FTS5 expression for the groups; an empty one if a group has nothing to match."""
+    groups = list(groups)
+    if not all(group.required for group in groups):
         return ""
-    return f"content : ({' OR '.join(map(_group_match, whole))})"
+    return f"content : ({' OR '.join(map(_group_match, groups))})"
 
 
 def _group_match(group: Group) -> str:
@@ -167,62 +191,51 @@ def _phrase_match(phrase: Phrase) -> str:
     return f'"{" ".join(phrase.words)}"'
 
 
-def _prefix_condition(query: Query, scope: Scope) -> tuple[str, list[Any]]:
-    """Return the condition that some group matches with its prefixes."""
-    conditions: list[str] = []
-    params: list[Any] = []
-    for group in query.groups:
-        parts, more = _group_condition(group, scope, is_alone=len(query.groups) == 1)
-        conditions.append(f"({' AND '.join(parts)})")
-        params += more
-    return f"({' OR '.join(conditions)})", params
+def _only_words(group: Group) -> Group:
+    """Return the words that every match of the group has."""
+    words = (word for phrase in group.required for word in phrase.words[: -1 if phrase.is_prefix else None])
+    return Group(tuple(Phrase((word,)) for word in dict.fromkeys(words)))
 
 
-def _group_condition(group: Group, scope: Scope, *, is_alone: bool) -> tuple[list[str], list[Any]]:
-    parts = ["1"]
-    params: list[Any] = []
-    # A group that is alone and has words has been matched by them; what it excludes has not without a word.
-    if group.whole.required and not is_alone:
-        parts.append(f"e.id IN (SELECT rowid FROM {INDEX} WHERE {INDEX} MATCH %s)")
-        params.append(" AND ".join(filter(None, [_scope_match(scope), _groups_match([group])])))
-    elif group.whole.excluded and not group.whole.required:
-        excluded = " OR ".join(map(_phrase_match, group.whole.excluded))
-        parts.append(f"e.id NOT IN (SELECT rowid FROM {INDEX} WHERE {INDEX} MATCH %s)")
-        params.append(" AND ".join(filter(None, [_scope_match(scope), f"content : ({excluded})"])))
-    if _has_prefixes(group):
-        parts.append(f"{HOLDS}(e.content, %s)")
-        params.append(_packed(group.prefixes))
-    return parts, params
+def _matching(query: Query, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[float, int, str, str]]:
+    """Yield rank, place, message and content of the rows that match."""
+    stem = _stemmer()
+    phrases = [phrase for group in query.groups for phrase in group.required]
+    for entry_id, message_id, content, _ in rows:
+        lowered = content.lower()
+        # Most rows are out by this, and are not cut into words.
+        if not any(_may_match(group, lowered) for group in query.groups):
+            continue
+        text = WordedText(content, stem=stem)
+        if text.matches(query):
+            yield _rank(len(text.spans(phrases)), len(content)), entry_id, message_id, content
 
 
-def _has_prefixes(group: Group) -> bool:
-    return any(group.prefixes)
+def _may_match(group: Group, lowered: str) -> bool:
+    return all(word.lower() in lowered for phrase in group.prefixes.required for word in phrase.words)
 
 
-def _packed(group: Group) -> str:
-    return json.dumps([[phrase.words for phrase in part] for part in group])
+def _stemmer() -> Callable[[str], str]:
+    return stemmed if settings.SEARCH_LANGUAGE == "english" else str.lower
 
 
-@lru_cache
-def _unpacked(packed: str) -> Group:
-    return Group(*(tuple(Phrase(tuple(words), is_prefix=True) for words in part) for part in json.loads(packed)))
+@lru_cache(maxsize=50_000)
+def stemmed(word: str) -> str:
+    """Return the stem that the index has of the word."""
+    with _STEMMING:
+        connection = _stemming_connection()
+        connection.execute("INSERT INTO words VALUES (?)", [word])
+        row = connection.execute("SELECT term FROM stems").fetchone()
+        connection.execute("DELETE FROM words")
+    return str(row[0]) if row else word
 
 
-def _holds(content: str, packed: str) -> bool:
-    """The SQL function that tells whether the group of prefixes matches."""
-    group = _unpacked(packed)
-    lowered = content.lower()
-    # Most rows are out by this, and are not cut into words.
-    if not all(word.lower() in lowered for phrase in group.required for word in phrase.words):
-        return False
-    return WordedText(content).matches_group(group)
+_STEMMING = Lock()
 
 
-def _count(content: str, packed: str) -> int:
-    """The SQL function that counts matches of prefixes."""
-    return len(WordedText(content).spans(_unpacked(packed).required))
-
-
-def _snippet(content: str, marked: str, prefixes: tuple[Phrase, ...]) -> str:
-    spans = spans_of(marked)
-    return snippet(content, [*spans, *WordedText(content).spans(prefixes)] if prefixes else spans)
+@cache
+def _stemming_connection() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+    connection.execute(f"CREATE VIRTUAL TABLE words USING fts5(word, tokenize='porter {TOKENIZER}')")
+    connection.execute("CREATE VIRTUAL TABLE stems USING fts5vocab(words, 'row')")
+    return connection

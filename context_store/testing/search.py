@@ -289,6 +289,14 @@ class SearchContract(StoredTexts):
         expected = {"she was running", "he runs"} if self.has_stemming else set()
         self.assert_found("run", *expected)
 
+    def test_phrases_are_stemmed(self) -> None:
+        self.store("his running shoes", "run, shoe!", "shoes for running")
+        expected = ("his running shoes", "run, shoe!") if self.has_stemming else ()
+        self.assert_found('"runs shoe"', *expected)
+        self.assert_found(
+            'shoes -"runs shoe"', "shoes for running", *(() if self.has_stemming else ["his running shoes"])
+        )
+
     # Bad and odd queries
 
     def test_nothing_searchable_finds_nothing(self) -> None:
