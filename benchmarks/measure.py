@@ -12,6 +12,8 @@ from django.test.utils import CaptureQueriesContext
 
 LEAST_ROUNDS = 10
 MOST_ROUNDS = 400
+# In less time than this the calls are only shown to run.
+LEAST_SECONDS = 0.2
 # What Django logs beside the statements of a transaction.
 TRANSACTION_CONTROL = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE")
 
@@ -68,12 +70,13 @@ def side_by_side(
     It is the time that a tenth of the calls stay below: what else the machine does shows in the others. ``setup``
     makes the arguments of each call, and its time does not count.
     """
-    for call in (baseline, ours, baseline, ours):
+    for call in (baseline, ours):
         call(*setup())
     times: tuple[list[float], list[float]] = ([], [])
+    least = LEAST_ROUNDS if seconds >= LEAST_SECONDS else 1
     deadline = time.perf_counter() + seconds
     with without_garbage_collection():
-        while len(times[0]) < MOST_ROUNDS and (len(times[0]) < LEAST_ROUNDS or time.perf_counter() < deadline):
+        while len(times[0]) < MOST_ROUNDS and (len(times[0]) < least or time.perf_counter() < deadline):
             # Who goes first changes, as the second may find caches warm.
             for index in (0, 1) if len(times[0]) % 2 else (1, 0):
                 times[index].append(seconds_taken((baseline, ours)[index], *setup()))

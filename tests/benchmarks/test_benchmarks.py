@@ -1,0 +1,70 @@
+"""The benchmarks run and report; how fast anything is, is not judged here."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from benchmarks import __main__ as benchmarks
+from benchmarks.measure import Row, ratio_row, side_by_side
+from tests.data import REPOSITORY
+
+GROUPS = {"chain", "last", "append", "add_messages", "search", "list_chats", "list_branches", "delete"}
+
+
+@pytest.mark.vendor("sqlite", "postgresql")
+def test_a_tiny_run_reports_every_group_and_keeps_to_the_statements(database_vendor):
+    command = [sys.executable, "-m", "benchmarks", "--scale", "tiny", "--database", database_vendor, "--json"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=120, check=False)
+    rows = [json.loads(line) for line in run.stdout.splitlines()]
+    assert {row["name"].partition(":")[0] for row in rows} >= GROUPS, run.stderr
+    assert {row["database"] for row in rows} == {database_vendor}
+    assert run.returncode == (benchmarks.OK if all(row["ok"] for row in rows) else benchmarks.MISSED)
+    counted = [row for row in rows if row["unit"] == "statements"]
+    assert {row["name"].partition(":")[0] for row in counted} >= {"append", "list_chats", "list_branches", "delete"}
+    assert [row for row in counted if not row["ok"]] == []
+
+
+@pytest.mark.parametrize(
+    ("row", "ok"),
+    [
+        (Row("ratio within", ours=3.0, budget=1.5, baseline=2.0), True),
+        (Row("ratio over", ours=3.1, budget=1.5, baseline=2.0), False),
+        (Row("count within", ours=6, budget=6, unit="statements"), True),
+        (Row("count over", ours=7, budget=6, unit="statements"), False),
+    ],
+)
+def test_a_row_is_judged_by_its_ratio_or_its_count(row, ok):
+    assert row.ok is ok
+    assert benchmarks.as_text(row).endswith("ok" if ok else "MISSED")
+
+
+def test_calls_are_compared_side_by_side_with_fresh_arguments():
+    numbers = iter(range(10_000))
+    seen = {"baseline": [], "ours": []}
+    side_by_side(seen["baseline"].append, seen["ours"].append, setup=lambda: (next(numbers),), seconds=0.2)
+    assert len(seen["baseline"]) == len(seen["ours"]) > 10
+    assert not set(seen["baseline"]) & set(seen["ours"])
+
+
+def test_a_missed_row_is_measured_once_more():
+    calls = []
+    row = ratio_row("slow", lambda: None, lambda: calls.append(time.sleep(0.001)), budget=1, seconds=0)
+    assert not row.ok
+    assert len(calls) == 4
+
+
+@pytest.mark.parametrize(
+    ("rows", "status"),
+    [
+        ([], benchmarks.NO_ROWS),
+        ([Row("one", ours=1, budget=1)], benchmarks.OK),
+        ([Row("one", ours=1, budget=1), Row("two", ours=2, budget=1)], benchmarks.MISSED),
+    ],
+)
+def test_the_report_returns_the_status(monkeypatch, capsys, rows, status):
+    monkeypatch.setattr(benchmarks, "measured", lambda options: iter(rows))
+    assert benchmarks.report(benchmarks.parse(["--database", "sqlite"])) == status
+    assert capsys.readouterr().out.count("MISSED") == (status == benchmarks.MISSED)
