@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from django.db.models import Exists, F, Lookup, OuterRef, Subquery, TextField
 from django.db.models.functions import Cast
@@ -23,7 +23,14 @@ from .search import SearchEntryQuerySet
 if TYPE_CHECKING:
     from .branches import Target
 
-STORED_PLACE = ("segment", "depth", "ancestry")
+
+class StoredPlace(NamedTuple):
+    """The columns that say where a message lies."""
+
+    segment: str
+    depth: int
+    ancestry: list[list[Any]] | None
+
 
 # A record's columns, its data as text: decoding it here costs much less than the driver's and the field's ways.
 RECORD_COLUMNS = tuple(Cast(name, TextField()) if name == "data" else name for name in MessageRecord._fields)
@@ -169,14 +176,14 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
             if known:
                 stored._check_known(known, new, target)
                 chats.count_messages(chat_id, -len(known))
-            added = stored._link(new, target)
+            added = stored.link(new, target)
             if added:
                 branches.move(target, added[-1].id)
         return [*known, *added]
 
     def _known(self, drafts: list[Draft]) -> list[MessageRecord]:
         """Return what is stored already of the drafts: their beginning, linked and with the same content."""
-        stored = self._stored([draft for draft in drafts if draft.has_id])
+        stored = self.with_ids(draft.record.id for draft in drafts if draft.has_id)
         known = [record for draft in drafts if (record := stored.get(draft.record.id))]
         for draft, record, before in zip(drafts, known, [None, *known], strict=False):
             if not draft.is_same_as(record) or (before and record.parent_id != before.id):
@@ -189,7 +196,7 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
         if new and not (place and target.place and self.is_on_chain(place[1], target.place)):
             raise IdConflict(f"Message id {known[-1].id!r} is taken, by a message outside branch {target.name!r}.")
 
-    def _link(self, drafts: list[Draft], target: "Target") -> list[MessageRecord]:
+    def link(self, drafts: list[Draft], target: "Target") -> list[MessageRecord]:
         """Store the drafts one below another, the first below the head."""
         parent_id, place = target.head_message_id, target.place
         placed = []
@@ -199,9 +206,8 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
             parent_id = draft.record.id
         return self.insert(placed, {target.chat_id: target.user_id})
 
-    def _stored(self, drafts: Iterable[Draft]) -> dict[str, MessageRecord]:
-        """Return the stored messages that have the drafts' ids, whoever owns them."""
-        ids = [draft.record.id for draft in drafts]
+    def with_ids(self, ids: Iterable[str]) -> dict[str, MessageRecord]:
+        """Return the stored messages that have these ids, whoever owns them."""
         return {record.id: record for part in chunked(ids) for record in self.unscoped().filter(pk__in=part).records()}
 
     # Upserting
@@ -218,8 +224,8 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
         with id_conflicts("A message id"), self.writing() as stored:
             chats = stored.beside(models.Chat.objects.all())
             owners = chats.lock_all({draft.record.chat_id for draft in drafts})
-            known = stored._stored(drafts)
-            changed = stored._change([draft for draft in drafts if draft.record.id in known], known, owners)
+            known = stored.with_ids(draft.record.id for draft in drafts)
+            changed = stored.change([draft for draft in drafts if draft.record.id in known], known, owners)
             added = stored._add([draft for draft in drafts if draft.record.id not in known], owners)
         records = {record.id: record for record in (*changed, *added)}
         return [records[draft.record.id] for draft in drafts]
@@ -251,7 +257,7 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
                 raise self.missing(parent_id)
         return places
 
-    def _change(
+    def change(
         self, drafts: list[Draft], known: dict[str, MessageRecord], owners: dict[str, str]
     ) -> list[MessageRecord]:
         """Write name, type and data of stored messages, and their search entries."""
@@ -315,38 +321,48 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
 
         Reads the chat's graph without the data. Raises ``InvalidData`` if the parents lead in a circle.
         """
-        rows = self.unscoped().filter(chat_id=chat_id).in_order().values_list("id", "parent_id", *STORED_PLACE)
-        stored = {row[0]: row for row in rows}
-        segments = {message_id: row[2] for message_id, row in stored.items()}
-        # The child that continues its parent's run goes on doing so.
-        ordered = sorted(stored.values(), key=lambda row: segments.get(row[1]) != row[2])
-        places = lineage.place_all({row[0]: row[1] for row in ordered})
-        if len(places) < len(stored):
-            raise InvalidData(f"The parents of {min(stored.keys() - places.keys())!r} lead in a circle.")
-        return {
-            message_id: place
-            for message_id, place in places.items()
-            if stored[message_id][2:] != (place.segment, place.depth, stored_ancestry(message_id, place))
-        }
+        return {message_id: place for message_id, (_, place) in self._misplaced(chat_id).items()}
 
     def repair_lineage(self, chat_id: str) -> int:
         """Write the right places of the chat's messages; return how many were wrong. Call it under the chat's lock."""
-        wrong = self.wrong_places(chat_id)
+        misplaced = self._misplaced(chat_id)
+        moves: dict[tuple[str, int], list[str]] = {}
+        for message_id, (stored, place) in misplaced.items():
+            moves.setdefault((place.segment, place.depth - stored.depth), []).append(message_id)
         messages = self.unscoped()
-        for ids in chunked(wrong):
+        for ids in chunked(misplaced):
             # (segment, depth) is unique at every step: park the rows where no message belongs.
-            messages.filter(pk__in=ids).update(segment=F("id"), depth=-1 - F("depth"))
-        rows = [
-            self.model(
-                id=message_id,
-                segment=place.segment,
-                depth=place.depth,
-                ancestry=stored_ancestry(message_id, place),
-            )
-            for message_id, place in wrong.items()
+            messages.filter(pk__in=ids).update(segment=F("id"), depth=-1 - F("depth"), ancestry=None)
+        for (segment, distance), moved in moves.items():
+            for ids in chunked(moved):
+                messages.filter(pk__in=ids).update(segment=segment, depth=distance - 1 - F("depth"))
+        starts = [
+            self.model(id=message_id, ancestry=ancestry)
+            for message_id, (_, place) in misplaced.items()
+            if (ancestry := stored_ancestry(message_id, place))
         ]
-        messages.bulk_update(rows, STORED_PLACE, batch_size=CHUNK_SIZE)
-        return len(wrong)
+        messages.bulk_update(starts, ["ancestry"], batch_size=CHUNK_SIZE)
+        return len(misplaced)
+
+    def _misplaced(self, chat_id: str) -> dict[str, tuple[StoredPlace, Place]]:
+        """Return where the chat's messages lie that lie wrong, and where they belong, by message id."""
+        rows = self.unscoped().filter(chat_id=chat_id).in_order().values_list("id", "parent_id", *StoredPlace._fields)
+        parents = {row[0]: row[1] for row in rows}
+        stored = {row[0]: StoredPlace(*row[2:]) for row in rows}
+
+        def forks(message_id: str) -> bool:
+            parent = stored.get(parents[message_id] or "")
+            return parent is None or parent.segment != stored[message_id].segment
+
+        # The child that continues its parent's run comes first, and goes on doing so.
+        places = lineage.place_all({message_id: parents[message_id] for message_id in sorted(stored, key=forks)})
+        if len(places) < len(stored):
+            raise InvalidData(f"The parents of {min(stored.keys() - places.keys())!r} lead in a circle.")
+        return {
+            message_id: (stored[message_id], place)
+            for message_id, place in places.items()
+            if stored[message_id] != (place.segment, place.depth, stored_ancestry(message_id, place))
+        }
 
 
 def run_ancestry(path: str = "") -> Subquery:
