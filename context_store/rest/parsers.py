@@ -18,6 +18,12 @@ class PayloadTooLarge(APIException):
     default_code = "payload_too_large"
 
 
+class LengthRequired(APIException):
+    status_code = 411
+    default_detail = "A body takes a Content-Length."
+    default_code = "length_required"
+
+
 class StrictJSONParser(BaseParser):
     """JSON in UTF-8 without NaN and infinities; numbers come in as they were written."""
 

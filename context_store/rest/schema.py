@@ -22,6 +22,7 @@ PROBLEMS = {
     404: "There is none, or it is another user's.",
     406: "No format that was asked for is there.",
     409: "An id or a name is taken, or a head has moved.",
+    411: "The body came without a `Content-Length`.",
     412: "The chat has changed since it had the given `ETag`.",
     413: "The body is too large.",
     415: "The body is not `application/json`.",
@@ -118,7 +119,7 @@ else:
         def _statuses(self) -> list[int]:
             always = [400, 401, 403, 406, 429]
             found = [404] if "{" in self.path else []
-            body = [413, 415] if self.method in ("POST", "PUT", "PATCH") else []
+            body = [411, 413, 415] if self.method in ("POST", "PUT", "PATCH") else []
             match = [412] if self.operation.takes_if_match else []
             return sorted({*always, *found, *body, *match, *self.operation.conflicts})
 

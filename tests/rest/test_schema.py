@@ -50,7 +50,7 @@ def test_every_operation_says_how_it_refuses():
     for path, method, operation in operations():
         expected = {"400", "401", "403", "406", "429"}
         expected |= {"404"} if "{" in path else set()
-        expected |= {"413", "415"} if method in ("POST", "PUT", "PATCH") else set()
+        expected |= {"411", "413", "415"} if method in ("POST", "PUT", "PATCH") else set()
         assert expected <= operation["responses"].keys(), operation["operationId"]
 
 

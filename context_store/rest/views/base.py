@@ -12,7 +12,7 @@ from context_store.contexts import BaseContexts, contexts
 from context_store.models import Chat
 from context_store.rest.errors import handle_exception
 from context_store.rest.operations import Operation
-from context_store.rest.parsers import StrictJSONParser
+from context_store.rest.parsers import LengthRequired, StrictJSONParser
 from context_store.rest.paths import decode_id
 from context_store.rest.permissions import HasUserId, acting_user_id
 from context_store.rest.schema import StoreSchema
@@ -54,6 +54,9 @@ class StoreView(APIView):
 
     def body(self) -> dict[str, Any]:
         """Return the request's body in the shape that the operation declares."""
+        if "Transfer-Encoding" in self.request.headers and not self.request.headers.get("Content-Length"):
+            # Django REST framework would take it for no body.
+            raise LengthRequired
         declared: Operation = getattr(self, str(self.request.method).lower()).operation
         shape: Shape = (declared.body or Empty)(data=self.request.data)
         shape.is_valid(raise_exception=True)

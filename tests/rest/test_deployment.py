@@ -1,0 +1,130 @@
+"""The API under WSGI and ASGI, with lasting connections and with psycopg's pool."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+from django.db import connection
+
+from tests.data import REPOSITORY
+from tests.services import free_port
+
+LOGIN = ("alice", "password")
+JSON = {"Content-Type": "application/json"}
+SERVERS = {
+    "asgi": """
+import uvicorn
+from django.core.asgi import get_asgi_application
+uvicorn.run(get_asgi_application(), port={port}, lifespan="off", log_level="warning")
+""",
+    "wsgi": """
+from django.core.servers.basehttp import WSGIServer, run
+from django.core.wsgi import get_wsgi_application
+run("127.0.0.1", {port}, get_wsgi_application(), threading=True, server_cls=WSGIServer)
+""",
+}
+CONNECTIONS = [
+    pytest.param({"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}, id="lasting"),
+    pytest.param({"CONN_MAX_AGE": 0}, id="fresh"),
+    pytest.param({"pool": {"min_size": 1, "max_size": 4}}, id="pool", marks=pytest.mark.vendor("postgresql")),
+]
+
+
+@pytest.fixture
+def site(request, transactional_db, django_user_model):
+    """Return a function that starts a server on this test's database and returns its URL."""
+    django_user_model.objects.create_user(*LOGIN[:1], password=LOGIN[1])
+    processes = []
+
+    def start(kind, options):
+        plain = {key: connection.settings_dict[key] for key in ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT")}
+        pool = {"pool": options["pool"]} if "pool" in options else {}
+        database = {
+            **plain,
+            "OPTIONS": {**connection.settings_dict["OPTIONS"], **pool},
+            **{key: value for key, value in options.items() if key != "pool"},
+        }
+        database = {**database, "NAME": str(database["NAME"])}
+        port = free_port()
+        environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.rest.server",
+            "SITE_DATABASE": json.dumps(database),
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-c", SERVERS[kind].format(port=port)], env=environment, cwd=REPOSITORY
+        )
+        processes.append(process)
+        url = f"http://127.0.0.1:{port}/api"
+        wait_for(url, process)
+        return url
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_for(url, process):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "The server has ended."
+        try:
+            requests.get(f"{url}/chats/", timeout=10)
+        except requests.ConnectionError:
+            time.sleep(0.1)
+        else:
+            return
+    raise TimeoutError(url)
+
+
+@pytest.mark.parametrize("options", CONNECTIONS)
+@pytest.mark.parametrize("kind", SERVERS)
+def test_racing_requests_lose_nothing(site, kind, options):
+    url = site(kind, options)
+    assert requests.put(f"{url}/chats/race/", json={}, auth=LOGIN, timeout=30).status_code == 201
+
+    def append(number):
+        message = {"id": f"m{number}", "name": "user", "data": number}
+        path = f"{url}/chats/race/messages/"
+        return requests.post(path, json={"messages": [message]}, auth=LOGIN, timeout=60).status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        statuses = Counter(pool.map(append, range(24)))
+    assert statuses == {201: 24}
+    page = requests.get(f"{url}/chats/race/messages/", auth=LOGIN, timeout=30).json()["results"]
+    assert sorted(message["data"] for message in page) == list(range(24))
+    assert [message["parent_id"] for message in page] == [None, *(message["id"] for message in page[:-1])]
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_racing_puts_create_once(site, kind):
+    url = site(kind, {})
+
+    def put(number):
+        return requests.put(f"{url}/chats/one/", json={"title": str(number)}, auth=LOGIN, timeout=60).status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        statuses = Counter(pool.map(put, range(6)))
+    assert statuses == {201: 1, 200: 5}
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_paths_and_errors_are_the_same_under_each_server(site, kind):
+    url = site(kind, {})
+    assert requests.put(f"{url}/chats/a~1b%20%C3%A9%3F/", json={}, auth=LOGIN, timeout=30).json()["id"] == "a/b é?"
+    too_large = requests.post(f"{url}/chats/", data=b" " * 5 * 2**20, auth=LOGIN, timeout=60, headers=JSON)
+    assert (too_large.status_code, too_large.json()["code"]) == (413, "payload_too_large")
+    broken = requests.post(f"{url}/chats/", data=b"\xff", auth=LOGIN, timeout=30, headers=JSON)
+    assert (broken.status_code, broken.json()["code"]) == (400, "parse_error")
+    chunks = requests.put(
+        f"{url}/chats/chunked/", data=iter([b'{"title"', b': "T"}']), auth=LOGIN, timeout=30, headers=JSON
+    )
+    assert (chunks.status_code, chunks.json()["code"]) == (411, "length_required")
+    assert requests.get(f"{url}/chats/chunked/", auth=LOGIN, timeout=30).status_code == 404
