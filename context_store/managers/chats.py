@@ -64,7 +64,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
 
     def revision(self, chat_id: str) -> int | None:
         """Return the number that grows with every change of the chat or of what is in it; ``None`` without a chat."""
-        return self.filter(pk=chat_id).values_list("revision", flat=True).first()
+        return next(iter(self.filter(pk=chat_id).values_list("revision", flat=True)), None)
 
     # Locking
 
