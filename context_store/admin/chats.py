@@ -46,7 +46,7 @@ class ChatAdmin(StoreAdmin):
 
     form = ChatForm
     fields = ("title", "metadata", "metadata_before")
-    list_display = ("name", "user", "messages", "branches", "last_activity", "created")
+    list_display = ("name", "user", "messages", "branches", "last_activity")
     list_filter = (ActivityFilter, BranchesFilter, MetadataFilter, OlderFilter)
     list_display_links = ("name",)
     ordering = ("-updated_at", "-id")
@@ -93,10 +93,6 @@ class ChatAdmin(StoreAdmin):
     @admin.display(description=gettext_lazy("last activity"), ordering="updated_at")
     def last_activity(self, chat: Chat) -> str:
         return time_html(chat.updated_at)
-
-    @admin.display(description=gettext_lazy("created"))
-    def created(self, chat: Chat) -> str:
-        return time_html(chat.created_at)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChatChangeList]:
         return ChatChangeList

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models.functions import Left
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from context_store.lineage import Place
@@ -94,7 +95,11 @@ def tabs(admin: "ChatAdmin", chat: Chat, current: str, path: Path | None = None)
     query = path.query if path else {}
     return [
         {"name": _("Transcript"), "url": admin.url("change", chat.pk), "is_current": current == "change"},
-        {"name": _("Graph"), "url": admin.url("graph", chat.pk, query=query), "is_current": current == "graph"},
+        {
+            "name": _("Graph"),
+            "url": f"{admin.url('graph', chat.pk, query=query)}#focus",
+            "is_current": current == "graph",
+        },
         {"name": _("History"), "url": admin.url("history", chat.pk), "is_current": False},
     ]
 
@@ -135,9 +140,9 @@ def _pointers(admin: "ChatAdmin", chat: Chat, path: Path) -> dict[str, Any]:
 
 def _label(path: Path) -> str:
     if path.branch is not None:
-        return _("Branch %(name)s") % {"name": isolated(path.branch)}
+        return format_html(_("Branch {}"), isolated(path.branch))
     if path.checkpoint is not None:
-        return _("Checkpoint %(name)s") % {"name": isolated(path.checkpoint)}
+        return format_html(_("Checkpoint {}"), isolated(path.checkpoint))
     return _("A path that no branch in view leads through")
 
 
@@ -177,7 +182,7 @@ def _turn(admin: "ChatAdmin", chat: Chat, turn: Turn, path: Path) -> dict[str, A
         "raw_url": admin.url("message", chat.pk, message.id),
         "checkpoint_url": admin.url("checkpoint", chat.pk, message.id),
         "fork_url": admin.url("fork", chat.pk, query={"message": message.id}),
-        "graph_url": admin.url("graph", chat.pk, query={"message": message.id}),
+        "graph_url": f"{admin.url('graph', chat.pk, query={'message': message.id})}#focus",
     }
 
 

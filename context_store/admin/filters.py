@@ -16,6 +16,8 @@ from context_store.ids import now_ms
 from context_store.models import Branch
 from context_store.validation import check_identifier, check_metadata
 
+from .display import visible
+
 # Of so many of the newest chats the metadata make the choices of the filter, up to so many characters each.
 SAMPLE_SIZE = 200
 SAMPLE_LENGTH = 10_000
@@ -161,8 +163,8 @@ def _choices(sample: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
 def _label_of(entry: tuple[Any, ...]) -> str:
     if len(entry) == 2:
         value = entry[1]
-        return f"{entry[0]}: {value if isinstance(value, str) else json.dumps(value)}"[:60]
-    return str(entry[0])[:60] if entry else "?"
+        return visible(f"{entry[0]}: {value if isinstance(value, str) else json.dumps(value)}")[:60]
+    return visible(str(entry[0]))[:60] if entry else "?"
 
 
 def _parsed(value: str | None) -> tuple[Any, ...]:

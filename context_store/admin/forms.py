@@ -6,11 +6,21 @@ from contextlib import contextmanager
 from typing import Any
 
 from django import forms
+from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext_lazy as _
 
 from context_store.exceptions import InvalidData
 from context_store.models import Chat
 from context_store.validation import check_identifier, check_metadata, check_text
+
+from .display import json_text
+
+
+class LegibleJSONField(forms.JSONField):
+    """JSON to edit: indented, and with deceptive characters as JSON's own escapes."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return super().prepare_value(value) if isinstance(value, InvalidJSONInput) else json_text(value)
 
 
 class ChatForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -26,6 +36,7 @@ class ChatForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Chat
         fields = ("title", "metadata")
+        field_classes = {"metadata": LegibleJSONField}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

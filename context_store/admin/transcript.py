@@ -199,8 +199,10 @@ def siblings(messages: MessageQuerySet, chat_id: str, records: list[MessageRecor
             total=Window(Count("*"), partition_by=group),
             before=Window(Lag("id"), partition_by=group, order_by=order),
             after=Window(Lead("id"), partition_by=group, order_by=order),
+            # A condition on the id itself would come before the counting, and leave its siblings out.
+            own=Window(Max("id"), partition_by=[F("id")]),
         )
-        .filter(total__gt=1, pk__in=[record.id for record in records])
+        .filter(total__gt=1, own__in=[record.id for record in records])
         .values_list("id", "number", "total", "before", "after")
     )
     return {row[0]: Siblings(*row[1:]) for row in rows}
