@@ -11,7 +11,7 @@ from django.contrib.auth.models import Permission, User
 from tests.conftest import missing
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-EXAMPLES = 5
+EXAMPLES = 4
 TIMEOUT = 600  # seconds
 
 

@@ -1,6 +1,7 @@
 import pytest
+from django.urls import include, path
 
-from tests.rest.client import ids
+from tests.rest.client import Client, ids
 
 HARD = {"b": 1e22, "a": -0.0, "n": 10**40, "z": "\0é\u2028</script>", "e": 1.5e300, "l": [None, True, {}]}
 
@@ -161,3 +162,16 @@ def test_putting_a_message_of_another_chat_conflicts(api, chat, store):
     store.create_chat("other")
     store.append_messages("other", [{"id": "o1", "name": "user", "data": 1}])
     assert api.put("chats/chat/messages/o1/", {"name": "user", "data": 2}).status_code == 409
+
+
+class VersionedUrls:
+    urlpatterns = [path("<version>/of/<tenant>/api/", include("context_store.rest.urls"))]
+
+
+def test_a_project_may_have_more_in_its_paths(alice, chat, settings):
+    settings.ROOT_URLCONF = VersionedUrls
+    client = Client(alice, prefix="/v1/of/acme/api/")
+    page = client.get("chats/chat/messages/m3/chain/?limit=1")
+    assert page.json()["next"] == "http://testserver/v1/of/acme/api/chats/chat/messages/m2/chain/?limit=1"
+    assert ids(client.get(page.json()["next"])) == ["m2"]
+    assert client.put("chats/chat/checkpoints/x/", {"message_id": "m1"}).json()["name"] == "x"

@@ -1,5 +1,6 @@
 """The base of all views, and the only place of the API where a store is made."""
 
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
@@ -20,6 +21,7 @@ from context_store.rest.serializers import Empty, Shape
 from context_store.store import ContextStore
 
 LONGEST_SCOPED_USER_ID = 100
+PATH_ARGUMENTS = ("chat_id", "message_id", "name", "key")
 
 
 class StoreView(APIView):
@@ -38,7 +40,7 @@ class StoreView(APIView):
         """Return nothing: a project's model permissions ask for the model."""
         return Chat.objects.none()
 
-    @property
+    @cached_property
     def store(self) -> ContextStore:
         """The store of the user whom the request acts for."""
         return self.store_of(None)
@@ -64,9 +66,12 @@ class StoreView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        # These are the arguments that the method will be called with.
-        for name, value in self.kwargs.items():
-            self.kwargs[name] = decode_id(value, name)
+        # These are the arguments that the method will be called with: what else a project has in its paths, as a
+        # version or a tenant, is not for it.
+        for name in list(self.kwargs):
+            value = self.kwargs.pop(name)
+            if name in PATH_ARGUMENTS:
+                self.kwargs[name] = decode_id(value, name)
 
     def get_permissions(self) -> list[Any]:
         return [HasUserId(), *super().get_permissions()]
