@@ -1,9 +1,10 @@
 """Search entries: written with their messages, searched in a scope."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Max, Q, QuerySet
 
 from context_store import models
 from context_store.exceptions import InvalidData
@@ -44,10 +45,13 @@ class SearchEntryQuerySet(ScopedQuerySet["models.SearchEntry"]):
         user_id: str | None = None,
         roles: Iterable[str] | None = None,
         limit: int = 20,
+        chats: QuerySet[Any] | None = None,
+        newest: int | None = None,
     ) -> list[SearchHit]:
         """
         Return what matches in the chat, of the user and by the roles (``None``: no limit), best first.
 
+        ``chats`` are those to look in; with ``newest`` only about so many of the entries made last are looked at.
         Raises ``SearchUnavailable`` if the database has no index where it should have one.
         """
         if not isinstance(query, str):
@@ -69,11 +73,16 @@ class SearchEntryQuerySet(ScopedQuerySet["models.SearchEntry"]):
             user_id=self._owner or user_id,
             roles=roles,
             limit=limit,
+            chats=chats,
+            after=None if newest is None else self._last_id() - check_count(newest, "newest"),
         )
         messages = self._messages([hit.message_id for hit in found])
         return [
             SearchHit(messages[hit.message_id], hit.rank, hit.snippet) for hit in found if hit.message_id in messages
         ]
+
+    def _last_id(self) -> int:
+        return self.unscoped().aggregate(last=Max("pk"))["last"] or 0
 
     def rebuild(self, *, batch_size: int = CHUNK_SIZE) -> Iterator[int]:
         """

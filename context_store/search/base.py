@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
 
+from django.core.exceptions import EmptyResultSet
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import QuerySet
 from django.utils.module_loading import import_string
 
 from context_store.exceptions import SearchUnavailable
@@ -29,15 +31,18 @@ class Hit(NamedTuple):
 
 
 class Scope(NamedTuple):
-    """Where to search; ``None`` is no limit."""
+    """Where to search; ``None`` is no limit. ``after`` is the id of an entry: newer ones are searched."""
 
     chat_id: str | None = None
     user_id: str | None = None
     roles: tuple[str, ...] | None = None
+    chats: QuerySet[Any] | None = None
+    after: int | None = None
 
     def conditions(self) -> tuple[list[str], list[Any]]:
         """Return SQL conditions on the entry ``e``, and their parameters."""
-        conditions, params = [], []
+        conditions: list[str] = []
+        params: list[Any] = []
         for column, value in (("chat_id", self.chat_id), ("user_id", self.user_id)):
             if value is not None:
                 conditions.append(f"e.{column} = %s")
@@ -45,6 +50,13 @@ class Scope(NamedTuple):
         if self.roles is not None:
             conditions.append(f"e.name IN ({', '.join(['%s'] * len(self.roles))})")
             params.extend(self.roles)
+        if self.after is not None:
+            conditions.append("e.id > %s")
+            params.append(self.after)
+        if self.chats is not None:
+            condition, more = _among(self.chats)
+            conditions.append(condition)
+            params.extend(more)
         return conditions, params
 
 
@@ -66,13 +78,21 @@ class SearchBackend:
         return connections[self.using]
 
     def search(
-        self, *, query: str, chat_id: str | None, user_id: str | None, roles: Sequence[str] | None, limit: int
+        self,
+        *,
+        query: str,
+        chat_id: str | None,
+        user_id: str | None,
+        roles: Sequence[str] | None,
+        limit: int,
+        chats: QuerySet[Any] | None = None,
+        after: int | None = None,
     ) -> list[Hit]:
         """Return at most ``limit`` hits, best first; of equal ones the newest."""
         tree = parse(query)
         if not tree.groups or limit == 0 or (roles is not None and not roles):
             return []
-        scope = Scope(chat_id, user_id, None if roles is None else tuple(dict.fromkeys(roles)))
+        scope = Scope(chat_id, user_id, None if roles is None else tuple(dict.fromkeys(roles)), chats, after)
         with self._explained():
             return self.find(tree, scope, limit)
 
@@ -111,6 +131,15 @@ class SearchBackend:
                     f" `manage.py rebuild_search_index --database {self.using}`."
                 ) from error
             raise
+
+
+def _among(chats: QuerySet[Any]) -> tuple[str, list[Any]]:
+    """Return the condition that the entry is of one of the chats."""
+    try:
+        sql, params = chats.order_by().values("pk").query.get_compiler(chats.db).as_sql()
+    except EmptyResultSet:
+        return "1 = 0", []
+    return f"e.chat_id IN ({sql})", list(params)
 
 
 BACKENDS = {

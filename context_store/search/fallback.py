@@ -3,6 +3,7 @@
 import re
 from functools import reduce
 from operator import and_, or_
+from typing import Any
 
 from django.db.models import Q
 
@@ -24,7 +25,8 @@ class FallbackBackend(SearchBackend):
     has_rank = False
 
     def find(self, query: Query, scope: Scope, limit: int) -> list[Hit]:
-        given = {"chat_id": scope.chat_id, "user_id": scope.user_id, "name__in": scope.roles}
+        given: dict[str, Any] = {"chat_id": scope.chat_id, "user_id": scope.user_id, "name__in": scope.roles}
+        given |= {"chat__in": scope.chats, "pk__gt": scope.after}
         entries = models.SearchEntry.objects.using(self.using).filter(
             _candidates(query), **{lookup: value for lookup, value in given.items() if value is not None}
         )
