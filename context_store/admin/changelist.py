@@ -3,37 +3,41 @@
 from typing import Any, NamedTuple
 
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Max, Q, QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 
 from context_store.exceptions import InvalidData, SearchUnavailable
-from context_store.models import Branch, Message, SearchEntry
+from context_store.models import Chat, Message, SearchEntry
 from context_store.records import SearchHit
+from context_store.search.query import parse
 from context_store.validation import check_identifier
 
-# Chats that a search gives at most: by titles, ids and users, and by their messages.
+# Chats that a search gives at most by titles, ids and users, and hits in messages.
 MAX_NAMED = 500
 MAX_HITS = 200
-# With a filter more hits are looked at, since some of them are filtered out.
-MAX_FILTERED_HITS = 1_000
+# Searched first: where so many messages have enough hits, older ones are not looked at. A search for nothing but
+# beginnings of words, which no index answers, goes no further.
+NEWEST = 100_000
 SNIPPETS = 3
 
 
 class Found(NamedTuple):
-    """What a search found. ``is_complete`` is false where there is no index of messages."""
+    """What a search found; ``warning`` says what was not searched."""
 
     chat_ids: list[str]
     hits: dict[str, list[SearchHit]]
-    is_complete: bool = True
+    warning: str = ""
 
 
 def search(chats: QuerySet[Any], text: str, *, in_messages: bool) -> Found:
     """Return the chats, of those given, whose id, title or user, or if asked whose messages, match."""
     text = text.replace("\0", "").strip()
-    hits, is_complete = _hits(chats, text) if in_messages and text else ({}, True)
-    ids = dict.fromkeys(hits)
-    ids.update(dict.fromkeys(_named(chats, text)))
-    return Found(list(ids), hits, is_complete)
+    hits, warning = _hits(chats, text) if in_messages and text else ([], "")
+    by_chat: dict[str, list[SearchHit]] = {}
+    for hit in hits:
+        by_chat.setdefault(hit.message.chat_id, []).append(hit)
+    return Found(list(dict.fromkeys([*by_chat, *_named(chats, text)])), by_chat, warning)
 
 
 def _named(chats: QuerySet[Any], text: str) -> list[str]:
@@ -51,23 +55,19 @@ def _named(chats: QuerySet[Any], text: str) -> list[str]:
     return list(newest.values_list("pk", flat=True)[:MAX_NAMED])
 
 
-def _hits(chats: QuerySet[Any], text: str) -> tuple[dict[str, list[SearchHit]], bool]:
-    is_filtered = bool(chats.query.where)
+def _hits(chats: QuerySet[Any], text: str) -> tuple[list[SearchHit], str]:
     entries = SearchEntry.objects.using(chats.db)
+    among = chats if chats.query.where else None
+    groups = parse(text).groups
     try:
-        found = entries.hits(text, limit=MAX_FILTERED_HITS if is_filtered else MAX_HITS)
+        hits = entries.hits(text, limit=MAX_HITS, chats=among, newest=NEWEST)
+        if len(hits) >= MAX_HITS or (entries.aggregate(last=Max("pk"))["last"] or 0) <= NEWEST:
+            return hits, ""
+        if all(group.whole.required for group in groups):
+            return entries.hits(text, limit=MAX_HITS, chats=among), ""
     except SearchUnavailable:
-        return {}, False
-    by_chat: dict[str, list[SearchHit]] = {}
-    for hit in found:
-        by_chat.setdefault(hit.message.chat_id, []).append(hit)
-    if is_filtered:
-        wanted = list(by_chat)
-        kept: set[str] = set()
-        for start in range(0, len(wanted), MAX_NAMED):
-            kept.update(chats.filter(pk__in=wanted[start : start + MAX_NAMED]).values_list("pk", flat=True))
-        by_chat = {chat_id: hits for chat_id, hits in by_chat.items() if chat_id in kept}
-    return dict(list(by_chat.items())[:MAX_NAMED]), True
+        return [], _("Messages were not searched: the search index is missing.")
+    return hits, _("Only the newest messages were searched: add a whole word to search all of them.")
 
 
 class ChatChangeList(ChangeList):
@@ -77,8 +77,8 @@ class ChatChangeList(ChangeList):
         super().get_results(request)
         chats = list(self.result_list)
         database = self.queryset.db
-        branches = Branch.objects.using(database).filter(chat__in=[chat.pk for chat in chats]).order_by()
-        counts = dict(branches.values("chat").annotate(count=Count("pk")).values_list("chat", "count"))
+        listed = Chat.objects.using(database).filter(pk__in=[chat.pk for chat in chats])
+        counts = dict(listed.with_branch_count().values_list("pk", "branch_count"))  # type: ignore[misc]
         found = getattr(request, "_context_store_found", None)
         for chat in chats:
             chat.branch_count = counts.get(chat.pk, 0)

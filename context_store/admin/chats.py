@@ -110,8 +110,8 @@ class ChatAdmin(StoreAdmin):
         may_read = self.has_read_permission(request)
         found = search(queryset, search_term, in_messages=may_read)
         request._context_store_found = found  # type: ignore[attr-defined]
-        if not found.is_complete:
-            messages.warning(request, _("Messages were not searched: the search index is missing."))
+        if found.warning:
+            messages.warning(request, found.warning)
         return queryset.filter(pk__in=found.chat_ids), False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
