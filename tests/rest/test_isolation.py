@@ -1,11 +1,14 @@
 """Nobody reaches what is another's: every route and verb of the schema, with real ids in every parameter."""
 
+import re
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
 
+from context_store import rest
 from context_store.contexts import contexts
 from context_store.store import ContextStore
 from tests.rest.client import Client
@@ -144,3 +147,10 @@ def test_taken_ids_answer_alike_whoever_has_them(victim: Owned, attacker: Owned)
     assert [response.status_code for response in answers] == [409, 409]
     assert answers[0].json()["code"] == answers[1].json()["code"]
     assert client.put("chats/alice's chat/", {}).json() == {"detail": "The id is taken.", "code": "id_conflict"}
+
+
+def test_only_the_base_view_makes_stores() -> None:
+    for path in Path(rest.__file__).parent.rglob("*.py"):
+        made = re.findall(r"ContextStore\(|\.objects\b|contexts\[", path.read_text())
+        # The third is the QuerySet of nothing.
+        assert sorted(made) == ([".objects", "ContextStore(", "contexts["] if path.name == "base.py" else [])
