@@ -28,7 +28,7 @@ def clean(text: str) -> str:
 
 def break_unspaced(text: str) -> str:
     """Put a break between characters of scripts without spaces."""
-    return _PLACE_OF_BREAK.sub(BREAK, text) if _UNSPACED.search(text) else text
+    return text if text.isascii() or not _UNSPACED.search(text) else _PLACE_OF_BREAK.sub(BREAK, text)
 
 
 def words(text: str) -> list[str]:
