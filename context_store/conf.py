@@ -4,8 +4,11 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from django.conf import settings as django_settings
+from django.core.signals import setting_changed
 
 T = TypeVar("T")
+
+PREFIX = "CONTEXT_STORE_"
 
 
 class Setting(Generic[T]):
@@ -15,10 +18,12 @@ class Setting(Generic[T]):
         self.default = default
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.name = f"CONTEXT_STORE_{name}"
+        self.name = f"{PREFIX}{name}"
 
     def __get__(self, instance: object, owner: type | None = None) -> T:
         value: T = getattr(django_settings, self.name, self.default)
+        # Found there from now on, without this method: to ask Django takes a microsecond, and every message asks.
+        vars(instance)[self.name.removeprefix(PREFIX)] = value
         return value
 
 
@@ -37,3 +42,11 @@ class Settings:
 
 
 settings = Settings()
+
+
+def forget(*, setting: str, **kwargs: Any) -> None:
+    """Read a setting anew after ``override_settings``."""
+    vars(settings).pop(setting.removeprefix(PREFIX), None)
+
+
+setting_changed.connect(forget)
