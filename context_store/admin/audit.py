@@ -28,6 +28,11 @@ def record_search(request: HttpRequest, model: type[Model], query: str) -> None:
     LogEntry.objects.bulk_create([_entry(request, model, None, f"Search: {query}", READ, f"Searched for “{query}”.")])
 
 
+def record_key(request: HttpRequest, model: type[Model], name: str, flag: int, message: str) -> None:
+    """Write the entry of something that lies outside the database."""
+    LogEntry.objects.bulk_create([_entry(request, model, None, name, flag, message)])
+
+
 def _entry(
     request: HttpRequest, model: type[Model], object_id: str | None, name: str, flag: int, message: str
 ) -> LogEntry:

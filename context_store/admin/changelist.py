@@ -19,7 +19,7 @@ MAX_HITS = 200
 # Searched first: where so many messages have enough hits, older ones are not looked at. A search for nothing but
 # beginnings of words, which no index answers, goes no further.
 NEWEST = 100_000
-SNIPPETS = 3
+SNIPPETS = 2
 
 
 class Found(NamedTuple):
@@ -70,7 +70,14 @@ def _hits(chats: QuerySet[Any], text: str) -> tuple[list[SearchHit], str]:
     return hits, _("Only the newest messages were searched: add a whole word to search all of them.")
 
 
-class ChatChangeList(ChangeList):
+class StoreChangeList(ChangeList):
+    """A list whose links lead to objects with any id."""
+
+    def url_for_result(self, result: Any) -> str:
+        return self.model_admin.url("change", result.pk)  # type: ignore[attr-defined, no-any-return]
+
+
+class ChatChangeList(StoreChangeList):
     """A page of chats with their branches counted and, after a search, what was found in them."""
 
     def get_results(self, request: HttpRequest) -> None:
@@ -100,6 +107,3 @@ class ChatChangeList(ChangeList):
         for time, chat_id in last.values_list("updated_at", "id"):
             return self.get_query_string({"older_than": f"{time}~{chat_id}"}, ["p", "o"])
         return ""
-
-    def url_for_result(self, result: Any) -> str:
-        return self.model_admin.url("change", result.pk)  # type: ignore[attr-defined, no-any-return]
