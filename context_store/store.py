@@ -210,10 +210,7 @@ class ContextStore:
 
         Raises ``Message.DoesNotExist``.
         """
-        found = self._messages.place(pk=head_id)
-        if found is None:
-            raise self._messages.missing(head_id)
-        return self._messages.chain(found[1], limit=limit)
+        return self._messages.chain_of(head_id, limit=limit)
 
     aget_message_chain = asynchronous(get_message_chain)
 

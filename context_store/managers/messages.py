@@ -32,6 +32,8 @@ class StoredPlace(NamedTuple):
     ancestry: list[list[Any]] | None
 
 
+# How often a chain is read that others move or cut meanwhile.
+READ_ATTEMPTS = 10
 # A record's columns, its data as text: decoding it here costs much less than the driver's and the field's ways.
 RECORD_COLUMNS = tuple(Cast(name, TextField()) if name == "data" else name for name in MessageRecord._fields)
 raw_decode = json.JSONDecoder().raw_decode
@@ -106,16 +108,39 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
 
         Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, ``Message.DoesNotExist``.
         """
+        if before is not None and limit is not None:
+            limit = check_count(limit, "limit") + 1
+        for _ in range(READ_ATTEMPTS):
+            place, records = self._page(chat_id, branch, limit, before)
+            if place is None or is_whole(records, place, limit):
+                break
+        return records if before is None else records[:-1]
+
+    def _page(
+        self, chat_id: str, branch: str | None, limit: int | None, before: str | None
+    ) -> tuple[Place | None, list[MessageRecord]]:
+        """Return the chain down to the head, or to the message ``before``, with the place of the last one."""
         named = {"heads__is_active": True} if branch is None else {"heads__name": branch}
         head = self.place(heads__chat_id=chat_id, **named)
         if head is None:
             self._check_branch(chat_id, branch)
         if before is None:
-            return self.chain(head[1], limit=limit) if head else []
+            return (head[1], self.chain(head[1], limit=limit)) if head else (None, [])
         last = self.place(chat_id=chat_id, pk=before)
         if last is None or head is None or not self.is_on_chain(last[1], head[1]):
             raise self.missing(before)
-        return self.chain(last[1], limit=None if limit is None else check_count(limit, "limit") + 1)[:-1]
+        return last[1], self.chain(last[1], limit=limit)
+
+    def chain_of(self, message_id: str, *, limit: int | None = None) -> list[MessageRecord]:
+        """Return the chain down to the message, as ``chain`` does. Raises ``Message.DoesNotExist``."""
+        for _ in range(READ_ATTEMPTS):
+            found = self.place(pk=message_id)
+            if found is None:
+                raise self.missing(message_id)
+            records = self.chain(found[1], limit=limit)
+            if is_whole(records, found[1], limit):
+                break
+        return records
 
     def _check_branch(self, chat_id: str, branch: str | None) -> None:
         branches = self.beside(models.Branch.objects.all())
@@ -363,6 +388,13 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
             for message_id, place in places.items()
             if stored[message_id] != (place.segment, place.depth, stored_ancestry(message_id, place))
         }
+
+
+def is_whole(records: list[MessageRecord], place: Place, limit: int | None) -> bool:
+    """Tell whether the records are a chain: they are not if it was moved or cut after its place was read."""
+    expected = place.depth + 1 if limit is None else min(place.depth + 1, limit)
+    links = zip(records, records[1:], strict=False)
+    return len(records) >= expected and all(below.parent_id == above.id for above, below in links)
 
 
 def run_ancestry(path: str = "") -> Subquery:

@@ -35,16 +35,29 @@ def replace_messages(chats: ChatQuerySet, chat_id: str, messages: Iterable[Messa
 
 
 @retried()
-def keep_newest(chats: ChatQuerySet, chat_id: str, limit: int) -> None:
+def keep_newest(chats: ChatQuerySet, chat_id: str, limit: int, *, tolerance: int = 0) -> None:
     """
     Cut the active branch down to its last messages; what falls off is deleted as by ``replace_messages``.
 
-    That shifts those that stay, so that a long branch is left alone until it is a tenth too long: the cost is that of
-    a few rows for each message that was appended. Raises ``Chat.DoesNotExist``.
+    That shifts those that stay: with a ``tolerance`` the branch is left alone until it is so many messages too long,
+    and then the cost is that of ``limit / tolerance`` rows for each message that was appended. Raises
+    ``Chat.DoesNotExist``.
     """
+    check_count(limit, "limit")
+    if _length(chats, chat_id) <= limit + tolerance:
+        return
     with chats.writing() as stored:
         stored.lock(chat_id)
-        _Conversation(stored, chat_id).cut(check_count(limit, "limit"))
+        _Conversation(stored, chat_id).cut(limit, tolerance)
+
+
+def _length(chats: ChatQuerySet, chat_id: str) -> int:
+    """Return how many messages the active branch has, read where writes go."""
+    chats._for_write = True
+    branches = chats.beside(models.Branch.objects.all()).of(chat_id)
+    for depth in branches.values_list("head_message__depth", flat=True):
+        return 0 if depth is None else int(depth) + 1
+    raise chats.missing(chat_id)
 
 
 class _Conversation:
@@ -130,8 +143,8 @@ class _Conversation:
 
     # Keeping the newest
 
-    def cut(self, limit: int) -> None:
-        if self.length <= limit + limit // 10:
+    def cut(self, limit: int, tolerance: int) -> None:
+        if self.length <= limit + tolerance:
             return
         if limit and self._is_one_run():
             self._cut_run(limit)

@@ -14,7 +14,7 @@ from context_store.managers.replacing import keep_newest, replace_messages
 from context_store.models import Chat, Message, SearchEntry
 from context_store.store import ContextStore
 from context_store.verify import verify_chat
-from tests.races import run_threads
+from tests.races import run_processes, run_threads
 from tests.store.data import ids, message
 
 
@@ -130,12 +130,12 @@ def test_keep_newest(store, chat) -> None:
     assert_sound(chat, [])
 
 
-def test_keep_newest_waits_for_a_tenth(store, chat) -> None:
+def test_keep_newest_waits_within_its_tolerance(store, chat) -> None:
     store.append_messages(chat, [message(f"n{number}") for number in range(30)])
-    keep_newest(Chat.objects.all(), chat, 30)
+    keep_newest(Chat.objects.all(), chat, 30, tolerance=3)
     assert store.get_chat(chat).message_count == 33
     store.append_messages(chat, [message("more")])
-    keep_newest(Chat.objects.all(), chat, 30)
+    keep_newest(Chat.objects.all(), chat, 30, tolerance=3)
     assert_sound(chat, [*[f"n{number}" for number in range(1, 30)], "more"])
 
 
@@ -201,6 +201,29 @@ def append(worker: int) -> None:
 def save(worker: int) -> None:
     for number in range(10):
         replace("race", [message(f"s{worker}-{number}-{index}") for index in range(4)])
+
+
+def read(worker: int) -> bool:
+    """Return whether each of many reads saw one save's conversation, whole."""
+    pages = [ContextStore().get_messages("race") for _ in range(150)]
+    chains = [ContextStore().get_messages("race", limit=3) for _ in range(150)]
+    return all(len(page) in (4, 9) and len({item.data for item in page}) == 1 for page in pages) and all(
+        len(chain) == 3 and len({item.data for item in chain}) == 1 for chain in chains
+    )
+
+
+def swap(worker: int) -> None:
+    for number in range(30):
+        size = 9 if number % 2 else 4
+        replace("race", [{"name": "user", "data": f"{worker}-{number}"}] * size)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_reading_beside_saves_sees_whole_conversations() -> None:
+    ContextStore().create_chat("race", user_id="alice")
+    swap(0)
+    outcomes = run_processes(partial(read, 0), partial(read, 1), partial(swap, 2), partial(swap, 3)).raise_errors()
+    assert outcomes.values == [True, True, None, None]
 
 
 @pytest.mark.django_db(transaction=True)
