@@ -9,8 +9,10 @@ from django.utils.module_loading import import_string
 
 from .conf import settings
 from .contexts.checks import check_contexts
+from .sessions.checks import check_sessions
 
 register("context_store")(check_contexts)
+register("context_store")(check_sessions)
 
 # Seconds that a writer waits for another one; a busy site needs more than SQLite's own 5.
 SQLITE_TIMEOUT = 20

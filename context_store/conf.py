@@ -39,6 +39,7 @@ class Settings:
     MAX_PAGE_SIZE = Setting(200)
     MAX_BODY_BYTES: Setting[int | None] = Setting(None)
     CONTEXTS: Setting[dict[str, dict[str, Any]]] = Setting({})
+    SESSIONS: Setting[dict[str, dict[str, Any]]] = Setting({})
 
 
 settings = Settings()

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from django.core.exceptions import ObjectDoesNotExist
+
 
 class ContextStoreError(Exception):
     """Base of the store's own errors. ``code`` is stable and machine-readable."""
@@ -78,6 +80,18 @@ class CorruptContext(ContextsUnavailable):
     """What is stored under a context's key is not JSON."""
 
     code = "corrupt_context"
+
+
+class SessionDoesNotExist(ContextStoreError, ObjectDoesNotExist):
+    """There is no session of the id, or it is another user's."""
+
+    code = "not_found"
+
+
+class SessionsUnavailable(ContextsUnavailable):
+    """The server behind the sessions did not answer, or not as it should. What was asked of it may have happened."""
+
+    code = "sessions_unavailable"
 
 
 class UpdateConflict(ContextStoreError):

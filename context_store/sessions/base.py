@@ -1,0 +1,256 @@
+"""What all backends of sessions share: the methods and their twins, users, and what is checked before anything else."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Self
+
+from django.core.checks import CheckMessage
+
+from context_store.asynchronous import asynchronous
+from context_store.exceptions import InvalidData, SessionDoesNotExist
+from context_store.ids import new_id
+from context_store.managers.base import UNSET, Unset
+from context_store.records import MessageRecord
+from context_store.validation import check_count, check_identifier, check_metadata
+
+from .locks import SessionLock
+from .records import SessionMessage, SessionRecord
+
+MessageGiven = SessionMessage | MessageRecord | Mapping[str, Any]
+# Where sessions have a method of the name ``list``, which is theirs within the class.
+Messages = list[SessionMessage]
+Records = list[SessionRecord]
+Given = list[Mapping[str, Any]]
+
+
+class BaseSessions:
+    """
+    Conversations addressed only by a session id.
+
+    A session comes into being with the first ``save``, ``append`` or ``merge_metadata``, for the user of
+    ``for_user(...)``. With such a user the sessions of others behave as if they did not exist, and writing to one
+    raises ``OwnerMismatch``. A message is given as a record or a mapping ``{"name", "data"}`` with optional ``id``,
+    ``type`` and ``created_at``. What the store refuses raises ``InvalidData``; a call that fails changes nothing. Each
+    method has an async twin with the prefix ``a``. A subclass stores, and checks its own configuration.
+    """
+
+    # What may be configured, with its default.
+    defaults: ClassVar[dict[str, Any]] = {"MAX_MESSAGES": None, "USER_ID": "(nobody)"}
+    # Whether sessions that nobody uses go by themselves.
+    supports_expiry: bool = False
+    # Whether sessions outlive the server's restart.
+    supports_persistence: bool = False
+
+    def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        self.alias = alias
+        self.options = {**self.defaults, **params}
+        self.max_messages = _max_messages(self.options["MAX_MESSAGES"], "MAX_MESSAGES")
+        self._user_id: str | None = None
+
+    @classmethod
+    def check(cls, alias: str, params: Mapping[str, Any]) -> list[CheckMessage]:
+        """Return what is wrong with a configuration of this backend."""
+        return []
+
+    def __repr__(self) -> str:
+        user = f" of {self._user_id!r}" if self._user_id is not None else ""
+        return f"<{type(self).__name__} {self.alias!r}{user}>"
+
+    @property
+    def user_id(self) -> str | None:
+        """The user whose sessions these are, or ``None`` for everybody's."""
+        return self._user_id
+
+    def for_user(self, user_id: str) -> Self:
+        """Return the sessions of one user."""
+        inner = object.__new__(type(self))
+        inner.__dict__.update(self.__dict__, _user_id=check_identifier(user_id, "user_id"))
+        return inner
+
+    # Reading
+
+    def get(self, session_id: str) -> SessionRecord | None:
+        """Return the session without its messages, or ``None``."""
+        return self._get(_session_id(session_id))
+
+    aget = asynchronous(get)
+
+    def load(self, session_id: str) -> Messages:
+        """Return the messages, oldest first; none for a session that does not exist."""
+        return self._load(_session_id(session_id), self.max_messages)
+
+    aload = asynchronous(load)
+
+    def load_recent(self, session_id: str, n: int) -> Messages:
+        """Return the last ``n`` messages, oldest first, at a cost that depends on ``n`` alone."""
+        check_count(n, "n")
+        return self._load(_session_id(session_id), n if self.max_messages is None else min(n, self.max_messages))
+
+    aload_recent = asynchronous(load_recent)
+
+    def count(self, session_id: str) -> int:
+        """Return how many messages ``load`` would."""
+        record = self._get(_session_id(session_id))
+        return record.message_count if record else 0
+
+    acount = asynchronous(count)
+
+    def owner_of(self, session_id: str) -> str | None:
+        """Return whose the session is, also if it is another user's; ``None`` without a session."""
+        raise NotImplementedError
+
+    # Writing
+
+    def save(
+        self, session_id: str, messages: Iterable[MessageGiven], *, max_messages: int | Unset | None = UNSET
+    ) -> Messages:
+        """
+        Make the session hold just these messages and return them as they are stored; its metadata stays.
+
+        Of more than ``max_messages`` (default: the configured number) the newest are kept.
+        """
+        _session_id(session_id)
+        limit = self._limit(max_messages)
+        given = _given(messages)
+        return self._save(session_id, given if limit is None else given[-limit:])
+
+    asave = asynchronous(save)
+
+    def append(
+        self, session_id: str, messages: Iterable[MessageGiven], *, max_messages: int | Unset | None = UNSET
+    ) -> Messages:
+        """
+        Add messages at the end and return them as they are stored; racing appends are all kept.
+
+        Repeating a call with the same ids changes nothing; a known id with other content raises ``IdConflict``. Of
+        more than ``max_messages`` in all the newest are kept.
+        """
+        _session_id(session_id)
+        return self._append(session_id, _given(messages), self._limit(max_messages))
+
+    aappend = asynchronous(append)
+
+    def merge_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge top-level keys, ``None`` removes one; return the result. Racing merges are all kept."""
+        return self._merge(_session_id(session_id), check_metadata(metadata, "metadata"))
+
+    amerge_metadata = asynchronous(merge_metadata)
+
+    def fork(self, source_id: str, new_session_id: str | None = None) -> SessionRecord:
+        """
+        Copy a session, its messages under new ids, for the user whose it is.
+
+        Raises ``IdConflict`` if there is a session of the new id, and ``SessionDoesNotExist`` without a source.
+        """
+        check_identifier(source_id, "source_id")
+        if new_session_id is not None:
+            check_identifier(new_session_id, "new_session_id")
+        return self._fork(source_id, new_id() if new_session_id is None else new_session_id)
+
+    afork = asynchronous(fork)
+
+    def delete(self, session_id: str) -> bool:
+        """Delete the session with all it has; of racing calls one gets ``True``."""
+        return self._delete(_session_id(session_id))
+
+    adelete = asynchronous(delete)
+
+    def lock(self, session_id: str, timeout: float = 30, *, blocking_timeout: float | None = None) -> SessionLock:
+        """
+        Return a lock on the session, for ``with`` and ``async with``: who takes it has the turn.
+
+        It expires ``timeout`` seconds after it was taken, whatever became of its holder. Entering waits until it is
+        free, with ``blocking_timeout`` that many seconds at most and then raises ``LockTimeout``. It keeps nobody from
+        reading or writing the session.
+        """
+        return self._lock(_session_id(session_id), timeout, blocking_timeout)
+
+    alock = lock
+
+    # Listing
+
+    def list(self, *, user_id: str | None = None, limit: int | None = None, offset: int = 0) -> Records:
+        """
+        Return a user's sessions, the one written last first.
+
+        Without a user, here and by ``for_user``, they are those that were made without one.
+        """
+        if user_id is not None and self._user_id not in (None, check_identifier(user_id, "user_id")):
+            return []
+        if limit is not None:
+            check_count(limit, "limit")
+        return self._list(user_id or self._new_owner, limit, check_count(offset, "offset"))
+
+    alist = asynchronous(list)
+
+    # What a backend does, with values that have been checked.
+
+    def _get(self, session_id: str) -> SessionRecord | None:
+        raise NotImplementedError
+
+    def _load(self, session_id: str, limit: int | None) -> Messages:
+        raise NotImplementedError
+
+    def _save(self, session_id: str, messages: Given) -> Messages:
+        raise NotImplementedError
+
+    def _append(self, session_id: str, messages: Given, limit: int | None) -> Messages:
+        raise NotImplementedError
+
+    def _merge(self, session_id: str, metadata: dict[str, Any]) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _fork(self, source_id: str, new_session_id: str) -> SessionRecord:
+        raise NotImplementedError
+
+    def _delete(self, session_id: str) -> bool:
+        raise NotImplementedError
+
+    def _lock(self, session_id: str, timeout: float, blocking_timeout: float | None) -> SessionLock:
+        raise NotImplementedError
+
+    def _list(self, user_id: str, limit: int | None, offset: int) -> Records:
+        raise NotImplementedError
+
+    @property
+    def _new_owner(self) -> str:
+        """Whose a new session is."""
+        return check_identifier(self.options["USER_ID"], "USER_ID") if self._user_id is None else self._user_id
+
+    def _limit(self, given: int | Unset | None) -> int | None:
+        return self.max_messages if isinstance(given, Unset) else _max_messages(given, "max_messages")
+
+    def _shown(self, count: int) -> int:
+        """Return how many of so many messages are shown."""
+        return count if self.max_messages is None else min(count, self.max_messages)
+
+
+def missing(session_id: str) -> SessionDoesNotExist:
+    return SessionDoesNotExist(f"There is no session {session_id!r}.")
+
+
+def _session_id(value: Any) -> str:
+    return check_identifier(value, "session_id")
+
+
+def _max_messages(value: Any, name: str) -> int | None:
+    if value is None:
+        return None
+    if not check_count(value, name):
+        raise InvalidData("must be at least 1, or None for no limit", (name,))
+    return int(value)
+
+
+def _given(messages: Iterable[MessageGiven]) -> Given:
+    """Return the messages as mappings, without what a session has no use for."""
+    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
+        raise InvalidData("must be a list of messages", ("messages",))
+    return [_mapping(message) for message in messages]
+
+
+def _mapping(message: Any) -> Any:
+    """Return the message as a mapping; of anything else the store says what is wrong with it."""
+    if isinstance(message, SessionMessage):
+        return message._asdict()
+    if isinstance(message, MessageRecord):
+        return {key: value for key, value in message._asdict().items() if key in SessionMessage._fields}
+    return message

@@ -1,0 +1,133 @@
+"""Sessions in the database: a session is a chat, its conversation is the chat's active branch."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, ClassVar, TypeVar
+
+from django.core.checks import CheckMessage
+from django.db.models import F, OuterRef, Subquery
+from django.db.models.functions import Coalesce
+
+from context_store.contexts import BaseContexts
+from context_store.contexts.database import DatabaseContexts
+from context_store.exceptions import IdConflict, OwnerMismatch
+from context_store.managers.chats import ChatQuerySet
+from context_store.managers.messages import MessageQuerySet
+from context_store.managers.replacing import keep_newest, replace_messages
+from context_store.managers.transfer import fork_chat
+from context_store.models import Branch, Chat, Message
+from context_store.records import MessageRecord
+
+from .base import BaseSessions, Given, Messages, Records, missing
+from .locks import SessionLock
+from .records import SessionMessage, SessionRecord
+
+Result = TypeVar("Result")
+
+
+class DatabaseSessions(BaseSessions):
+    """
+    Sessions in the database ``USING``, or those that the routers choose.
+
+    The id of the session is that of its chat, so that all of ``ContextStore`` works on it: search, branches,
+    checkpoints, the REST API and the admin.
+    """
+
+    defaults: ClassVar[dict[str, Any]] = {**BaseSessions.defaults, "USING": None}
+    supports_persistence = True
+
+    def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        super().__init__(alias, params)
+        self._locks: BaseContexts = DatabaseContexts(f"sessions {alias}", {"USING": self.options["USING"]})
+
+    @classmethod
+    def check(cls, alias: str, params: Mapping[str, Any]) -> list[CheckMessage]:
+        from .checks import check_database
+
+        return check_database(alias, {**cls.defaults, **params})
+
+    def owner_of(self, session_id: str) -> str | None:
+        return self._chats.unscoped().filter(pk=session_id).values_list("user_id", flat=True).first()
+
+    def _get(self, session_id: str) -> SessionRecord | None:
+        return next(iter(self._records(self._chats.filter(pk=session_id))), None)
+
+    def _load(self, session_id: str, limit: int | None) -> Messages:
+        try:
+            return [_message(record) for record in self._messages.page(session_id, limit=limit)]
+        except Chat.DoesNotExist:
+            return []
+
+    def _save(self, session_id: str, messages: Given) -> Messages:
+        stored = self._write(session_id, lambda chats: replace_messages(chats, session_id, messages))
+        return [_message(record) for record in stored]
+
+    def _append(self, session_id: str, messages: Given, limit: int | None) -> Messages:
+        def write(chats: ChatQuerySet) -> list[MessageRecord]:
+            return chats.beside(Message.objects.all()).append(session_id, messages)
+
+        stored = self._write(session_id, write)
+        if limit is not None:
+            # Under the configured limit nobody sees what is beyond it, so that some may wait to be deleted together.
+            tolerance = limit // 10 if limit == self.max_messages else 0
+            with suppress(Chat.DoesNotExist):
+                keep_newest(self._chats, session_id, limit, tolerance=tolerance)
+        return [_message(record) for record in stored]
+
+    def _merge(self, session_id: str, metadata: dict[str, Any]) -> dict[str, Any]:
+        return self._write(
+            session_id, lambda chats: chats.update_chat(session_id, metadata=metadata, merge=True)
+        ).metadata
+
+    def _fork(self, source_id: str, new_session_id: str) -> SessionRecord:
+        try:
+            fork_chat(self._chats, source_id, new_session_id)
+        except Chat.DoesNotExist as error:
+            raise missing(source_id) from error
+        record = self._get(new_session_id)
+        if record is None:
+            raise missing(new_session_id)
+        return record
+
+    def _delete(self, session_id: str) -> bool:
+        return self._chats.delete_chat(session_id)
+
+    def _lock(self, session_id: str, timeout: float, blocking_timeout: float | None) -> SessionLock:
+        return SessionLock(self, self._locks, session_id, timeout, blocking_timeout)
+
+    def _list(self, user_id: str, limit: int | None, offset: int) -> Records:
+        chats = self._chats.for_user(user_id).newest_first()
+        return self._records(chats[offset : None if limit is None else offset + limit])
+
+    @property
+    def _chats(self) -> ChatQuerySet:
+        return Chat.objects.using(self.options["USING"]).visible_to(self._user_id)
+
+    @property
+    def _messages(self) -> MessageQuerySet:
+        return Message.objects.using(self.options["USING"]).visible_to(self._user_id)
+
+    def _records(self, chats: ChatQuerySet) -> Records:
+        heads = Branch.objects.using(chats.db).filter(chat=OuterRef("pk"), is_active=True)
+        length = Coalesce(Subquery(heads.values(length=F("head_message__depth") + 1)), 0)
+        columns = ("id", "user_id", "metadata", "length", "created_at", "updated_at")
+        records = [SessionRecord._make(row) for row in chats.annotate(length=length).values_list(*columns)]
+        return [record._replace(message_count=self._shown(record.message_count)) for record in records]
+
+    def _write(self, session_id: str, write: Callable[[ChatQuerySet], Result]) -> Result:
+        """Call the writer; where there is no chat make it first, in one transaction."""
+        try:
+            return write(self._chats)
+        except Chat.DoesNotExist:
+            with self._chats.writing() as stored:
+                try:
+                    stored.create_chat(session_id, user_id=self._new_owner)
+                except IdConflict as error:
+                    # Somebody made it just now, unless it is another user's.
+                    if not stored.filter(pk=session_id).exists():
+                        raise OwnerMismatch(f"Session {session_id!r} belongs to another user.") from error
+                return write(stored)
+
+
+def _message(record: MessageRecord) -> SessionMessage:
+    return SessionMessage(record.id, record.name, record.type, record.data, record.created_at)

@@ -1,0 +1,47 @@
+"""Run the examples of docs/sessions.md, and hold its tables against the code."""
+
+import re
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from context_store.sessions import METHODS
+from context_store.sessions.cache import CacheSessions
+from context_store.sessions.checks import check_sessions
+from context_store.sessions.database import DatabaseSessions
+from tests.data import REPOSITORY
+from tests.docs.pages import blocks
+
+PAGE = (REPOSITORY / "docs" / "sessions.md").read_text()
+
+
+def run_examples() -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    for block in blocks("docs/sessions.md", "python"):
+        exec(compile(block.code, "docs/sessions.md", "exec"), names)  # noqa: S102
+    return names
+
+
+@pytest.mark.django_db
+def test_examples_run_in_the_database() -> None:
+    names = run_examples()
+    with override_settings(CONTEXT_STORE_SESSIONS=names["CONTEXT_STORE_SESSIONS"]):
+        assert check_sessions() == []
+
+
+@pytest.mark.usefixtures("redis_url")
+@override_settings(
+    CONTEXT_STORE_SESSIONS={"default": {"BACKEND": f"{CacheSessions.__module__}.CacheSessions", "CACHE": "redis"}}
+)
+def test_examples_run_in_redis() -> None:
+    run_examples()
+
+
+def test_every_method_option_and_check_is_on_the_page() -> None:
+    assert [name for name in METHODS if not name.startswith("a") and f"`{name}(" not in PAGE] == []
+    for backend in (DatabaseSessions, CacheSessions):
+        assert [name for name in backend.defaults if f"`{name}`" not in PAGE] == []
+    source = (REPOSITORY / "context_store" / "sessions" / "checks.py").read_text()
+    numbers = set(re.findall(r"_error\((\d{3})", source)) - {"201", "202"}
+    assert [number for number in numbers if f"E{number}" not in PAGE] == []

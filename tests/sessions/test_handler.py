@@ -1,0 +1,85 @@
+"""The setting: aliases, module functions, checks."""
+
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.test import override_settings
+from django.utils.connection import ConnectionDoesNotExist
+
+import context_store.sessions
+from context_store.sessions import sessions
+from context_store.sessions.cache import CacheSessions
+from context_store.sessions.checks import check_sessions
+from context_store.sessions.database import DatabaseSessions
+
+CACHE = "context_store.sessions.cache.CacheSessions"
+DATABASE = "context_store.sessions.database.DatabaseSessions"
+
+
+def configure(**params: Any) -> Any:
+    return override_settings(CONTEXT_STORE_SESSIONS={"default": params})
+
+
+def test_without_a_setting_sessions_lie_in_the_database() -> None:
+    assert type(sessions["default"]) is DatabaseSessions
+    assert list(sessions) == ["default"]
+    with pytest.raises(ConnectionDoesNotExist, match="CONTEXT_STORE_SESSIONS has no alias 'other'"):
+        sessions["other"]
+
+
+def test_setting_is_read_anew() -> None:
+    with configure(BACKEND=CACHE, CACHE="redis", MAX_MESSAGES=5):
+        assert type(sessions["default"]) is CacheSessions
+        assert sessions["default"].max_messages == 5
+    assert type(sessions["default"]) is DatabaseSessions
+
+
+@pytest.mark.django_db
+def test_module_functions_are_the_default_alias() -> None:
+    context_store.sessions.append("s", [{"name": "user", "data": "hi"}])
+    assert [message.data for message in context_store.sessions.load("s")] == ["hi"]
+    assert context_store.sessions.count("s") == 1
+    assert [record.id for record in context_store.sessions.list()] == ["s"]
+    assert not hasattr(context_store.sessions, "nonsense")
+    for name in ("load_recent", "save", "fork", "delete", "merge_metadata", "lock", "get"):
+        assert callable(getattr(context_store.sessions, name))
+        assert callable(getattr(context_store.sessions, f"a{name}"))
+
+
+@pytest.mark.parametrize(
+    ("params", "codes"),
+    [
+        ({}, []),
+        ({"BACKEND": DATABASE, "USING": "other", "MAX_MESSAGES": 10, "USER_ID": "me"}, []),
+        ({"BACKEND": CACHE, "CACHE": "redis", "TTL": 0, "PREFIX": "s:"}, []),
+        ({"BACKEND": CACHE, "CACHE": "redis", "TTL": None}, []),
+        ({"BACKEND": "no.such.Thing"}, ["E201"]),
+        ({"BACKEND": "builtins.dict"}, ["E201"]),
+        ({"BACKEND": DATABASE, "TTL": 5}, ["E202"]),
+        ({"MAX_MESSAGES": 0}, ["E203"]),
+        ({"MAX_MESSAGES": True}, ["E203"]),
+        ({"USER_ID": " "}, ["E203"]),
+        ({"BACKEND": CACHE, "CACHE": "redis", "TTL": "60", "PREFIX": None}, ["E203", "E203"]),
+        ({"BACKEND": CACHE, "CACHE": "nowhere"}, ["E210"]),
+        ({"BACKEND": CACHE, "CACHE": 5}, ["E210"]),
+        ({"BACKEND": CACHE}, ["E210"]),
+        ({"BACKEND": CACHE, "CACHE": "pickling"}, ["E111"]),
+        ({"USING": "nowhere"}, ["E220"]),
+    ],
+)
+def test_checks(params: dict[str, Any], codes: list[str]) -> None:
+    pickling = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://localhost"}
+    with configure(**params), override_settings(CACHES={**django_settings.CACHES, "pickling": pickling}):
+        found = check_sessions()
+    assert [message.id for message in found] == [f"context_store.{code}" for code in codes]
+    assert all(message.hint and message.msg.startswith("CONTEXT_STORE_SESSIONS['default']") for message in found)
+
+
+@override_settings(CONTEXT_STORE_SESSIONS=["default"])
+def test_setting_that_is_no_dict() -> None:
+    assert [message.id for message in check_sessions()] == ["context_store.E200"]
+
+
+def test_repr_names_the_user() -> None:
+    assert repr(sessions["default"].for_user("alice")) == "<DatabaseSessions 'default' of 'alice'>"
