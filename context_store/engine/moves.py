@@ -1,7 +1,8 @@
-"""Moving about in the graph: every move is one transaction that holds the chat."""
+"""Moving about in the graph: every move is one transaction that holds the chat, repeated where a deadlock broke it."""
 
 from typing import Any
 
+from context_store.db import retried
 from context_store.exceptions import InvalidData
 from context_store.models import Checkpoint
 from context_store.records import BranchRecord, CheckpointRecord
@@ -12,6 +13,7 @@ from .records import Outcome, Saved
 from .rows import Rows
 
 
+@retried()
 def checkpoint(rows: Rows, name: str, message_id: str | None) -> CheckpointRecord:
     """Name the message, or the head."""
     with rows.locked() as locked:
@@ -22,6 +24,7 @@ def checkpoint(rows: Rows, name: str, message_id: str | None) -> CheckpointRecor
         return locked.chats.beside(Checkpoint.objects.all()).upsert(locked.chat_id, name, message_id)
 
 
+@retried()
 def switch(rows: Rows, name: str) -> BranchRecord:
     """Activate the branch of that name. Raises ``Branch.DoesNotExist``."""
     with rows.locked() as locked:
@@ -30,6 +33,7 @@ def switch(rows: Rows, name: str) -> BranchRecord:
         raise locked.branches.missing(name)
 
 
+@retried()
 def aside(rows: Rows, name: str | None) -> BranchRecord:
     """Create a branch at the head of the active one, which stays active."""
     with rows.locked() as locked:
@@ -39,12 +43,14 @@ def aside(rows: Rows, name: str | None) -> BranchRecord:
         return locked.branches.create_branch(locked.chat_id, name, head_message_id=head_id)
 
 
+@retried()
 def regenerate(rows: Rows, message_id: str) -> BranchRecord:
     """Start a new active branch above the message."""
     with rows.locked() as locked:
         return locked.branches.rewind(locked.chat_id, locked.message(message_id).parent_id)
 
 
+@retried()
 def flip(rows: Rows, message_id: str) -> BranchRecord:
     """Activate the newest branch that has the message, or a new one at it."""
     with rows.locked() as locked:
@@ -55,6 +61,7 @@ def flip(rows: Rows, message_id: str) -> BranchRecord:
         return branch if branch.is_active else locked.branches.activate(locked.chat_id, branch.id)
 
 
+@retried()
 def edit(rows: Rows, message_id: str, new: Any) -> Saved:
     """Put a new version of the message beside it, at the head of a new active branch."""
     given = new if isinstance(new, MessageFragment) else None
@@ -71,6 +78,7 @@ def edit(rows: Rows, message_id: str, new: Any) -> Saved:
         return Saved(fragment.id, branch.name, Outcome.EDITED, added)
 
 
+@retried()
 def track_usage(rows: Rows, usage: dict[str, Any], message_id: str | None) -> dict[str, Any]:
     """Add the usage to the chat and to the message; return the chat's sum."""
     with rows.locked() as locked:

@@ -28,6 +28,10 @@ class Rows(NamedTuple):
         return cls(chat_id, Chat.objects.using(store.using).visible_to(store.user_id))
 
     @property
+    def db(self) -> str:
+        return self.chats.db
+
+    @property
     def messages(self) -> MessageQuerySet:
         return self.chats.beside(Message.objects.all())
 

@@ -7,6 +7,7 @@ content was saved before; one that is stored with other content is edited.
 
 from collections.abc import Iterable
 
+from context_store.db import retried
 from context_store.exceptions import HeadConflict, IdConflict
 from context_store.managers.base import UNSET, Unset, chunked
 from context_store.records import BranchRecord, MessageRecord
@@ -28,6 +29,7 @@ _TELLING = (
 )
 
 
+@retried()
 def save(
     rows: Rows,
     queued: list[MessageFragment],
