@@ -35,6 +35,7 @@ from .conversation import conversation, found_messages, graph_page, raw_message
 from .display import inert_snippet, isolated, time_html
 from .filters import ActivityFilter, BranchesFilter, MetadataFilter, OlderFilter
 from .forms import ChatForm, CheckpointForm, ForkForm
+from .sessions import aliases, sessions_view
 from .transcript import Path, find_path
 
 TITLE_LENGTH = 100
@@ -117,7 +118,13 @@ class ChatAdmin(StoreAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         request = self._without_select_across(request)
         response = super().changelist_view(
-            request, {"title": _("Chats"), "may_read": self.has_read_permission(request), **(extra_context or {})}
+            request,
+            {
+                "title": _("Chats"),
+                "may_read": self.has_read_permission(request),
+                "sessions_url": self.url("sessions") if aliases() else "",
+                **(extra_context or {}),
+            },
         )
         changelist = (getattr(response, "context_data", None) or {}).get("cl")
         if request.method == "GET" and changelist is not None and changelist.query:
@@ -192,6 +199,7 @@ class ChatAdmin(StoreAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         views: list[tuple[str, str, Callable[..., HttpResponseBase]]] = [
+            ("sessions", "sessions/", self.sessions_view),
             ("edit", "<path:object_id>/edit/", self.edit_view),
             ("graph", "<path:object_id>/graph/", self.graph_view),
             ("search", "<path:object_id>/search/", self.search_view),
@@ -245,6 +253,9 @@ class ChatAdmin(StoreAdmin):
             raise PermissionDenied
         context = {"title": _("Title and metadata"), "show_save_and_continue": False, "show_delete": False}
         return super().change_view(request, UNDOTTED.get(object_id, object_id), extra_context=context)
+
+    def sessions_view(self, request: HttpRequest) -> HttpResponse:
+        return sessions_view(self, request)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
         values = form.cleaned_data

@@ -162,7 +162,7 @@ def _turn(admin: "ChatAdmin", chat: Chat, turn: Turn, path: Path) -> dict[str, A
         "type": "" if message.type in (None, "message") else isolated(message.type),
         "time": time_html(message.created_at),
         "is_focus": turn.depth == path.focus,
-        "blocks": None if turn.blocks is None else [_block(block) for block in turn.blocks],
+        "blocks": None if turn.blocks is None else [block_context(block) for block in turn.blocks],
         "usage": [(inert(name), inert(value)) for name, value in turn.usage],
         "branches": [
             {"name": isolated(name), "url": admin.url("change", chat.pk, query={"branch": name})}
@@ -186,7 +186,7 @@ def _turn(admin: "ChatAdmin", chat: Chat, turn: Turn, path: Path) -> dict[str, A
     }
 
 
-def _block(block: Block) -> dict[str, Any]:
+def block_context(block: Block) -> dict[str, Any]:
     return {
         "kind": block.kind,
         "is_folded": block.is_folded,
