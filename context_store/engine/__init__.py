@@ -2,6 +2,7 @@
 
 from .engine import ContextEngine
 from .fragments import Fragment, MessageFragment, assistant, fragment, hint, message, role, system, tool, user
+from .parts import text_of
 from .records import Inspection, Outcome, Prompt, Saved
 from .renderers import MarkdownRenderer, Renderer, TomlRenderer, ToonRenderer, XmlRenderer
 from .tokens import EstimatingTokenizer, TiktokenTokenizer, TokenCount, Tokenizer
@@ -29,6 +30,7 @@ __all__ = [
     "message",
     "role",
     "system",
+    "text_of",
     "tool",
     "user",
 ]
