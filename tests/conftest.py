@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from tests.data import IN_CI, OASST
 from tests.mssql.real import django_db_setup, search_of_what_is_committed  # noqa: F401 - fixtures
 from tests.servers import PostgresServer, RedisServer
+
+# Seconds that the cache "private" waits for its server.
+SOCKET_TIMEOUT = 0.3
 
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
@@ -70,6 +74,30 @@ def redis_server(server_folder: Path) -> Iterator[RedisServer]:
     with RedisServer(server_folder, name="private-redis") as server:
         server.flush()
         yield server
+
+
+@pytest.fixture
+def private_cache(redis_server: RedisServer) -> Iterator[RedisServer]:
+    """Make the cache alias "private": a Redis that the test may stop, stall and flush."""
+    from django.conf import settings
+    from django.test import override_settings
+    from django_redis.pool import ConnectionFactory
+
+    url = redis_server.url(9)
+    # django-redis keeps one pool for a URL, with the options of whoever came first.
+    ConnectionFactory._pools.pop(url, None)
+    config: dict[str, Any] = {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": url,
+        "OPTIONS": {
+            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+            "SOCKET_TIMEOUT": SOCKET_TIMEOUT,
+            "SOCKET_CONNECT_TIMEOUT": SOCKET_TIMEOUT,
+        },
+    }
+    with override_settings(CACHES={**settings.CACHES, "private": config}):
+        yield redis_server
+    ConnectionFactory._pools.pop(url).disconnect()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import redis
 from context_store.contexts import BaseContexts, Observation, contexts_degraded
 from context_store.contexts.cache import CacheContexts
 from context_store.exceptions import ContextsUnavailable, CorruptContext
-from tests.contexts.conftest import SOCKET_TIMEOUT
+from tests.conftest import SOCKET_TIMEOUT
 from tests.servers import RedisServer
 
 # A call may connect and ask, each within the timeout; the rest is for a busy machine.

@@ -16,7 +16,7 @@ from context_store.contexts.database import DatabaseContexts
 from context_store.contexts.front import PAUSE_SECONDS
 from context_store.contexts.tiered import TieredContexts, TieredStorage
 from context_store.models import ContextEntry
-from tests.contexts.conftest import SOCKET_TIMEOUT
+from tests.conftest import SOCKET_TIMEOUT
 from tests.races import run_processes
 from tests.servers import RedisServer
 

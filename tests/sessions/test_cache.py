@@ -14,7 +14,6 @@ from context_store.exceptions import SessionsUnavailable
 from context_store.sessions.cache import CacheSessions
 from tests.servers import RedisServer
 
-pytest_plugins = ["tests.contexts.conftest"]
 MOMENT = 0.4
 
 
