@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import NotSupportedError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.fields.json import HasKey
 from django.db.models.lookups import Lookup
 
 from .exceptions import InvalidData
@@ -114,6 +115,20 @@ class MetadataField(models.JSONField):
         if not hasattr(value, "as_sql"):
             value = check_metadata(value, self.name)
         return super().get_db_prep_value(value, connection, prepared)
+
+
+@MetadataField.register_lookup
+class HasMetadataKey(HasKey):
+    """``metadata__has_key=key``, on SQL Server for values of every kind and size."""
+
+    def as_microsoft(self, compiler: Any, connection: Any) -> Any:
+        # mssql-django asks JSON_VALUE, which is NULL for null, objects, lists and over 4,000 characters.
+        column, params = self.process_lhs(compiler, connection)
+        same = _same_on_microsoft("has.[key]", "want.[key]")
+        return (
+            f"EXISTS (SELECT 1 FROM OPENJSON({column}) AS has CROSS JOIN OPENJSON(%s) AS want WHERE {same})",
+            (*params, json.dumps({self.rhs: None})),
+        )
 
 
 @MetadataField.register_lookup
