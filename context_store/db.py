@@ -1,5 +1,5 @@
 """
-What breaks a transaction off although nothing is wrong with it: deadlocks and timeouts, told apart for every driver.
+What databases differ in for every writer: how much fits into a statement, and deadlocks and timeouts.
 
 SQL Server's drivers raise them as errors of any kind: pyodbc a deadlock as the base ``Error``, a timeout of a lock as
 ``ProgrammingError``. Here both are ``OperationalError``, as on the other databases.
@@ -8,17 +8,19 @@ SQL Server's drivers raise them as errors of any kind: pyodbc a deadlock as the 
 import random
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from django.db import DataError, Error, IntegrityError, OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 Owner = TypeVar("Owner")
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
+MAX_PARAMETERS = 1_999
 ATTEMPTS = 5
 # Seconds before the second attempt, at most; it doubles.
 PAUSE = 0.05
@@ -47,6 +49,13 @@ def _is(error: Error, states: set[str], text: re.Pattern[str]) -> bool:
         return False
     state = getattr(error.__cause__, "sqlstate", None) or next(iter(error.args), None)
     return state in states or text.search(str(error)) is not None
+
+
+def rows_in_statement(connection: BaseDatabaseWrapper, columns: Sequence[str], rows: Sequence[Any]) -> int:
+    """Return how many rows one INSERT may have."""
+    size: int = connection.ops.bulk_batch_size(columns, rows)
+    # mssql-django goes to 2,050 of the 2,100 parameters, of which the drivers need some themselves.
+    return min(size, MAX_PARAMETERS // len(columns)) if connection.vendor == "microsoft" else size
 
 
 @contextmanager

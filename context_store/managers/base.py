@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from django.db import IntegrityError, connections, models, transaction
 from django.db.models import Func, IntegerField, Subquery
 
-from context_store.db import driver_errors
+from context_store.db import driver_errors, rows_in_statement
 from context_store.exceptions import IdConflict
 
 Model = TypeVar("Model", bound=models.Model)
@@ -82,7 +82,7 @@ class ScopedQuerySet(models.QuerySet[Model]):
         names = ", ".join(map(connection.ops.quote_name, columns))
         table = connection.ops.quote_name(self.model._meta.db_table)
         values = f"({', '.join(['%s'] * len(columns))})"
-        size = min(connection.ops.bulk_batch_size(columns, rows), CHUNK_SIZE)
+        size = min(rows_in_statement(connection, columns, rows), CHUNK_SIZE)
         with connection.cursor() as cursor:
             for batch in chunked(rows, size):
                 sql = f"INSERT INTO {table} ({names}) VALUES {', '.join([values] * len(batch))}"  # noqa: S608

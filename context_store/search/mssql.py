@@ -76,7 +76,7 @@ class MSSQLBackend(SearchBackend):
         execute(
             "IF FULLTEXTSERVICEPROPERTY('IsFullTextInstalled') = 1"
             f" AND NOT EXISTS (SELECT 1 FROM sys.fulltext_catalogs WHERE name = '{CATALOG}')"
-            f" EXEC (N'CREATE FULLTEXT CATALOG {CATALOG}')"
+            f" EXEC (N'CREATE FULLTEXT CATALOG {CATALOG} WITH ACCENT_SENSITIVITY = ON')"
         )
         # The primary key's index has a name that the server made up.
         execute(
