@@ -75,6 +75,13 @@ def test_the_path_of_mssql_django_is_a_problem(newest_server, grammar):
     assert [problem for problem in broken_rules(sql, params) if "JSON_VALUE" in problem]
 
 
+def test_a_metadata_key_is_found_whatever_its_value(newest_server, statements):
+    list(Chat.objects.using(newest_server.alias).filter(metadata__has_key='a"b '))
+    sql, params = statements[-1]
+    assert "OPENJSON([context_store_chat].[metadata])" in sql
+    assert json.loads(params[0]) == {'a"b ': None}
+
+
 # Identifiers
 
 
@@ -120,6 +127,8 @@ def test_large_calls_stay_below_the_limit(newest_server, statements):
     SearchEntry.objects.using(newest_server.alias)._of(ids[:CHUNK_SIZE])._raw_delete(newest_server.alias)
     rows = [Message(id=pk, chat_id="c", name="user", data=pk, segment="s", depth=n) for n, pk in enumerate(ids)]
     messages.bulk_create(rows)
+    columns = ["message_id", "chat_id", "user_id", "name", "content"]
+    SearchEntry.objects.using(newest_server.alias).insert_rows(columns, [[pk, "c", "u", "user", "x"] for pk in ids])
     messages.bulk_update(rows, ["segment", "depth", "ancestry"], batch_size=CHUNK_SIZE)
     assert max(len(params) for _, params in statements) > CHUNK_SIZE
 

@@ -103,6 +103,9 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._known_versions[self.alias] = self.settings_dict["OPTIONS"].get("version", 2019)
         self._known_azures[self.alias] = False
+        # Before the alias changes.
+        assert self.sql_server_version
+        assert self.to_azure_sql_db is False
         # Else each migration asks for a transaction.
         self.features.can_rollback_ddl = False
         self.statements: list[Statement] = []
