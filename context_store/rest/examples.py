@@ -49,6 +49,18 @@ CHECKPOINT = {
 }
 HIT = {"message": ANSWER, "rank": 0.6, "snippet": "October and November, after the <mark>monsoon</mark>."}
 
+SESSION = {
+    "id": "support-42",
+    "user_id": "7",
+    "metadata": {"topic": "refund"},
+    "message_count": 2,
+    "created_at": 1767225600000,
+    "updated_at": 1767225660000,
+}
+SESSION_MESSAGES = [
+    {key: message[key] for key in ("id", "name", "type", "data", "created_at")} for message in (QUESTION, ANSWER)
+]
+
 
 def _page(*results: Any, **more: Any) -> dict[str, Any]:
     return {**more, "next": None, "previous": None, "results": list(results)}
@@ -74,6 +86,14 @@ EXAMPLES: dict[str, Any] = {
     "CheckpointCreate": {"name": "before the plan", "message_id": "trip-2"},
     "CheckpointUpsert": {"message_id": "trip-2"},
     "ContextPut": {"value": {"step": 3}, "ttl": 3600},
+    "SessionUpdate": {"metadata": {"topic": "refund", "draft": None}},
+    "SessionSave": {"messages": SESSION_MESSAGES},
+    "SessionAppend": {"messages": [{"id": "trip-1", "name": "user", "data": QUESTION["data"]}]},
+    "SessionFork": {"id": "support-42-retry"},
+    "Session": SESSION,
+    "SessionPage": _page(SESSION),
+    "SessionMessages": {"messages": SESSION_MESSAGES},
+    "SessionMessagePage": _page(*SESSION_MESSAGES),
     "Chat": CHAT,
     "Message": ANSWER,
     "Messages": {"messages": [QUESTION, ANSWER]},

@@ -26,6 +26,7 @@ LIMIT = Parameter("limit", limit_schema, "How many at most.")
 OFFSET = Parameter("offset", {"type": "integer", "minimum": 0, "maximum": MAX_COUNT}, "How many to leave out.")
 BRANCH = Parameter("branch", IDENTIFIER, "The name of a branch; the active one if it is left out.")
 BEFORE = Parameter("before", IDENTIFIER, "Only what lies above this message of the branch.")
+RECENT = Parameter("limit", {"type": "integer", "minimum": 0, "maximum": MAX_COUNT}, "Only so many, the last ones.")
 HEAD = Parameter("head", IDENTIFIER, "Only the chain down to this message.")
 QUERY = Parameter(
     "q",
@@ -45,6 +46,11 @@ def limit_of(request: Request, default: int | None = None) -> int:
 def offset_of(request: Request) -> int:
     """Return how many items to leave out."""
     return _whole_number(request, "offset", 0, 0, MAX_COUNT)
+
+
+def recent_of(request: Request) -> int | None:
+    """Return how many of the last items are asked for, or ``None`` for all."""
+    return _whole_number(request, "limit", 0, 0, MAX_COUNT) if "limit" in request.query_params else None
 
 
 def metadata_of(request: Request) -> dict[str, Any]:

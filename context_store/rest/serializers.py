@@ -194,6 +194,22 @@ class ContextPut(Shape):
     ttl = Seconds(required=False, allow_null=True, help_text="Seconds; `0` or `null`: for ever.")
 
 
+class SessionUpdate(Shape):
+    metadata = JSONObject(help_text="Its top-level keys are merged; `null` removes a key.")
+
+
+class SessionSave(Shape):
+    messages = NewMessage(many=True, help_text="The whole conversation, oldest first.")
+
+
+class SessionAppend(Shape):
+    messages = NewMessage(many=True, allow_empty=False, help_text="One message or many, oldest first.")
+
+
+class SessionFork(Shape):
+    id = Identifier(required=False, help_text="The id of the copy.")
+
+
 # What goes out
 
 
@@ -274,6 +290,27 @@ class Context(serializers.Serializer[Any]):
     value = JSONValue()
 
 
+class Session(serializers.Serializer[Any]):
+    id = Identifier()
+    user_id = Identifier()
+    metadata = JSONObject()
+    message_count = Count()
+    created_at = Milliseconds()
+    updated_at = Milliseconds()
+
+
+class SessionMessage(serializers.Serializer[Any]):
+    id = Identifier()
+    name = Identifier()
+    type = Identifier(allow_null=True)
+    data = JSONValue()  # type: ignore[assignment]
+    created_at = Milliseconds()
+
+
+class SessionMessages(serializers.Serializer[Any]):
+    messages = SessionMessage(many=True)
+
+
 class Page(serializers.Serializer[Any]):
     next = Text(allow_null=True, help_text="The URL of the next page.")
     previous = Text(allow_null=True, help_text="The URL of the page before.")
@@ -300,6 +337,16 @@ class CheckpointPage(Page):
 
 class SearchHitPage(Page):
     results = SearchHit(many=True)
+
+
+class SessionPage(Page):
+    results = Session(many=True)
+
+
+class SessionMessagePage(Page):
+    """Oldest first, all on one page."""
+
+    results = SessionMessage(many=True)
 
 
 class Error(serializers.Serializer[Any]):

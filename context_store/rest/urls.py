@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 
 from . import paths  # noqa: F401  # registers the converter
-from .views import branches, chats, checkpoints, contexts, messages, search
+from .views import branches, chats, checkpoints, contexts, messages, search, sessions
 
 app_name = "context_store"
 
@@ -32,9 +32,16 @@ chat_urls: list[URLPattern | URLResolver] = [
         name="checkpoint-restore",
     ),
 ]
+session_urls: list[URLPattern | URLResolver] = [
+    path("", sessions.SessionView.as_view(), name="session"),
+    path("messages/", sessions.SessionMessagesView.as_view(), name="session-messages"),
+    path("fork/", sessions.SessionForkView.as_view(), name="session-fork"),
+]
 urlpatterns = [
     path("chats/", chats.ChatListView.as_view(), name="chats"),
     path("chats/<context_store_id:chat_id>/", include(chat_urls)),
     path("search/", search.SearchView.as_view(), name="search"),
     path("contexts/<context_store_id:key>/", contexts.ContextView.as_view(), name="context"),
+    path("sessions/", sessions.SessionListView.as_view(), name="sessions"),
+    path("sessions/<context_store_id:session_id>/", include(session_urls)),
 ]

@@ -28,4 +28,4 @@ def test_fuzzing_finds_nothing(live_server, tmp_path):
     ]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "Tested: 34" in result.stdout
+    assert "Tested: 42" in result.stdout

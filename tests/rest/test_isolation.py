@@ -71,7 +71,7 @@ def attacker(mallory: User) -> Owned:
 
 
 def test_the_walk_covers_the_whole_api() -> None:
-    assert len(OPERATIONS) == 34
+    assert len(OPERATIONS) == 42
     assert len(PLACES) > 90
 
 
@@ -151,6 +151,8 @@ def test_taken_ids_answer_alike_whoever_has_them(victim: Owned, attacker: Owned)
 
 def test_only_the_base_view_makes_stores() -> None:
     for path in Path(rest.__file__).parent.rglob("*.py"):
-        made = re.findall(r"ContextStore\(|\.objects\b|contexts\[", path.read_text())
-        # The third is the QuerySet of nothing.
-        assert sorted(made) == ([".objects", "ContextStore(", "contexts["] if path.name == "base.py" else [])
+        made = re.findall(r"ContextStore\(|\.objects\b|contexts\[|sessions\[", path.read_text())
+        # One is the QuerySet of nothing.
+        assert sorted(made) == (
+            [".objects", "ContextStore(", "contexts[", "sessions["] if path.name == "base.py" else []
+        )

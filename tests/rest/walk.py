@@ -11,6 +11,7 @@ from drf_spectacular.generators import SchemaGenerator
 # What the parameters of paths, queries and bodies point to, by operation where names alone do not say.
 KINDS = {
     "chat_id": "chat",
+    "session_id": "chat",
     "message_id": "message",
     "parent_id": "message",
     "head_message_id": "message",
@@ -25,6 +26,9 @@ BY_OPERATION = {
     **{(f"{verb}_checkpoint", "name"): "checkpoint" for verb in ("get", "delete", "restore")},
     ("create_chat", "id"): "chat",
     ("fork_chat", "id"): "new chat",
+    ("fork_session", "id"): "new chat",
+    ("save_session", "id"): "new message",
+    ("append_to_session", "id"): "new message",
     ("append_messages", "id"): "new message",
     ("upsert_message", "message_id"): "new message",
     ("create_branch", "id"): "branch id",

@@ -18,10 +18,11 @@ from context_store.rest.paths import decode_id
 from context_store.rest.permissions import HasUserId, acting_user_id
 from context_store.rest.schema import StoreSchema
 from context_store.rest.serializers import Empty, Shape
+from context_store.sessions import BaseSessions, sessions
 from context_store.store import ContextStore
 
 LONGEST_SCOPED_USER_ID = 100
-PATH_ARGUMENTS = ("chat_id", "message_id", "name", "key")
+PATH_ARGUMENTS = ("chat_id", "message_id", "name", "key", "session_id")
 
 
 class StoreView(APIView):
@@ -53,6 +54,11 @@ class StoreView(APIView):
     def contexts(self) -> BaseContexts:
         """The contexts of the user whom the request acts for."""
         return contexts["default"].scoped(scope_of(acting_user_id(self.request)))
+
+    @property
+    def sessions(self) -> BaseSessions:
+        """The sessions of the user whom the request acts for."""
+        return sessions["default"].for_user(acting_user_id(self.request))
 
     def body(self) -> dict[str, Any]:
         """Return the request's body in the shape that the operation declares."""
