@@ -15,7 +15,7 @@ from . import moves
 from . import usage as usages
 from .access import Access
 from .counting import count_prompt
-from .fragments import Fragment, MessageFragment, put
+from .fragments import Fragment, MessageFragment
 from .reading import Reading, title_of
 from .records import Inspection, Outcome, Prompt, Saved
 from .renderers import Renderer, XmlRenderer
@@ -46,7 +46,7 @@ class ContextEngine:
         self.store, self.chat_id, self.user_id = self._chat.store, self._chat.chat_id, self._chat.user_id
         self.tokenizer = tokenizer or default_tokenizer()
         self._context: list[Fragment] = []
-        self._queue: list[MessageFragment] = []
+        self._queue: dict[str, MessageFragment] = {}
         self._head: str | None | Unset = UNSET
 
     def __repr__(self) -> str:
@@ -60,7 +60,7 @@ class ContextEngine:
             if not isinstance(fragment, Fragment):
                 raise InvalidData(f"must be a fragment, such as user(…) or hint(…), not {fragment!r}", ("fragments",))
             if isinstance(fragment, MessageFragment):
-                self._queue = put(self._queue, fragment)
+                self._queue[fragment.id] = fragment
             else:
                 self._context.append(fragment)
         return self
@@ -126,7 +126,7 @@ class ContextEngine:
         return Inspection(
             system_prompt=prompt.system_prompt,
             context=self._pairs().merged(),
-            queued=[fragment.record(self.chat_id) for fragment in self._queue],
+            queued=[fragment.record(self.chat_id) for fragment in self._settled_queue()],
             stored=self.store.get_messages(self.chat_id, limit=max_messages) if chat else [],
             tokens=self.count_tokens(prompt),
             chat=chat,
@@ -269,8 +269,10 @@ class ContextEngine:
         saved = self._chat.write(
             lambda: save(self._chat.rows, queued, expected_head=self._head, branch=branch, reject=reject)
         )
-        # What was queued meanwhile stays queued.
-        self._queue = [fragment for fragment in self._queue if fragment not in queued]
+        for fragment in queued:
+            # What was queued meanwhile, also under the same id, stays queued.
+            if self._queue.get(fragment.id) is fragment:
+                del self._queue[fragment.id]
         self._head = saved.head_message_id
         return saved
 
@@ -286,7 +288,7 @@ class ContextEngine:
 
     def _settled_queue(self) -> list[MessageFragment]:
         """Return the queue, its values resolved: that may take long, and must not do so in a transaction."""
-        queued = list(self._queue)
+        queued = list(self._queue.values())
         for fragment in queued:
             fragment.value()
         return queued

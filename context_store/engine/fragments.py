@@ -100,10 +100,3 @@ def tool(data: Any, *, call_id: str | None = None, id: str | None = None) -> Mes
     if call_id is not None:
         data = {"tool_call_id": call_id, "content": data}
     return MessageFragment("tool", data, id=id)
-
-
-def put(queue: list[MessageFragment], fragment: MessageFragment) -> list[MessageFragment]:
-    """Return the queue with the fragment in the place of the one with its id, or at the end."""
-    if any(queued.id == fragment.id for queued in queue):
-        return [fragment if queued.id == fragment.id else queued for queued in queue]
-    return [*queue, fragment]
