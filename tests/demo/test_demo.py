@@ -56,7 +56,7 @@ def test_the_demo_tells_address_and_credentials_and_serves(tmp_path: Path) -> No
     inherited = {key: value for key, value in os.environ.items() if key != "DJANGO_SETTINGS_MODULE"}
     port = free_port()
     with subprocess.Popen(
-        [sys.executable, "-u", "manage.py", "demo", "--port", str(port)],
+        [sys.executable, "manage.py", "demo", "--port", str(port)],
         cwd=REPOSITORY,
         env={**inherited, "DEMO_FOLDER": str(tmp_path)},
         stdout=subprocess.PIPE,

@@ -73,6 +73,7 @@ class Command(BaseCommand):
             f"  password:  {credentials.password or 'the one that you have set'}\n\n"
             f"{Chat.objects.count()} conversations with {Message.objects.count()} messages. Ctrl+C ends the demo."
         )
+        self.stdout.flush()  # Into a pipe or a file it would wait for the end.
         try:
             server.serve_forever()
         except KeyboardInterrupt:
