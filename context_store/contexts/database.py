@@ -11,6 +11,7 @@ from django.db import Error, IntegrityError, connections, router, transaction
 from django.db.models import F, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
+from context_store.db import retried
 from context_store.ids import now_ms
 from context_store.models import ContextEntry
 from context_store.validation import JSONText
@@ -87,16 +88,19 @@ class DatabaseStorage(Storage):
             texts.update(self._entries.filter(live(), pk__in=chunk).values_list("pk", TEXT))
         return {key.removeprefix(self._prefix): text for key, text in texts.items()}
 
+    @retried(alias="database")
     def store(self, key: str, text: str, ttl: int | None) -> None:
         columns = _columns(text, ttl)
         self._until_done(lambda: bool(self._row(key).update(**columns)) or self._create(key, columns))
 
+    @retried(alias="database")
     def store_many(self, texts: Mapping[str, str], ttl: int | None) -> None:
         # In one order everywhere, lest two callers wait for each other's rows.
         with transaction.atomic(using=self.database):
             for key in sorted(texts):
                 self.store(key, texts[key], ttl)
 
+    @retried(alias="database")
     def insert(self, key: str, text: str, ttl: int | None) -> bool:
         return self._take(key, _columns(text, ttl))
 
@@ -107,6 +111,7 @@ class DatabaseStorage(Storage):
         chunks = _chunks(sorted(self._prefix + key for key in keys))
         return sum(self._delete(self._entries.filter(live(), pk__in=chunk)) for chunk in chunks)
 
+    @retried(alias="database")
     def expire(self, key: str, ttl: int | None) -> bool:
         return self._row(key).filter(live()).update(expires_at=_expiry(ttl)) > 0
 
@@ -116,11 +121,13 @@ class DatabaseStorage(Storage):
             self._row(key).update(version=F("version"))
         return self._row(key).filter(live()).values_list(TEXT, "version").first() or (None, None)
 
+    @retried(alias="database")
     def swap(self, key: str, seen: Any, text: str, ttl: int | None) -> bool:
         if seen is None:
             return self.insert(key, text, ttl)
         return self._row(key).filter(version=seen).update(**_columns(text, ttl)) > 0
 
+    @retried(alias="database")
     def lock(self, key: str, token: int, ttl: int) -> bool:
         # The version is the token, since JSON cannot be compared on every database.
         return self._take(key, {**_columns("null", ttl), "version": token})
@@ -128,6 +135,7 @@ class DatabaseStorage(Storage):
     def unlock(self, key: str, token: int) -> bool:
         return self._delete(self._row(key).filter(live(), version=token)) > 0
 
+    @retried(alias="database")
     def relock(self, key: str, token: int, ttl: int) -> bool:
         return self._row(key).filter(live(), version=token).update(expires_at=_expiry(ttl)) > 0
 
@@ -156,6 +164,7 @@ class DatabaseStorage(Storage):
         """Keep a refused insert from breaking the caller's transaction; without one a statement stands alone."""
         return transaction.atomic(using=self.database) if self.in_transaction else nullcontext()
 
+    @retried(alias="database")
     def _delete(self, rows: QuerySet[ContextEntry]) -> int:
         # Never reads first, as delete() does where somebody listens to every model's signals.
         return rows._raw_delete(self.database)
@@ -177,7 +186,12 @@ def purge(database: str, batch_size: int) -> Iterator[int]:
         if not keys:
             return
         # Asked again: an entry may have been written anew since.
-        yield expired.filter(pk__in=keys)._raw_delete(database)
+        yield _delete_rows(expired.filter(pk__in=keys))
+
+
+@retried()
+def _delete_rows(rows: QuerySet[ContextEntry]) -> int:
+    return rows._raw_delete(rows.db)
 
 
 def _columns(text: str, ttl: int | None) -> dict[str, Any]:

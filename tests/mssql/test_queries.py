@@ -255,6 +255,31 @@ def test_a_context_is_upserted_without_conflict_options(newest_server, grammar):
     assert problems(statements, 2022) == []
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda storage: storage.store("k", "1", None),
+        lambda storage: storage.store_many({"k": "1"}, None),
+        lambda storage: storage.insert("k", "1", None),
+        lambda storage: storage.swap("k", 1, "1", None),
+        lambda storage: storage.expire("k", None),
+        lambda storage: storage.remove("k"),
+        lambda storage: storage.remove_many(["k"]),
+        lambda storage: storage.lock("k", 1, 1000),
+        lambda storage: storage.relock("k", 1, 1000),
+        lambda storage: storage.unlock("k", 1),
+    ],
+)
+def test_a_write_of_a_context_that_a_deadlock_broke_off_is_repeated(newest_server, monkeypatch, write):
+    from context_store.contexts.database import DatabaseStorage
+
+    monkeypatch.setattr("context_store.db.PAUSE", 0)
+    statements = newest_server.listen(failing(driver_error("Error", *VICTIM), times=2, when="context_store"))
+    assert write(DatabaseStorage(newest_server.alias, "ctx:")) in (None, True, 1)
+    sent = [sql for sql, _ in statements if "TRANCOUNT" not in sql]
+    assert sent == sent[:1] * 3
+
+
 def test_conflict_options_are_refused_by_the_backend(newest_server):
     from django.db import NotSupportedError
 
