@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.tree import SyntaxTreeNode
 
 from context_store.engine import (
     ContextEngine,
@@ -185,10 +187,8 @@ def alike(value: Any) -> Any:
 
 def markdown_tree(text: str) -> list[Any]:
     """Return the lists of a Markdown document as (text, code block, nested list) of each item."""
-    markdown_it = pytest.importorskip("markdown_it")
-    tree = pytest.importorskip("markdown_it.tree")
-    parser = markdown_it.MarkdownIt("commonmark").enable(["table", "strikethrough"])
-    root = tree.SyntaxTreeNode(parser.parse(text))
+    parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    root = SyntaxTreeNode(parser.parse(text))
     assert [node.type for node in root.children] in ([], ["bullet_list"])
     return _items(root.children[0]) if root.children else []
 
@@ -233,7 +233,7 @@ def _expected(label: str, item: Any, *, bare: bool = False) -> tuple[str | None,
     text = "" if item is None else item if isinstance(item, str) else json.dumps(item)
     if text == "":
         return label, None
-    if text != text.strip(" \t") or any(ord(letter) < 32 or letter == "\x7f" for letter in text):
+    if text != text.strip() or re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029]", text):
         return label, "\n".join(re.split(r"\r\n?|\n", text)).replace("\0", "\ufffd")
     return (text if bare else f"{label} {text}"), None
 

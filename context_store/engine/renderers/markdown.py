@@ -15,8 +15,8 @@ _START = re.compile(r"[#+\-=]|(?<=\d)[.)]")
 _BULLET = re.compile(r"\d{1,9}[.)]|[#+\-=]")
 _LINE_ENDS = re.compile(r"\r\n?|\n")
 _FENCE = re.compile(r"`{3,}")
-# Spaces that Markdown would strip at the ends of a line, and control characters.
-_PLAIN_LINE = re.compile(r"(?![ \t])[^\x00-\x1f\x7f]*(?<![ \t])")
+# Control characters and everything that some reader takes for the end of a line.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class MarkdownRenderer(Renderer):
@@ -50,14 +50,14 @@ def _entry(start: str, value: Any, indent: str) -> Iterator[str]:
         yield start
         yield from _pairs(value, inner) if isinstance(value, Pairs) else _items(value, inner)
     elif _is_line(value):
-        yield f"{start} {_escaped(scalar_text(value))}".rstrip()
+        yield f"{start} {_escaped(scalar_text(value))}".rstrip(" ")
     else:
         yield start
         yield from _fenced(value, inner)
 
 
 def _is_line(value: Any) -> bool:
-    return not isinstance(value, str) or _PLAIN_LINE.fullmatch(value) is not None
+    return not isinstance(value, str) or (value == value.strip() and not _UNSAFE.search(value))
 
 
 def _fenced(text: str, indent: str) -> Iterator[str]:
