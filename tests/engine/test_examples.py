@@ -76,7 +76,7 @@ def test_a_stream_survives_a_reload_in_the_middle(model: FakeModel, monkeypatch:
     assert said() == ["Where to?", "Answer 1 to Where to?"]
     assert [message["role"] for message in model.requests[0]] == ["system", "user"]
     assert len(model.requests) == 1
-    until(lambda: threading.active_count() <= 3)
+    until(lambda: not any("write_answer" in thread.name for thread in threading.enumerate()))
 
 
 def test_a_stream_that_fails_says_so(model: FakeModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,10 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from context_store.engine import ContextEngine, Outcome, Saved, assistant, user
+from context_store.managers.messages import MessageQuerySet
 from context_store.store import ContextStore
 from tests.races import run_processes, run_threads
 
@@ -85,3 +87,19 @@ def test_asides_at_once_get_names_of_their_own() -> None:
     save_same()
     outcomes = run_threads(*[partial(ContextEngine.aside, opened()) for _ in range(WRITERS)]).raise_errors()
     assert len({branch.name for branch in outcomes.values}) == WRITERS
+
+
+def test_a_deadlock_is_tried_again_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    append, calls = MessageQuerySet.append, []
+
+    def broken_off(*args: Any, **options: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 1:
+            append(*args, **options)
+            raise OperationalError("40001", "deadlock")
+        return append(*args, **options)
+
+    opened().update_chat(title="T")
+    monkeypatch.setattr(MessageQuerySet, "append", broken_off)
+    assert save_same().outcome == Outcome.APPENDED
+    assert (len(calls), chain()) == (2, ["q", "a"])

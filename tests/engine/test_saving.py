@@ -268,3 +268,15 @@ def test_messages_of_another_chat_cannot_be_reached(chat: ContextEngine, open_en
             attempt("m1")
     with pytest.raises(Message.DoesNotExist):
         other.edit("m1", "x")
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_an_engine_stays_on_the_database_of_its_store() -> None:
+    engine = ContextEngine(ContextStore("other"), chat_id="elsewhere", user_id="alice")
+    engine.set(user("Hello", id="m1"), assistant("Hi", id="m2")).save()
+    engine.edit("m1", "Hello!")
+    engine.flip("m1")
+    engine.track_usage({"input_tokens": 1}, "m2")
+    assert engine.title() == "Hello"
+    assert [record.id for record in engine.resolve(max_messages=1).messages] == ["m2"]
+    assert ContextStore().get_chat("elsewhere") is None
