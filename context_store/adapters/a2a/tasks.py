@@ -1,0 +1,157 @@
+"""Tasks of an A2A server, in the database."""
+
+from hashlib import sha256
+from typing import Any
+
+from a2a.server.context import ServerCallContext
+from a2a.server.owner_resolver import OwnerResolver, resolve_user_scope
+from a2a.server.tasks import TaskStore
+from a2a.types import ListTasksRequest, ListTasksResponse, Task
+from a2a.utils.constants import DEFAULT_LIST_TASKS_PAGE_SIZE
+from a2a.utils.errors import InvalidParamsError
+from a2a.utils.task import ListTasksCursor, decode_list_tasks_cursor, encode_list_tasks_cursor
+from asgiref.sync import sync_to_async
+from django.db import IntegrityError, close_old_connections, router, transaction
+from django.db.models import Q, QuerySet
+from google.protobuf.json_format import MessageToJson, ParseDict
+
+from context_store.exceptions import InvalidData
+from context_store.models import AgentTask
+from context_store.validation import JSONText, check_identifier
+
+# The status of a task without a time: before all others, so that it is listed last.
+NO_TIME = -(2**63)
+LAST_TIME = 2**63 - 1
+
+
+class DjangoTaskStore(TaskStore):  # type: ignore[misc] # The SDK's types are not looked at.
+    """
+    The tasks of an A2A server in the table of ``AgentTask``, on the database ``using`` or the one that routers choose.
+
+    Tasks belong to the owner whom ``owner_resolver`` finds in the call: by default the name of its user, for whom the
+    tasks of others do not exist. Lists are ordered, filtered and paged as those of the SDK's own stores.
+    """
+
+    def __init__(self, using: str | None = None, owner_resolver: OwnerResolver = resolve_user_scope) -> None:
+        self._using = using
+        self._owner_resolver = owner_resolver
+
+    async def save(self, task: Task, context: ServerCallContext) -> None:
+        """Create or replace the task."""
+        await self._run(self._save, self._owner_resolver(context), task)
+
+    async def get(self, task_id: str, context: ServerCallContext) -> Task | None:
+        """Return the task, or ``None``."""
+        return await self._run(self._get, self._owner_resolver(context), task_id)
+
+    async def list(self, params: ListTasksRequest, context: ServerCallContext) -> ListTasksResponse:
+        """Return a page of tasks, the one whose status is newest first."""
+        return await self._run(self._list, self._owner_resolver(context), params)
+
+    async def delete(self, task_id: str, context: ServerCallContext) -> None:
+        """Delete the task, if there is one."""
+        await self._run(self._delete, self._owner_resolver(context), task_id)
+
+    async def _run(self, function: Any, *arguments: Any) -> Any:
+        def run() -> Any:
+            # What Django does before and after a request, of which an A2A server has none.
+            close_old_connections()
+            try:
+                return function(*arguments)
+            finally:
+                close_old_connections()
+
+        return await sync_to_async(run)()
+
+    def _save(self, owner: str, task: Task) -> None:
+        columns = {
+            "context_id": column(task.context_id),
+            "state": task.status.state,
+            "status_time": status_time(task),
+            # Whatever its size: the SDK has no limit.
+            "data": JSONText(MessageToJson(task, indent=None, ensure_ascii=False)),
+        }
+        tasks = self._tasks(owner)
+        row = tasks.filter(task_id=column(task.id))
+        if row.update(**columns):
+            return
+        try:
+            with transaction.atomic(using=tasks.db):
+                AgentTask(user_id=column(owner), task_id=column(task.id), **columns).save(
+                    using=tasks.db, force_insert=True
+                )
+        except IntegrityError:
+            # Somebody else has created it just now.
+            row.update(**columns)
+
+    def _get(self, owner: str, task_id: str) -> Task | None:
+        for data in self._tasks(owner).filter(task_id=column(task_id)).values_list("data", flat=True):
+            return _task(data)
+        return None
+
+    def _delete(self, owner: str, task_id: str) -> None:
+        self._tasks(owner).filter(task_id=column(task_id)).delete()
+
+    def _list(self, owner: str, params: ListTasksRequest) -> ListTasksResponse:
+        tasks = self._tasks(owner)
+        if params.context_id:
+            tasks = tasks.filter(context_id=column(params.context_id))
+        if params.status:
+            tasks = tasks.filter(state=params.status)
+        if params.HasField("status_timestamp_after"):
+            tasks = tasks.filter(status_time__gte=_nanoseconds(params.status_timestamp_after))
+        page_size = params.page_size or DEFAULT_LIST_TASKS_PAGE_SIZE
+        page = _after(tasks, params.page_token) if params.page_token else tasks
+        rows = list(
+            page.order_by("-status_time", "-task_id").values_list("data", "status_time", "task_id")[: page_size + 1]
+        )
+        return ListTasksResponse(
+            tasks=[_task(data) for data, _, _ in rows[:page_size]],
+            next_page_token=_token(*rows[page_size - 1][1:]) if len(rows) > page_size else "",
+            page_size=page_size,
+            total_size=tasks.count(),
+        )
+
+    def _tasks(self, owner: str) -> QuerySet[AgentTask]:
+        """Return the owner's tasks, always where they are written: a server sees what it has just saved."""
+        return AgentTask.objects.using(self._using or router.db_for_write(AgentTask)).filter(user_id=column(owner))
+
+
+def column(name: str) -> str:
+    """Return the name as it is stored: one that is no identifier, as that of nobody, by its digest."""
+    try:
+        if not name.startswith("~"):
+            return check_identifier(name)
+    except InvalidData:
+        pass
+    return f"~{sha256(name.encode()).hexdigest()}"
+
+
+def status_time(task: Task) -> int:
+    """Return the time of the task's status in nanoseconds since the Unix epoch."""
+    return _nanoseconds(task.status.timestamp) if task.status.HasField("timestamp") else NO_TIME
+
+
+def _nanoseconds(timestamp: Any) -> int:
+    return max(NO_TIME + 1, min(int(timestamp.ToNanoseconds()), LAST_TIME))
+
+
+def _task(data: Any) -> Task:
+    return ParseDict(data, Task(), ignore_unknown_fields=True)
+
+
+def _token(time: int, task_id: str) -> str:
+    """Return the token of the page after a task."""
+    return str(encode_list_tasks_cursor(ListTasksCursor(None if time == NO_TIME else time, task_id)))
+
+
+def _after(tasks: QuerySet[AgentTask], token: str) -> QuerySet[AgentTask]:
+    """Return the tasks behind the one that the token names. Raises ``InvalidParamsError``."""
+    cursor = decode_list_tasks_cursor(token)
+    if cursor is None:
+        raise InvalidParamsError(f"Invalid page token: {token}")
+    time = NO_TIME if cursor.timestamp_ns is None else max(NO_TIME, min(cursor.timestamp_ns, LAST_TIME))
+    try:
+        return tasks.filter(Q(status_time__lt=time) | Q(status_time=time, task_id__lt=cursor.task_id))
+    except InvalidData as error:
+        raise InvalidParamsError(f"Invalid page token: {token}") from error
