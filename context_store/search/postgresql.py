@@ -171,7 +171,7 @@ def _vector_condition(phrase: Phrase) -> Sql:
 
 
 def _prefix_condition(phrase: Phrase) -> Sql:
-    sql = "to_tsvector('pg_catalog.simple', regexp_replace(e.content, %s, ' ', 'g')) @@ %s::tsquery"
+    sql = "to_tsvector('pg_catalog.simple', regexp_replace(e.content, %s, ' ', 'g')) @@ lower(%s)::tsquery"
     params = [separator_class(), _prefix(phrase)]
     if all(word.isascii() for word in phrase.words):
         # Parses only what has the letters at all.
@@ -205,7 +205,8 @@ def _joined(operator: str, parts: Iterable[Sql]) -> Sql:
 
 
 def _prefix(phrase: Phrase) -> str:
-    return f"{' <-> '.join(_lexeme(word.lower()) for word in phrase.words)}:*"
+    """Return the phrase as a tsquery that PostgreSQL has to lower: its small letters are not always Python's."""
+    return f"{' <-> '.join(map(_lexeme, phrase.words))}:*"
 
 
 def _lexeme(text: str) -> str:
@@ -220,7 +221,7 @@ def _rank(words: Sql, prefixes: tuple[Phrase, ...]) -> Sql:
         return sql, params
     text = "to_tsvector('pg_catalog.simple', regexp_replace(content, %s, ' ', 'g'))"
     prefix = " | ".join(f"({_prefix(phrase)})" for phrase in prefixes)
-    return f"({sql} + ts_rank({text}, %s::tsquery, {RANK_NORMALIZATION}))", [*params, separator_class(), prefix]
+    return f"({sql} + ts_rank({text}, lower(%s)::tsquery, {RANK_NORMALIZATION}))", [*params, separator_class(), prefix]
 
 
 def _headline(words: Sql) -> Sql:

@@ -24,6 +24,7 @@ TERM = st.one_of(
 class TestAgreement(StoredTexts, TestCase):
     @given(st.lists(TEXT, min_size=1, max_size=6), st.lists(TERM, min_size=1, max_size=5).map(" ".join))
     @example(["我"], "ab OR 我")
+    @example(["İ5"], "İ5*")
     @settings(max_examples=150)
     def test_engine_and_fallback_find_the_same(self, texts: list[str], query: str) -> None:
         self.store(*texts)
