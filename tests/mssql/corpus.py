@@ -209,9 +209,11 @@ def _batch_size(operations: Any, fields: Any, objects: Any) -> int:
 
 
 def _told(corpus: Corpus, execute_sql: Callable[..., Any]) -> Callable[..., Any]:
+    from django.db.models.sql.compiler import SQLInsertCompiler
+
     @functools.wraps(execute_sql)
     def told(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if hasattr(self, "returning_fields") and args:
+        if isinstance(self, SQLInsertCompiler) and args:
             self.returning_fields = args[0]
         with corpus.compiling(self):
             return execute_sql(self, *args, **kwargs)
