@@ -22,6 +22,7 @@ hypothesis.settings.load_profile("ci" if IN_CI else "default")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "vendor(*names): the test is for these databases and left out on others.")
+    config.addinivalue_line("markers", "slow: the test takes long, and runs on one database of one environment of tox.")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -14,6 +14,7 @@ from tests.data import REPOSITORY
 GROUPS = {"chain", "last", "append", "add_messages", "search", "list_chats", "list_branches", "delete"}
 
 
+@pytest.mark.slow
 @pytest.mark.vendor("sqlite", "postgresql")
 def test_a_tiny_run_reports_every_group_and_keeps_to_the_statements(database_vendor):
     command = [sys.executable, "-m", "benchmarks", "--scale", "tiny", "--database", database_vendor, "--json"]

@@ -12,6 +12,8 @@ from context_store.store import ContextStore
 
 from .conftest import Browser
 
+pytestmark = pytest.mark.slow
+
 # The tabulator key, as WebDriver names it.
 TAB = "\ue004"
 LIST = "/admin/context_store/chat/"

@@ -15,6 +15,7 @@ EXAMPLES = 4
 TIMEOUT = 600  # seconds
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_fuzzing_finds_nothing(live_server, tmp_path):
     if find_spec("schemathesis") is None:
