@@ -2,17 +2,22 @@
 
 import pickle
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+from django_redis.pool import ConnectionFactory
 from redis.crc import key_slot
 
 from context_store.contexts import contexts
 from context_store.exceptions import SessionsUnavailable
 from context_store.sessions.cache import CacheSessions
-from tests.servers import RedisServer
+from tests.conftest import SOCKET_TIMEOUT
+from tests.servers import RedisServer, free_port
 
 MOMENT = 0.4
 
@@ -220,3 +225,65 @@ def test_sessions_and_contexts_in_one_redis_do_not_meet(server: redis.Redis) -> 
 def test_other_caches_are_refused() -> None:
     with pytest.raises(ImproperlyConfigured, match="use django-redis"):
         make("default")
+
+
+def test_stalled_server_raises_within_the_timeout(private_cache: RedisServer) -> None:
+    sessions = make("private")
+    sessions.save("s", [text(1)])
+    with redis.Redis.from_url(private_cache.url()) as client:
+        client.client_pause(int(SOCKET_TIMEOUT * 4000))
+        started = time.monotonic()
+        with pytest.raises(SessionsUnavailable):
+            sessions.append("s", [text(2)])
+        assert time.monotonic() - started < SOCKET_TIMEOUT * 3
+        client.client_unpause()
+
+
+def test_full_server_raises_and_changes_nothing(private_cache: RedisServer) -> None:
+    sessions = make("private")
+    saved = sessions.save("s", [text(1)])
+    with redis.Redis.from_url(private_cache.url()) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", 1)
+        for call in (sessions.append, sessions.save):
+            with pytest.raises(SessionsUnavailable):
+                call("s", [text("x" * 1000)])
+        client.config_set("maxmemory", 0)
+    assert sessions.load("s") == saved
+
+
+def test_scripts_survive_a_flush(private_cache: RedisServer) -> None:
+    sessions = make("private")
+    sessions.save("s", [text(1)])
+    with redis.Redis.from_url(private_cache.url()) as client:
+        client.script_flush()
+    sessions.append("s", [text(2)])
+    assert sessions.count("s") == 2
+
+
+def test_every_call_runs_on_a_cluster_node(server_folder: Path) -> None:
+    """A node of Redis Cluster refuses commands and scripts whose keys are in several slots."""
+    with RedisServer(
+        server_folder,
+        name="cluster",
+        options={"cluster-enabled": "yes", "save": "", "databases": 1, "cluster-port": free_port()},
+    ) as node:
+        client = redis.Redis.from_url(node.url())
+        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+            time.sleep(0.05)
+        config = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": node.url(),
+                  "OPTIONS": {"SERIALIZER": "django_redis.serializers.json.JSONSerializer"}}  # fmt: skip
+        with override_settings(CACHES={**settings.CACHES, "cluster": config}):
+            sessions = make("cluster", MAX_MESSAGES=3).for_user("alice")
+            with sessions.lock("{s"):
+                sessions.save("{s", [text(1)])
+                sessions.append("{s", [text(2), text(3), text(4)])
+                sessions.merge_metadata("{s", {"a": 1})
+            sessions.fork("{s", "}t")
+            assert [message.data for message in sessions.load_recent("}t", 2)] == [3, 4]
+            assert [record.id for record in sessions.list()] == ["}t", "{s"]
+            assert sessions.delete("{s")
+            with pytest.raises(redis.ResponseError, match="same slot"):
+                client.delete("a", "b")
+        ConnectionFactory._pools.pop(node.url()).disconnect()
