@@ -201,10 +201,9 @@ def test_flushed_server_has_no_sessions(private_cache: RedisServer) -> None:
     assert [record.message_count for record in sessions.list()] == [1]
 
 
-def test_costs_of_append_and_load_recent_do_not_grow(server: redis.Redis) -> None:
+def test_costs_of_append_and_load_recent_do_not_grow(private_cache: RedisServer) -> None:
     """Redis says how many bytes it moved: those of what was asked for."""
-    sessions = make()
-    moved = []
+    sessions, server, moved = make("private"), redis.Redis.from_url(private_cache.url()), []
     for size in (10, 10_000):
         sessions.save("s", [text(number) for number in range(size)])
         before = server.info("stats")
