@@ -9,12 +9,12 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Warning
 from django.utils.module_loading import import_string
 
-from context_store.conf import settings
+from context_store.aliases import check_aliases
 from context_store.exceptions import InvalidData
 
 from .base import BaseContexts
 from .cache import has_redis_client
-from .handler import DEFAULT_BACKEND, configured
+from .handler import ContextsHandler
 from .keys import milliseconds
 
 PICKLE = "django_redis.serializers.pickle.PickleSerializer"
@@ -23,41 +23,7 @@ JSON = "django_redis.serializers.json.JSONSerializer"
 
 def check_contexts(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Check each alias with its backend."""
-    aliases = settings.CONTEXTS
-    if not isinstance(aliases, dict) or not all(isinstance(params, dict) for params in aliases.values()):
-        hint = f'Write {{"default": {{"BACKEND": "{DEFAULT_BACKEND}"}}}}.'
-        return [Error("CONTEXT_STORE_CONTEXTS must be a dict of dicts by alias.", hint, None, "context_store.E100")]
-    return [message for alias, params in configured().items() for message in _check_alias(alias, params)]
-
-
-def _check_alias(alias: str, params: Mapping[str, Any]) -> list[CheckMessage]:
-    path = params.get("BACKEND", DEFAULT_BACKEND)
-    try:
-        backend = import_string(path)
-    except (ImportError, AttributeError) as error:
-        hint = "BACKEND is the dotted path of a class, such as context_store.contexts.cache.CacheContexts."
-        return [_error(101, alias, f"the backend {path!r} cannot be imported: {error}.", hint)]
-    if not (isinstance(backend, type) and issubclass(backend, BaseContexts)):
-        return [_error(101, alias, f"{path!r} is no backend.", "Subclass context_store.contexts.BaseContexts.")]
-    options = {name: value for name, value in params.items() if name != "BACKEND"}
-    return [*_check_names(alias, backend, options), *_check_values(alias, backend, options),
-            *backend.check(alias, options)]  # fmt: skip
-
-
-def _check_names(alias: str, backend: type[BaseContexts], options: Mapping[str, Any]) -> list[CheckMessage]:
-    hint = f"{backend.__name__} knows BACKEND, {', '.join(sorted(backend.defaults))}."
-    unknown = [name for name in options if name not in backend.defaults]
-    return [_error(102, alias, f"the backend has no option {name!r}.", hint) for name in unknown]
-
-
-def _check_values(alias: str, backend: type[BaseContexts], options: Mapping[str, Any]) -> list[CheckMessage]:
-    complete = {**backend.defaults, **options}
-    rules = VALUES.items()
-    return [
-        _error(103, alias, f"{name} is {complete[name]!r}.", f"{name} must be {wanted}.")
-        for name, (wanted, valid) in rules
-        if name in complete and not valid(complete[name])
-    ]
+    return check_aliases(ContextsHandler, BaseContexts, VALUES, 100)
 
 
 def _is_seconds(value: Any) -> bool:

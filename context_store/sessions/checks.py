@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from context_store.conf import settings
+from context_store.aliases import check_aliases
 from context_store.contexts.cache import has_redis_client
 from context_store.contexts.checks import check_cache as check_cache_of_contexts
 from context_store.contexts.keys import milliseconds
@@ -17,38 +17,12 @@ from context_store.exceptions import InvalidData
 from context_store.validation import check_identifier
 
 from .base import BaseSessions
-from .handler import DEFAULT_BACKEND, configured
+from .handler import SessionsHandler
 
 
 def check_sessions(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Check each alias with its backend."""
-    aliases = settings.SESSIONS
-    if not isinstance(aliases, dict) or not all(isinstance(params, dict) for params in aliases.values()):
-        hint = f'Write {{"default": {{"BACKEND": "{DEFAULT_BACKEND}"}}}}.'
-        return [Error("CONTEXT_STORE_SESSIONS must be a dict of dicts by alias.", hint, None, "context_store.E200")]
-    return [message for alias, params in configured().items() for message in _check_alias(alias, params)]
-
-
-def _check_alias(alias: str, params: Mapping[str, Any]) -> list[CheckMessage]:
-    path = params.get("BACKEND", DEFAULT_BACKEND)
-    try:
-        backend = import_string(path)
-    except (ImportError, AttributeError) as error:
-        hint = "BACKEND is the dotted path of a class, such as context_store.sessions.cache.CacheSessions."
-        return [_error(201, alias, f"the backend {path!r} cannot be imported: {error}.", hint)]
-    if not (isinstance(backend, type) and issubclass(backend, BaseSessions)):
-        return [_error(201, alias, f"{path!r} is no backend.", "Subclass context_store.sessions.BaseSessions.")]
-    options = {name: value for name, value in params.items() if name != "BACKEND"}
-    hint = f"{backend.__name__} knows BACKEND, {', '.join(sorted(backend.defaults))}."
-    unknown = [_error(202, alias, f"the backend has no option {name!r}.", hint)
-               for name in options if name not in backend.defaults]  # fmt: skip
-    complete = {**backend.defaults, **options}
-    wrong = [
-        _error(203, alias, f"{name} is {complete[name]!r}.", f"{name} must be {wanted}.")
-        for name, (wanted, valid) in VALUES.items()
-        if name in complete and not valid(complete[name])
-    ]
-    return [*unknown, *wrong, *backend.check(alias, options)]
+    return check_aliases(SessionsHandler, BaseSessions, VALUES, 200)
 
 
 def check_cache(alias: str, options: Mapping[str, Any]) -> list[CheckMessage]:
