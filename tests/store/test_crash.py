@@ -93,7 +93,8 @@ def test_a_writer_killed_in_the_middle_of_a_write_loses_nothing(tmp_path: Path) 
 def test_a_full_disk_is_an_error_and_changes_nothing(store, chat) -> None:
     before = store.export_chat(chat)
     with connection.cursor() as cursor:
-        cursor.execute("PRAGMA max_page_count = 1")  # Not below what is there: the file may not grow.
+        cursor.execute("VACUUM")  # Nothing free is left inside the file,
+        cursor.execute("PRAGMA max_page_count = 1")  # and it may not grow.
         try:
             with pytest.raises(OperationalError, match="full"):
                 store.append_messages(chat, [message("m4", data="x" * 500_000)])
