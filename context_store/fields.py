@@ -112,9 +112,15 @@ class MetadataField(models.JSONField):
         super().__init__(*args, **kwargs)
 
     def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:  # noqa: FBT001, FBT002
-        if not hasattr(value, "as_sql"):
+        # A filter on a key comes here with the key's value, which may be no object.
+        if isinstance(value, dict):
             value = check_metadata(value, self.name)
         return super().get_db_prep_value(value, connection, prepared)
+
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        if not hasattr(value, "as_sql"):
+            value = check_metadata(value, self.name)
+        return super().get_db_prep_save(value, connection)
 
 
 @MetadataField.register_lookup

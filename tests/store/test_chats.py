@@ -167,6 +167,17 @@ def test_metadata_numbers_compare_by_value_on_every_database(store):
     assert ids(store.list_chats(metadata={"n": 1.5e300, "list": [2]})) == ["c"]
 
 
+# Django's own lookups are for PostgreSQL: elsewhere they drop quotes and mix types, which metadata__entry does not.
+@pytest.mark.vendor("postgresql")
+def test_metadata_can_be_filtered_in_djangos_own_way(store):
+    store.create_chat("c", user_id="alice", metadata={"tier": 2, "deep": {"b": 1, "a": [1]}})
+    found = [{"metadata__tier": 2}, {"metadata__deep__b": 1}, {"metadata__deep": {"b": 1, "a": [1]}}]
+    assert all(Chat.objects.filter(**lookup).exists() for lookup in found)
+    assert not Chat.objects.filter(metadata__tier="2").exists()
+    with pytest.raises(InvalidData, match="metadata"):
+        Chat.objects.update(metadata=[1])
+
+
 def test_delete_chat_removes_it_once(store, chat):
     assert store.delete_chat(chat) is True
     assert store.delete_chat(chat) is False
