@@ -16,6 +16,8 @@ from context_store.store import ContextStore
 from tests.data import REPOSITORY
 from tests.servers import free_port
 
+from .running import running_demo
+
 DATA = sorted((REPOSITORY / "demo_project" / "data").glob("*.jsonl"))
 
 
@@ -53,23 +55,9 @@ def test_a_taken_port_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.vendor("sqlite")
 def test_the_demo_tells_address_and_credentials_and_serves(tmp_path: Path) -> None:
-    inherited = {key: value for key, value in os.environ.items() if key != "DJANGO_SETTINGS_MODULE"}
     port = free_port()
-    with subprocess.Popen(
-        [sys.executable, "manage.py", "demo", "--port", str(port)],
-        cwd=REPOSITORY,
-        env={**inherited, "DEMO_FOLDER": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        try:
-            told = ""
-            while "Ctrl+C" not in told and (line := process.stdout.readline()):
-                told += line
-        finally:
-            process.terminate()
+    with running_demo(tmp_path, port) as told:
+        pass
     assert f"http://127.0.0.1:{port}/" in told
     assert "user name: demo" in told
     assert (tmp_path / "password").read_text() in told
