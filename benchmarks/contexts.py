@@ -17,7 +17,7 @@ BUDGET = 1.5
 CALLS = 100
 THREADS = 8
 TTL = 3600
-SECONDS = {"tiny": 0.05, "small": 2.0, "full": 5.0}
+SECONDS = {"tiny": 0.05, "small": 0.6, "full": 5.0}
 # What a workflow keeps for a run, and what an orchestrator keeps for an agent.
 VALUES: dict[str, Any] = {
     "0.1 KB": {"context_id": "8c1f6a52-3f3e-7b1a-9c55-2f1d0f6f9a11", "task_id": "b7e2"},

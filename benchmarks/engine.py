@@ -11,7 +11,7 @@ from .data import PROBE_CHAT, SIZES, TEXTS
 from .measure import Row, ratio_row, statements
 
 USING = "default"
-SECONDS = {"tiny": 0.02, "small": 0.4, "full": 3.0}
+SECONDS = {"tiny": 0.02, "small": 0.3, "full": 3.0}
 PAGE = 50
 TOKENS = 2_000
 BATCH = 1_000
