@@ -22,7 +22,7 @@ from .measure import Row, ratio_row
 BUDGET = 2.0
 PAGE = 50
 CHAT_LENGTH = 120
-SECONDS = {"tiny": 0.05, "small": 1.0, "full": 10.0}
+SECONDS = {"tiny": 0.05, "small": 0.8, "full": 10.0}
 TEXT = "The harbour lies below the old town, and the boats come in with the evening tide. " * 3
 
 

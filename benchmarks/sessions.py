@@ -22,7 +22,7 @@ GROWTH_BUDGET = 1.5
 RAW_BUDGET = 2.0
 THREADS, CALLS = 8, 50
 TTL = 86_400_000
-SECONDS = {"tiny": 0.05, "small": 0.5, "full": 5.0}
+SECONDS = {"tiny": 0.05, "small": 0.4, "full": 5.0}
 DATA = {"content": "When is the best time to go to Nepal? " * 5}
 
 

@@ -12,6 +12,7 @@ from tests.data import IN_CI, OASST
 from tests.mssql.real import django_db_setup, search_of_what_is_committed  # noqa: F401 - fixtures
 from tests.servers import PostgresServer, RedisServer
 
+NO_SQL_SERVER = "MSSQL_URL names no SQL Server, such as mssql://sa:password@localhost:1433/master."
 # Seconds that the cache "private" waits for its server.
 SOCKET_TIMEOUT = 0.3
 
@@ -28,6 +29,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect, rather than skip, tests for other databases: nothing is missing where they don't run."""
     vendor = config.getoption("--database")
+    if vendor == "mssql" and "MSSQL_URL" not in os.environ:
+        for item in items:
+            item.add_marker(pytest.mark.skip(NO_SQL_SERVER))
     others = [item for item in items if (marker := item.get_closest_marker("vendor")) and vendor not in marker.args]
     if others:
         config.hook.pytest_deselected(items=others)
