@@ -29,6 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect, rather than skip, tests for other databases: nothing is missing where they don't run."""
     vendor = config.getoption("--database")
+    # What takes long begins first, so that nobody waits for it alone at the end.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     if vendor == "mssql" and "MSSQL_URL" not in os.environ:
         for item in items:
             item.add_marker(pytest.mark.skip(NO_SQL_SERVER))
