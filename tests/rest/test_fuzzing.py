@@ -1,4 +1,4 @@
-"""schemathesis against the live demo, with all its checks."""
+"""schemathesis against a live server, with all its checks."""
 
 import subprocess
 import sys
@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import Permission, User
 
 from tests.conftest import missing
 from tests.demo.running import running_demo
@@ -16,19 +17,30 @@ EXAMPLES = 4
 TIMEOUT = 600  # seconds
 
 
-@pytest.mark.slow
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.django_db(transaction=True)
+def test_fuzzing_the_database_of_the_run_finds_nothing(live_server, tmp_path):
+    user = User.objects.create_user("alice", password="password")
+    user.user_permissions.add(Permission.objects.get(codename="act_for_any_user"))
+    fuzz(live_server.url, "alice:password", tmp_path)
+
+
 def test_fuzzing_the_demo_finds_nothing(tmp_path):
+    port = free_port()
+    with running_demo(tmp_path, port, "--settings", "tests.demo.fast_settings"):
+        fuzz(f"http://127.0.0.1:{port}", f"demo:{(tmp_path / 'password').read_text()}", tmp_path)
+
+
+def fuzz(site: str, credentials: str, folder: Path) -> None:
     if find_spec("schemathesis") is None:
         missing("schemathesis is not installed.")
-    port = free_port()
-    schema = f"http://127.0.0.1:{port}/api/schema/"
-    with running_demo(tmp_path, port, "--settings", "tests.demo.fast_settings"):
-        credentials = f"demo:{(tmp_path / 'password').read_text()}"
-        command = [
-            *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run", schema),
-            *("--checks", "all", "--max-examples", str(EXAMPLES), "--seed", "1", "--auth", credentials),
-            *("--continue-on-failure", "--no-color", "--generation-database", str(tmp_path / "examples")),
-        ]
-        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run", f"{site}/api/schema/"),
+        *("--checks", "all", "--max-examples", str(EXAMPLES), "--seed", "1", "--auth", credentials),
+        *("--continue-on-failure", "--no-color", "--generation-database", str(folder / "examples")),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "Tested: 42" in result.stdout
