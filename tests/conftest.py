@@ -7,6 +7,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from django.core.servers.basehttp import WSGIRequestHandler
 
 from tests.data import IN_CI, OASST
 from tests.mssql.real import django_db_setup, search_of_what_is_committed  # noqa: F401 - fixtures
@@ -23,6 +24,8 @@ hypothesis.settings.load_profile("ci" if IN_CI else "default")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "vendor(*names): the test is for these databases and left out on others.")
+    # The live server writes headers and body apart, and a body would wait 40 ms for the headers to be acknowledged.
+    WSGIRequestHandler.disable_nagle_algorithm = True
     config.addinivalue_line("markers", "slow: the test takes long, and runs on one database of one environment of tox.")
 
 

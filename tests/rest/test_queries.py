@@ -3,6 +3,7 @@
 import pytest
 from django.core.cache import cache
 
+from context_store.models import Branch, Chat, Checkpoint
 from context_store.store import ContextStore
 from tests.rest.client import Client
 from tests.rest.walk import operations, points_of, request
@@ -70,14 +71,18 @@ QUERIES = {
 def filled(request, store: ContextStore, chat: str) -> None:
     """More of everything: messages, forks, branches, checkpoints, chats."""
     cache.clear()
-    for number in range(request.param):
-        store.append_messages(chat, [{"id": f"x{number}", "name": "user", "data": f"text {number}"}])
-        store.add_message(
-            {"id": f"f{number}", "chat_id": chat, "parent_id": f"x{number}", "name": "user", "data": "text"}
-        )
-        store.create_branch(chat, f"b{number}", head_message_id=f"f{number}")
-        store.create_checkpoint(chat, f"c{number}", f"f{number}")
-        store.create_chat(f"chat {number}")
+    numbers = range(request.param)
+    store.append_messages(chat, [{"id": f"x{n}", "name": "user", "data": f"text {n}"} for n in numbers])
+    store.add_messages(
+        [{"id": f"f{n}", "chat_id": chat, "parent_id": f"x{n}", "name": "user", "data": "text"} for n in numbers]
+    )
+    Branch.objects.bulk_create(
+        Branch(id=f"b{n}", chat_id=chat, name=f"b{n}", head_message_id=f"f{n}", is_active=False) for n in numbers
+    )
+    Checkpoint.objects.bulk_create(
+        Checkpoint(id=f"c{n}", chat_id=chat, name=f"c{n}", message_id=f"f{n}") for n in numbers
+    )
+    Chat.objects.bulk_create(Chat(id=f"chat {n}", user_id=store.user_id) for n in numbers)
 
 
 def test_every_operation_has_its_number() -> None:
