@@ -11,6 +11,7 @@ from django.core.servers.basehttp import WSGIRequestHandler
 
 from tests.data import IN_CI, OASST
 from tests.mssql.real import django_db_setup, search_of_what_is_committed  # noqa: F401 - fixtures
+from tests.selection import has_database, keep
 from tests.servers import PostgresServer, RedisServer
 
 NO_SQL_SERVER = "MSSQL_URL names no SQL Server, such as mssql://sa:password@localhost:1433/master."
@@ -30,17 +31,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect, rather than skip, tests for other databases: nothing is missing where they don't run."""
+    """Leave out the tests for other databases, and on demand those that have none."""
     vendor = config.getoption("--database")
     # What takes long begins first, so that nobody waits for it alone at the end.
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     if vendor == "mssql" and "MSSQL_URL" not in os.environ:
         for item in items:
             item.add_marker(pytest.mark.skip(NO_SQL_SERVER))
-    others = [item for item in items if (marker := item.get_closest_marker("vendor")) and vendor not in marker.args]
-    if others:
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item not in others]
+    keep(config, items, lambda item: (marker := item.get_closest_marker("vendor")) is None or vendor in marker.args)
+    if config.getoption("--only-database-tests"):
+        # What is slow runs once, wherever that is.
+        keep(config, items, lambda item: has_database(item) or item.get_closest_marker("slow"))
 
 
 def missing(what: str) -> None:

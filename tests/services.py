@@ -31,6 +31,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("TEST_DATABASE", "sqlite"),
         help="the database to test on (default: TEST_DATABASE, else sqlite)",
     )
+    group.addoption(
+        "--only-database-tests",
+        action="store_true",
+        help="leave out the tests that have no database, since they do the same whichever is chosen",
+    )
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -10,6 +10,7 @@ from django.db.models import Func, IntegerField, Subquery
 
 from context_store.db import driver_errors, rows_in_statement
 from context_store.exceptions import IdConflict
+from context_store.fields import saved_rows
 
 Model = TypeVar("Model", bound=models.Model)
 Scoped = TypeVar("Scoped", bound="ScopedQuerySet[Any]")
@@ -17,9 +18,6 @@ Item = TypeVar("Item")
 
 # Ids in one IN list: SQL Server takes fewer than 2,100 parameters a statement.
 CHUNK_SIZE = 500
-
-# Here fields change nothing of a value that is checked; elsewhere they may, or refuse what has no room in an index.
-TAKES_CHECKED_VALUES = ("sqlite", "postgresql")
 
 
 class Unset:
@@ -73,12 +71,7 @@ class ScopedQuerySet(models.QuerySet[Model]):
         ``bulk_create`` does the same in three times the time: it makes instances and prepares their values one by one.
         """
         connection = connections[self.db]
-        if connection.vendor not in TAKES_CHECKED_VALUES:
-            fields: list[Any] = list(map(self.model._meta.get_field, columns))
-            rows = [
-                [field.get_db_prep_save(value, connection) for field, value in zip(fields, row, strict=True)]
-                for row in rows
-            ]
+        rows = saved_rows(connection, list(map(self.model._meta.get_field, columns)), rows)
         names = ", ".join(map(connection.ops.quote_name, columns))
         table = connection.ops.quote_name(self.model._meta.db_table)
         values = f"({', '.join(['%s'] * len(columns))})"

@@ -24,6 +24,7 @@ import pytest
 
 from tests.mssql.grammar import MAX_PARAMS, broken_rules, syntax_errors
 from tests.mssql.servers import VERSIONS, BackendMissingError, check_backend, offline_connections
+from tests.selection import has_database, keep
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parents[1] / "context_store"
@@ -31,9 +32,6 @@ PACKAGE = HERE.parents[1] / "context_store"
 VENDOR_MODULES = ("search/", "migrations/", "contexts/redis.py")
 # What these do is for one vendor, or imitates a failure of one.
 NOT_FOR_SQL_SERVER = ("tests/search/sqlite", "tests/search/test_sqlite")
-
-# What gives a test a database; live_server asks for the second one as it goes.
-DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
 
 
 class Problem(NamedTuple):
@@ -325,11 +323,7 @@ class Plugin:
             config.add_cleanup(self.imitation.close)
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Deselect what pytest-django keeps from every database: it issues no query, and other runs have it."""
-        others = [item for item in items if not (item.path.is_relative_to(HERE) or _may_query(item))]
-        if others:
-            config.hook.pytest_deselected(items=others)
-            items[:] = [item for item in items if item not in set(others)]
+        keep(config, items, lambda item: item.path.is_relative_to(HERE) or has_database(item))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -378,17 +372,6 @@ class Plugin:
             terminalreporter.line(f"PROBLEM ({problem.version or 'every version'}): {problem.reason}")
             terminalreporter.line(f"  from {problem.origin}")
             terminalreporter.line(f"  {problem.sql[:2000]}")
-
-
-def _may_query(item: pytest.Item) -> bool:
-    from django.test import TransactionTestCase
-
-    test_class = getattr(item, "cls", None)
-    return (
-        item.get_closest_marker("django_db") is not None
-        or not DATABASE_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
-        or (test_class is not None and issubclass(test_class, TransactionTestCase))
-    )
 
 
 def _in_ci() -> bool:
