@@ -14,7 +14,7 @@ from context_store.records import BranchRecord
 from context_store.validation import check_identifier
 
 from .base import UNSET, ScopedQuerySet, Unset, id_conflicts
-from .messages import is_tip, run_ancestry, to_place
+from .chains import is_tip, run_ancestry, to_place
 
 MAIN = "main"
 
