@@ -11,7 +11,7 @@ from django.core.servers.basehttp import WSGIRequestHandler
 
 from tests.data import IN_CI, OASST
 from tests.mssql.real import django_db_setup, search_of_what_is_committed  # noqa: F401 - fixtures
-from tests.selection import has_database, keep
+from tests.selection import begin_with_slow, has_database, keep
 from tests.servers import PostgresServer, RedisServer
 
 NO_SQL_SERVER = "MSSQL_URL names no SQL Server, such as mssql://sa:password@localhost:1433/master."
@@ -28,13 +28,16 @@ def pytest_configure(config: pytest.Config) -> None:
     # The live server writes headers and body apart, and a body would wait 40 ms for the headers to be acknowledged.
     WSGIRequestHandler.disable_nagle_algorithm = True
     config.addinivalue_line("markers", "slow: the test takes long, and runs on one database of one environment of tox.")
+    config.addinivalue_line(
+        "markers",
+        "thorough: the test tries very many cases, the same ones with each Python, and runs on each database with one.",
+    )
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests for other databases, and on demand those that have none."""
     vendor = config.getoption("--database")
-    # What takes long begins first, so that nobody waits for it alone at the end.
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     if vendor == "mssql" and "MSSQL_URL" not in os.environ:
         for item in items:
             item.add_marker(pytest.mark.skip(NO_SQL_SERVER))
@@ -42,6 +45,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--only-database-tests"):
         # What is slow runs once, wherever that is.
         keep(config, items, lambda item: has_database(item) or item.get_closest_marker("slow"))
+    begin_with_slow(items)
 
 
 def missing(what: str) -> None:

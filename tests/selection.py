@@ -1,6 +1,8 @@
-"""Which tests have a database: pytest-django keeps the others from every one, and they do the same on each."""
+"""Which tests a run has, and in which order."""
 
+import os
 from collections.abc import Callable
+from itertools import groupby
 
 import pytest
 from django.test import TransactionTestCase
@@ -10,6 +12,7 @@ DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
 
 
 def has_database(item: pytest.Item) -> bool:
+    """Tell whether the test has a database: pytest-django keeps the others from each, where they do the same."""
     test_class = getattr(item, "cls", None)
     return (
         any(item.iter_markers("django_db"))
@@ -25,3 +28,23 @@ def keep(config: pytest.Config, items: list[pytest.Item], is_wanted: Callable[[p
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = filter(is_wanted, items)
+
+
+def begin_with_slow(items: list[pytest.Item]) -> None:
+    """
+    Begin with the tests that take long, so that nobody waits for one alone at the end.
+
+    xdist's ``worksteal`` deals the list out in even parts. Each part begins with whole files of such tests, which may
+    share what they set up.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    files = [list(tests) for _, tests in groupby(slow, key=lambda item: item.path)]
+    others = [item for item in items if not item.get_closest_marker("slow")]
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):
+        ordered += [item for file in files[worker::workers] for item in file]
+        room = max(0, len(items) * (worker + 1) // workers - len(ordered))
+        ordered += others[:room]
+        del others[:room]
+    items[:] = ordered + others

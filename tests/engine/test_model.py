@@ -290,22 +290,26 @@ class Interleavings(RuleBasedStateMachine):
             assert engine.usage(message_id)["input_tokens"] == tokens
 
 
+@pytest.mark.thorough
 @pytest.mark.django_db
 def test_random_interleavings_of_two_engines() -> None:
     run_state_machine_as_test(Interleavings, settings=settings(max_examples=40, stateful_step_count=30, deadline=None))
 
 
+@pytest.mark.thorough
 @pytest.mark.django_db
 @pytest.mark.parametrize("seed", range(12))
 def test_long_interleavings_of_two_engines(seed: int) -> None:
     """Go where Hypothesis, which prefers the short and the plain, seldom goes; the seed tells how to go there again."""
     machine, dice = Interleavings(), Random(seed)
     machine.open()
-    for _ in range(80):
+    for number in range(1, 81):
         step(machine, dice)
-        machine.nothing_is_lost()
-        machine.every_branch_is_a_well_formed_chain()
-        machine.all_usage_is_counted()
+        # What is broken stays so: comparing takes longer than the steps.
+        if number % 5 == 0:
+            machine.nothing_is_lost()
+            machine.every_branch_is_a_well_formed_chain()
+            machine.all_usage_is_counted()
 
 
 def step(machine: Interleavings, dice: Random) -> None:

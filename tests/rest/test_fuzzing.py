@@ -17,7 +17,8 @@ EXAMPLES = 4
 TIMEOUT = 600  # seconds
 
 
-pytestmark = pytest.mark.slow
+# Tracing thousands of requests takes as long as answering them.
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 
 @pytest.mark.django_db(transaction=True)

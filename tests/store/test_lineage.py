@@ -46,6 +46,7 @@ def operations(draw):
     return steps
 
 
+@pytest.mark.thorough
 @given(steps=operations())
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_chains_are_what_walking_parents_gives(store, steps):

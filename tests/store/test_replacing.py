@@ -163,6 +163,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.django_db(transaction=True)
 @settings(max_examples=25)
 @given(steps=STEPS)
