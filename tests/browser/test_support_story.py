@@ -12,7 +12,7 @@ from context_store.store import ContextStore
 
 from .conftest import Browser
 
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
+pytestmark = pytest.mark.slow
 
 # The tabulator key, as WebDriver names it.
 TAB = "\ue004"

@@ -17,8 +17,7 @@ EXAMPLES = 4
 TIMEOUT = 600  # seconds
 
 
-# Tracing thousands of requests takes as long as answering them.
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.django_db(transaction=True)
