@@ -211,13 +211,18 @@ def _entry_row(message: dict[str, Any], number: int) -> tuple[Any, ...]:
 def search(stores: Stores) -> Iterator[Row]:
     """Compare the stores: a search in one chat must not read the others."""
     small, large = stores.small_data.probe, stores.large_data.probe
-    for what, word, hits in (("word of every message", COMMON_WORD, 20), ("rare word", RARE_WORD, 1)):
-        assert len(stores.small.search_messages(small.chat_id, word)) == hits
-        assert len(stores.large.search_messages(large.chat_id, word)) == hits
+    both = f"{COMMON_WORD} {RARE_WORD}"
+    for what, query, hits in (
+        ("word of every message", COMMON_WORD, 20),
+        ("rare word", RARE_WORD, 1),
+        ("both words", both, 1),
+    ):
+        assert len(stores.small.search_messages(small.chat_id, query)) == hits
+        assert len(stores.large.search_messages(large.chat_id, query)) == hits
         yield stores.ratio(
             f"search: {what}, {_store_sizes(stores)}",
-            partial(stores.small.search_messages, small.chat_id, word),
-            partial(stores.large.search_messages, large.chat_id, word),
+            partial(stores.small.search_messages, small.chat_id, query),
+            partial(stores.large.search_messages, large.chat_id, query),
             budget=2,
         )
 
