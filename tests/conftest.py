@@ -28,10 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # The live server writes headers and body apart, and a body would wait 40 ms for the headers to be acknowledged.
     WSGIRequestHandler.disable_nagle_algorithm = True
     config.addinivalue_line("markers", "slow: the test takes long, and runs on one database of one environment of tox.")
-    config.addinivalue_line(
-        "markers",
-        "thorough: the test tries very many cases, the same ones with each Python, and runs on each database with one.",
-    )
+    config.addinivalue_line("markers", "thorough: the test tries very many cases, and runs with one Python.")
 
 
 @pytest.hookimpl(trylast=True)
