@@ -3,17 +3,18 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+from context_store.types import UNSET, Unset
+
 from .asynchronous import asynchronous
 from .managers import transfer
-from .managers.base import UNSET, Unset
 from .managers.branches import BranchQuerySet
-from .managers.chats import ChatQuerySet, Updater
+from .managers.chats import ChatQuerySet
 from .managers.checkpoints import CheckpointQuerySet
-from .managers.drafts import MessageInput
 from .managers.messages import MessageQuerySet
 from .managers.search import SearchEntryQuerySet
 from .models import Branch, Chat, Checkpoint, Message, SearchEntry
 from .records import BranchRecord, ChatRecord, CheckpointRecord, Graph, MessageRecord, SearchHit
+from .types import MessageInput, Updater
 from .validation import check_identifier
 
 __all__ = ["UNSET", "ContextStore"]

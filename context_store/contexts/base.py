@@ -12,7 +12,7 @@ from django.core.checks import CheckMessage
 
 from context_store.asynchronous import asynchronous
 from context_store.exceptions import ContextsUnavailable, InvalidData, UpdateConflict
-from context_store.managers.base import UNSET, Unset
+from context_store.types import UNSET, Unset
 
 from .bound import BoundContext
 from .keys import milliseconds, scope_prefix, stored_key

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from context_store.asynchronous import asynchronous
-from context_store.managers.base import UNSET, Unset
+from context_store.types import UNSET, Unset
 
 if TYPE_CHECKING:
     from .base import BaseContexts

@@ -5,11 +5,10 @@ from typing import Any, Literal, Self
 
 from context_store.asynchronous import asynchronous
 from context_store.exceptions import InvalidData
-from context_store.managers.base import UNSET, Unset
 from context_store.managers.branches import MAIN
-from context_store.managers.chats import Updater
 from context_store.records import BranchRecord, ChatRecord, CheckpointRecord, MessageRecord
 from context_store.store import ContextStore
+from context_store.types import UNSET, Unset, Updater
 
 from . import moves
 from . import usage as usages

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from context_store.managers.base import UNSET, Unset, chunked
+from context_store.managers.base import chunked
 from context_store.records import MessageRecord
+from context_store.types import UNSET, Unset
 
 from .counting import count_message
 from .fragments import MessageFragment

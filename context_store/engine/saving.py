@@ -9,8 +9,9 @@ from collections.abc import Iterable
 
 from context_store.db import retried
 from context_store.exceptions import HeadConflict, IdConflict
-from context_store.managers.base import UNSET, Unset, chunked
+from context_store.managers.base import chunked
 from context_store.records import BranchRecord, MessageRecord
+from context_store.types import UNSET, Unset
 from context_store.validation import check_json
 
 from . import usage

@@ -20,16 +20,6 @@ Item = TypeVar("Item")
 CHUNK_SIZE = 500
 
 
-class Unset:
-    """The type of ``UNSET``: an argument that was not given, where ``None`` has a meaning of its own."""
-
-    def __repr__(self) -> str:
-        return "UNSET"
-
-
-UNSET = Unset()
-
-
 class ScopedQuerySet(models.QuerySet[Model]):
     """A QuerySet that can be narrowed to one owner; the scope goes with it to the QuerySets of related models."""
 

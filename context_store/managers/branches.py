@@ -11,9 +11,10 @@ from context_store.exceptions import InvalidData
 from context_store.ids import new_id
 from context_store.lineage import Place
 from context_store.records import BranchRecord
+from context_store.types import UNSET, Unset
 from context_store.validation import check_identifier
 
-from .base import UNSET, ScopedQuerySet, Unset, id_conflicts
+from .base import ScopedQuerySet, id_conflicts
 from .chains import is_tip, run_ancestry, to_place
 
 MAIN = "main"

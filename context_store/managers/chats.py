@@ -1,6 +1,6 @@
 """Chats: creating, updating, listing and deleting."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -11,14 +11,13 @@ from context_store.db import retried
 from context_store.exceptions import IdConflict, InvalidData, OwnerMismatch, RevisionConflict
 from context_store.ids import new_id, now_ms
 from context_store.records import ChatRecord
+from context_store.types import UNSET, Unset, Updater
 from context_store.validation import check_count, check_identifier, check_metadata, check_text
 
-from .base import UNSET, ScopedQuerySet, Unset, chunked, count_of, id_conflicts
+from .base import ScopedQuerySet, chunked, count_of, id_conflicts
 
 if TYPE_CHECKING:
     pass
-
-Updater = Callable[[ChatRecord], Mapping[str, Any] | None]
 
 
 class ChatQuerySet(ScopedQuerySet["models.Chat"]):

@@ -8,9 +8,8 @@ from context_store.exceptions import InvalidData
 from context_store.ids import new_id, now_ms
 from context_store.lineage import Place
 from context_store.records import MessageRecord
+from context_store.types import MessageInput
 from context_store.validation import JSONText, check_identifier, check_json, check_time
-
-MessageInput = MessageRecord | Mapping[str, Any]
 
 NOWHERE = Place("", 0, [])
 ROW_COLUMNS = (*MessageRecord._fields, "segment", "depth", "ancestry")

@@ -11,10 +11,11 @@ from context_store.exceptions import HeadConflict, IdConflict, InvalidData
 from context_store.ids import now_ms
 from context_store.lineage import Place
 from context_store.records import MessageRecord
+from context_store.types import UNSET, MessageInput, Unset
 
-from .base import CHUNK_SIZE, UNSET, Unset, chunked, id_conflicts
+from .base import CHUNK_SIZE, chunked, id_conflicts
 from .chains import ChainQuerySet
-from .drafts import NOWHERE, ROW_COLUMNS, Draft, MessageInput, parse_messages, stored_ancestry
+from .drafts import NOWHERE, ROW_COLUMNS, Draft, parse_messages, stored_ancestry
 from .search import SearchEntryQuerySet
 
 if TYPE_CHECKING:

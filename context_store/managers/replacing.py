@@ -10,12 +10,13 @@ from context_store.exceptions import IdConflict
 from context_store.ids import now_ms
 from context_store.lineage import Place
 from context_store.records import MessageRecord
+from context_store.types import MessageInput
 from context_store.validation import check_count
 
 from .base import CHUNK_SIZE, chunked, id_conflicts
 from .branches import BranchQuerySet, Target
 from .chats import ChatQuerySet
-from .drafts import Draft, MessageInput, parse_messages
+from .drafts import Draft, parse_messages
 from .messages import MessageQuerySet
 
 

@@ -13,9 +13,9 @@ from rest_framework.response import Response
 from context_store import __version__
 from context_store.conf import settings
 from context_store.exceptions import RevisionConflict
-from context_store.managers.base import UNSET, Unset
 from context_store.models import Chat
 from context_store.store import ContextStore
+from context_store.types import UNSET, Unset
 
 
 def conditional(read: Callable[..., Response]) -> Callable[..., Response]:

@@ -8,8 +8,8 @@ from django.core.checks import CheckMessage
 from context_store.asynchronous import asynchronous
 from context_store.exceptions import InvalidData, SessionDoesNotExist
 from context_store.ids import new_id
-from context_store.managers.base import UNSET, Unset
 from context_store.records import MessageRecord
+from context_store.types import UNSET, Unset
 from context_store.validation import check_count, check_identifier, check_metadata
 
 from .locks import SessionLock
