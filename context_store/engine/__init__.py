@@ -1,8 +1,9 @@
 """One conversation as its agent sees it: fragments of context around a durable chain of messages."""
 
+from context_store.messages import text_of
+
 from .engine import ContextEngine
 from .fragments import Fragment, MessageFragment, assistant, fragment, hint, message, role, system, tool, user
-from .parts import text_of
 from .records import Inspection, Outcome, Prompt, Saved
 from .renderers import MarkdownRenderer, Renderer, TomlRenderer, ToonRenderer, XmlRenderer
 from .tokens import EstimatingTokenizer, TiktokenTokenizer, TokenCount, Tokenizer

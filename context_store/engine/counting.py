@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
+from context_store.messages.parts import File, Part, Reasoning, Text, ToolCall, ToolResult, as_text, parts_of
 from context_store.records import MessageRecord
 
-from .parts import File, Part, Reasoning, Text, ToolCall, ToolResult, as_text, parts_of
 from .tokens import FILE_TOKENS, MESSAGE_TOKENS, TokenCount, Tokenizer
 
 

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from context_store.managers.base import chunked
+from context_store.messages.parts import text_of
 from context_store.records import MessageRecord
 from context_store.types import UNSET, Unset
 
 from .counting import count_message
 from .fragments import MessageFragment
-from .parts import text_of
 from .rows import Rows
 from .tokens import Tokenizer
 from .windows import Window, newest_first, take

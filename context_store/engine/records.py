@@ -3,9 +3,9 @@
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from context_store import messages as message_formats
 from context_store.records import BranchRecord, ChatRecord, Graph, MessageRecord
 
-from . import formats
 from .tokens import TokenCount
 
 
@@ -40,7 +40,7 @@ class Prompt(NamedTuple):
         self, *, merge_consecutive: bool = False, drop_unanswered_calls: bool = False, system_role: str = "system"
     ) -> list[dict[str, Any]]:
         """Return the messages of OpenAI's Chat Completions, the system prompt first."""
-        return formats.openai_messages(
+        return message_formats.openai_messages(
             self.system_prompt,
             self.messages,
             merge_consecutive=merge_consecutive,
@@ -50,7 +50,7 @@ class Prompt(NamedTuple):
 
     def anthropic(self, *, merge_consecutive: bool = True, drop_unanswered_calls: bool = False) -> dict[str, Any]:
         """Return ``system`` (left out if empty) and ``messages`` of Anthropic's Messages API."""
-        return formats.anthropic_messages(
+        return message_formats.anthropic_messages(
             self.system_prompt,
             self.messages,
             merge_consecutive=merge_consecutive,
@@ -59,7 +59,7 @@ class Prompt(NamedTuple):
 
     def ui_messages(self, *, merge_consecutive: bool = False) -> list[dict[str, Any]]:
         """Return UI messages of the AI SDK, without the system prompt: what a chat page shows."""
-        return formats.ui_messages(self.messages, merge_consecutive=merge_consecutive)
+        return message_formats.ui_messages(self.messages, merge_consecutive=merge_consecutive)
 
 
 class Inspection(NamedTuple):

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
+from context_store.messages.parts import calls_in, is_empty, needs_call
 from context_store.records import MessageRecord
 from context_store.validation import check_count
-
-from .parts import calls_in, is_empty, needs_call
 
 PAGE_SIZE = 50
 # How far a window looks beyond its size for the call of an answer before it takes it for an orphan.

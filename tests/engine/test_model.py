@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from context_store.engine import ContextEngine, MessageFragment, assistant, message, user
-from context_store.engine.parts import text_of
 from context_store.exceptions import HeadConflict
 from context_store.ids import new_id
+from context_store.messages.parts import text_of
 from context_store.models import Message
 from context_store.store import ContextStore
 

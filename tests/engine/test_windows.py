@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from context_store.engine import ContextEngine, assistant, hint, tool, user
-from context_store.engine.parts import calls_in, needs_call
 from context_store.engine.windows import PAGE_SIZE, Window, take
 from context_store.exceptions import InvalidData
+from context_store.messages.parts import calls_in, needs_call
 from context_store.records import MessageRecord
 
 

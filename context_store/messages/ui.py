@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from context_store.engine.parts import (
+from context_store.records import MessageRecord
+
+from .parts import (
     Break,
     File,
     Other,
@@ -16,8 +18,7 @@ from context_store.engine.parts import (
     is_empty,
     parts_of,
 )
-from context_store.engine.turns import ROLES
-from context_store.records import MessageRecord
+from .turns import ROLES
 
 Message = dict[str, Any]
 Block = dict[str, Any]

@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from context_store.engine.parts import File, Other, Part, Reasoning, Text, ToolCall, ToolResult, as_text
-from context_store.engine.turns import Turn, joined, turns_of
 from context_store.records import MessageRecord
+
+from .parts import File, Other, Part, Reasoning, Text, ToolCall, ToolResult, as_text
+from .turns import Turn, joined, turns_of
 
 Message = dict[str, Any]
 Block = dict[str, Any]

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from context_store.engine.parts import File, Other, Part, Text, ToolCall, ToolResult, as_text
-from context_store.engine.turns import Turn, joined, turns_of
 from context_store.records import MessageRecord
+
+from .parts import File, Other, Part, Text, ToolCall, ToolResult, as_text
+from .turns import Turn, joined, turns_of
 
 Message = dict[str, Any]
 
