@@ -184,26 +184,3 @@ class ContextEntry(models.Model):
 
     def __str__(self) -> str:
         return str(self.key)
-
-
-class AgentTask(models.Model):
-    """A task of an A2A server, see ``adapters.a2a``. ``status_time`` is in nanoseconds, as the protocol has it."""
-
-    user_id = IdentifierField()
-    task_id = IdentifierField()
-    context_id = IdentifierField()
-    state = models.IntegerField()
-    status_time = models.BigIntegerField()
-    data = PayloadField()
-
-    class Meta:
-        verbose_name = _("agent task")
-        verbose_name_plural = _("agent tasks")
-        indexes = [
-            models.Index(fields=["user_id", "-status_time", "-task_id"], name="ctx_task_user_time"),
-            models.Index(fields=["user_id", "context_id"], name="ctx_task_context"),
-        ]
-        constraints = [models.UniqueConstraint(fields=["user_id", "task_id"], name="ctx_task_id")]
-
-    def __str__(self) -> str:
-        return str(self.task_id)

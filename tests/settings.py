@@ -98,6 +98,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "context_store",
+    "context_store.adapters.a2a",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -1,5 +1,8 @@
 """Tasks of a server in the database, beside the SDK's own store in memory."""
 
+import io
+import time
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -9,9 +12,11 @@ from a2a.server.tasks import InMemoryTaskStore
 from a2a.types import GetTaskRequest, ListTasksRequest, Task, TaskState
 from a2a.utils.errors import InvalidParamsError, TaskNotFoundError
 from asgiref.sync import async_to_sync
+from django.core.management import CommandError, call_command
 
 from context_store.adapters.a2a import DjangoTaskStore, RemoteAgent
-from context_store.models import AgentTask
+from context_store.adapters.a2a.models import AgentTask
+from context_store.adapters.a2a.tasks import purge_tasks
 from tests.adapters.agents import artifact, call_of, running_agent
 from tests.adapters.test_a2a_client import config, run, store
 from tests.races import run_processes
@@ -63,7 +68,7 @@ def test_owners_are_apart() -> None:
     assert call(tasks.get, "task-001", ALICE) is not None
 
 
-@pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 300, "~", "ключ"])
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 300, "\U0001f40d" * 200, "sha256:", "ключ"])
 def test_any_name_is_kept(name: str) -> None:
     tasks, caller = DjangoTaskStore(), call_of(name)
     made = Task(id=name, context_id=name)
@@ -73,10 +78,57 @@ def test_any_name_is_kept(name: str) -> None:
     assert call(tasks.list, ListTasksRequest(), call_of(f"{name}x")).total_size == 0
 
 
+def test_owner_with_a_lone_surrogate_is_one_of_its_own() -> None:
+    tasks, made = DjangoTaskStore(), task(1)
+    call(tasks.save, made, call_of("\ud800"))
+    assert call(tasks.get, "task-001", call_of("\ud800")) == made
+    assert call(tasks.get, "task-001", call_of("\udfff")) is None
+
+
 def test_large_tasks_are_kept(settings: Any) -> None:
     settings.CONTEXT_STORE_MAX_PAYLOAD_BYTES = 1000
     call(DjangoTaskStore().save, task(1, text="x" * 2_000_000), ALICE)
     assert len(call(DjangoTaskStore().get, "task-001", ALICE).artifacts[0].parts[0].text) == 2_000_000
+
+
+def purge(**options: Any) -> str:
+    output = io.StringIO()
+    call_command("purge_agent_tasks", stdout=output, no_color=True, **options)
+    return output.getvalue()
+
+
+def test_purge_removes_what_finished_long_ago_of_every_owner() -> None:
+    tasks, day, now = DjangoTaskStore(), 86_400, int(time.time())
+    for owner in (ALICE, BOB):
+        for number, (state, seconds) in enumerate(
+            [
+                (TaskState.TASK_STATE_COMPLETED, now - 31 * day),
+                (TaskState.TASK_STATE_FAILED, now - 31 * day),
+                (TaskState.TASK_STATE_COMPLETED, now - 29 * day),
+                (TaskState.TASK_STATE_WORKING, now - 31 * day),
+                (TaskState.TASK_STATE_COMPLETED, None),
+            ]
+        ):
+            call(tasks.save, task(number, seconds=seconds, state=state), owner)
+    assert purge() == "Removed 4 finished tasks.\n"
+    assert sorted(AgentTask.objects.values_list("task_id", flat=True)) == sorted(
+        ["task-002", "task-003", "task-004"] * 2
+    )
+    assert purge_tasks(timedelta(days=28), batch_size=1) == 2
+    assert purge(days=0) == "Removed 0 finished tasks.\n"
+
+
+@pytest.mark.parametrize("days", [-1, 40_000])
+def test_purge_refuses_ages_out_of_range(days: int) -> None:
+    with pytest.raises(CommandError, match="--days"):
+        purge(days=days)
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_purge_keeps_to_its_database() -> None:
+    call(DjangoTaskStore("other").save, task(1, seconds=1, state=TaskState.TASK_STATE_COMPLETED), ALICE)
+    assert purge() == "Removed 0 finished tasks.\n"
+    assert purge(database="other") == "Removed 1 finished tasks.\n"
 
 
 REQUESTS = {

@@ -9,7 +9,7 @@ from unittest import mock
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-APPS = ("context_store",)
+APPS = ("context_store", "context_store_a2a")
 
 
 def migration_statements(connection: Any) -> Iterator[tuple[str, str]]:

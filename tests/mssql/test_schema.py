@@ -8,12 +8,13 @@ from django.test.utils import isolate_apps
 
 from context_store.fields import IdentifierField
 from context_store.models import Chat, Message, SearchEntry
-from tests.mssql.migrations import migration_statements
+from tests.mssql.migrations import APPS, migration_statements
 from tests.mssql.schema_rules import all_problems
 
 
 def test_the_models_keep_to_the_rules(server):
-    assert all_problems(apps.get_app_config("context_store").get_models(), server) == []
+    models = [model for app in APPS for model in apps.get_app_config(app).get_models()]
+    assert all_problems(models, server) == []
 
 
 def broken(fields, **options):

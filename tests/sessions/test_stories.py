@@ -52,7 +52,7 @@ def test_there_are_three_stories() -> None:
 
 
 def test_the_page_about_agents_has_the_story_s_client() -> None:
-    (client, server) = (block.code for block in blocks("docs/a2a.md", "python"))
+    (client, _, server) = (block.code for block in blocks("docs/a2a.md", "python"))
     story = next(block.code for block in blocks(PAGE, "python") if block.file == "orchestrator.py")
     assert story.startswith(client)
     names: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from hashlib import sha256
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -13,7 +14,7 @@ from a2a.utils.errors import InvalidParamsError, TaskNotFoundError, UnsupportedO
 
 from context_store.contexts import BaseContexts, BoundContext, contexts
 from context_store.exceptions import InvalidData
-from context_store.validation import check_identifier
+from context_store.validation import MAX_IDENTIFIER_LENGTH, check_identifier
 
 logger = logging.getLogger("context_store.a2a")
 
@@ -257,20 +258,21 @@ def _bound(store: BaseContexts | None, scope: str | None, identity: str) -> Boun
     """Return where the context of an agent is kept: nobody's is reached by what another calls a scope or an agent."""
     scoped = (contexts["default"] if store is None else store).scoped(SCOPE)
     if scope is not None:
-        scoped = scoped.scoped(_short(scope))
-    return scoped.bound(_short(identity))
+        scoped = scoped.scoped(stored_name(scope, LONGEST_IDENTITY))
+    return scoped.bound(stored_name(identity, LONGEST_IDENTITY))
 
 
-def _short(name: str) -> str:
-    """Return the name, or a digest of one that is no key or leaves no room for others."""
-    try:
-        check_identifier(name)
-    except InvalidData:
-        pass
-    else:
-        if len(name) <= LONGEST_IDENTITY and not name.startswith("sha256:"):
-            return name
-    return f"sha256:{sha256(name.encode(errors='surrogatepass')).hexdigest()}"
+def stored_name(name: str, longest: int = MAX_IDENTIFIER_LENGTH) -> str:
+    """
+    Return the name, or its digest if it is no identifier of the store or takes more than ``longest`` UTF-16 units.
+
+    A name that looks like a digest is replaced by its own, so that two names never meet.
+    """
+    encoded = name.encode("utf-16-le", errors="surrogatepass")
+    if len(encoded) <= 2 * longest and not name.startswith("sha256:"):
+        with suppress(InvalidData):
+            return check_identifier(name)
+    return f"sha256:{sha256(encoded).hexdigest()}"
 
 
 def _address(client: Client, agent: str | AgentCard) -> str:

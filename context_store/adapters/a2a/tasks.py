@@ -1,6 +1,6 @@
 """Tasks of an A2A server, in the database."""
 
-from hashlib import sha256
+from datetime import timedelta
 from typing import Any
 
 from a2a.server.context import ServerCallContext
@@ -16,8 +16,11 @@ from django.db.models import Q, QuerySet
 from google.protobuf.json_format import MessageToJson, ParseDict
 
 from context_store.exceptions import InvalidData
-from context_store.models import AgentTask
-from context_store.validation import JSONText, check_identifier
+from context_store.ids import now_ms
+from context_store.validation import JSONText
+
+from .client import FINISHED, stored_name
+from .models import AgentTask
 
 # The status of a task without a time: before all others, so that it is listed last.
 NO_TIME = -(2**63)
@@ -65,19 +68,19 @@ class DjangoTaskStore(TaskStore):  # type: ignore[misc] # The SDK's types are no
 
     def _save(self, owner: str, task: Task) -> None:
         columns = {
-            "context_id": column(task.context_id),
+            "context_id": stored_name(task.context_id),
             "state": task.status.state,
             "status_time": status_time(task),
             # Whatever its size: the SDK has no limit.
             "data": JSONText(MessageToJson(task, indent=None, ensure_ascii=False)),
         }
         tasks = self._tasks(owner)
-        row = tasks.filter(task_id=column(task.id))
+        row = tasks.filter(task_id=stored_name(task.id))
         if row.update(**columns):
             return
         try:
             with transaction.atomic(using=tasks.db):
-                AgentTask(user_id=column(owner), task_id=column(task.id), **columns).save(
+                AgentTask(user_id=stored_name(owner), task_id=stored_name(task.id), **columns).save(
                     using=tasks.db, force_insert=True
                 )
         except IntegrityError:
@@ -85,17 +88,17 @@ class DjangoTaskStore(TaskStore):  # type: ignore[misc] # The SDK's types are no
             row.update(**columns)
 
     def _get(self, owner: str, task_id: str) -> Task | None:
-        for data in self._tasks(owner).filter(task_id=column(task_id)).values_list("data", flat=True):
+        for data in self._tasks(owner).filter(task_id=stored_name(task_id)).values_list("data", flat=True):
             return _task(data)
         return None
 
     def _delete(self, owner: str, task_id: str) -> None:
-        self._tasks(owner).filter(task_id=column(task_id)).delete()
+        self._tasks(owner).filter(task_id=stored_name(task_id)).delete()
 
     def _list(self, owner: str, params: ListTasksRequest) -> ListTasksResponse:
         tasks = self._tasks(owner)
         if params.context_id:
-            tasks = tasks.filter(context_id=column(params.context_id))
+            tasks = tasks.filter(context_id=stored_name(params.context_id))
         if params.status:
             tasks = tasks.filter(state=params.status)
         if params.HasField("status_timestamp_after"):
@@ -114,17 +117,24 @@ class DjangoTaskStore(TaskStore):  # type: ignore[misc] # The SDK's types are no
 
     def _tasks(self, owner: str) -> QuerySet[AgentTask]:
         """Return the owner's tasks, always where they are written: a server sees what it has just saved."""
-        return AgentTask.objects.using(self._using or router.db_for_write(AgentTask)).filter(user_id=column(owner))
+        return AgentTask.objects.using(self._using or router.db_for_write(AgentTask)).filter(user_id=stored_name(owner))
 
 
-def column(name: str) -> str:
-    """Return the name as it is stored: one that is no identifier, as that of nobody, by its digest."""
-    try:
-        if not name.startswith("~"):
-            return check_identifier(name)
-    except InvalidData:
-        pass
-    return f"~{sha256(name.encode()).hexdigest()}"
+def purge_tasks(age: timedelta, *, using: str | None = None, batch_size: int = 500) -> int:
+    """
+    Delete all owners' tasks that have been finished for this long, in batches, and return how many.
+
+    A task whose status has no time is never old.
+    """
+    before = (now_ms() - age // timedelta(milliseconds=1)) * 10**6
+    tasks = AgentTask.objects.using(using or router.db_for_write(AgentTask)).filter(
+        state__in=FINISHED, status_time__gt=NO_TIME, status_time__lt=before
+    )
+    removed = 0
+    while keys := list(tasks.order_by().values_list("pk", flat=True)[:batch_size]):
+        # Asked again: a task may have been saved anew since.
+        removed += tasks.filter(pk__in=keys).delete()[0]
+    return removed
 
 
 def status_time(task: Task) -> int:

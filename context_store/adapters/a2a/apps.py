@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class A2AConfig(AppConfig):
+    name = "context_store.adapters.a2a"
+    label = "context_store_a2a"
+    verbose_name = "Context store: A2A"
+    default_auto_field = "django.db.models.BigAutoField"
