@@ -1,27 +1,28 @@
 """The engine: one conversation as its agent sees it."""
 
 from collections.abc import Mapping
+from functools import partial
+from itertools import chain
 from typing import Any, Literal, Self
 
 from context_store.asynchronous import asynchronous
 from context_store.exceptions import InvalidData
 from context_store.managers.branches import MAIN
+from context_store.messages import text_of
 from context_store.records import BranchRecord, ChatRecord, CheckpointRecord, MessageRecord
 from context_store.store import ContextStore
 from context_store.types import UNSET, Unset, Updater
 
-from . import moves
-from . import usage as usages
+from . import branching, saving
 from .access import Access
-from .counting import count_prompt
-from .fragments import Fragment, MessageFragment
-from .reading import Reading, title_of
+from .fragments import Fragment, MessageFragment, Pairs
 from .records import Inspection, Outcome, Prompt, Saved
 from .renderers import Renderer, XmlRenderer
-from .saving import save
-from .tokens import TokenCount, Tokenizer, default_tokenizer
-from .values import Pairs
-from .windows import Window
+from .tokens import TokenCount, Tokenizer, count_message, count_prompt, default_tokenizer
+from .usage import check_usage, usage_of
+from .windows import Window, newest_first, take, with_queue
+
+TITLE_LENGTH = 100
 
 
 class ContextEngine:
@@ -81,7 +82,7 @@ class ContextEngine:
         """
         if on_conflict not in ("graft", "reject"):
             raise InvalidData("must be 'graft' or 'reject'", ("on_conflict",))
-        queued = self._settled_queue()
+        queued = self._resolved_queue()
         if not queued:
             return self._unchanged()
         return self._save(queued, branch=branch, reject=on_conflict == "reject")
@@ -106,11 +107,17 @@ class ContextEngine:
         window = Window.checked(max_messages, max_tokens)
         system_prompt = (renderer or XmlRenderer()).render(self._pairs())
         window = window.beside(self.tokenizer.count(system_prompt))
-        reading = Reading(self._chat.rows, self.tokenizer, self._settled_queue())
-        messages = self._chat.read(lambda: reading.window(window), otherwise=lambda: reading.queued_alone(window))
-        if reading.head is not UNSET:
-            self._head = reading.head
-        return Prompt(system_prompt, messages)
+        queued = self._resolved_queue()
+        if 0 in window:
+            return Prompt(system_prompt, [])
+        page, in_store = self._chat.read(
+            lambda: (self.store.get_messages(self.chat_id, limit=window.page_size), self._chat.rows.stored(queued)),
+            otherwise=lambda: ([], {}),
+        )
+        self._head = page[-1].id if page else None
+        stored = newest_first(self.store, page, window.page_size)
+        messages = with_queue(stored, queued, in_store, self.chat_id)
+        return Prompt(system_prompt, take(messages, window, partial(count_message, self.tokenizer)))
 
     aresolve = asynchronous(resolve)
 
@@ -125,7 +132,7 @@ class ContextEngine:
         return Inspection(
             system_prompt=prompt.system_prompt,
             context=self._pairs().merged(),
-            queued=[fragment.record(self.chat_id) for fragment in self._settled_queue()],
+            queued=[fragment.record(self.chat_id) for fragment in self._resolved_queue()],
             stored=self.store.get_messages(self.chat_id, limit=max_messages) if chat else [],
             tokens=self.count_tokens(prompt),
             chat=chat,
@@ -149,7 +156,7 @@ class ContextEngine:
 
     def checkpoint(self, name: str, message_id: str | None = None) -> CheckpointRecord:
         """Name a message, by default the head. Raises ``InvalidData`` where there is none yet."""
-        return self._chat.read(lambda: moves.checkpoint(self._chat.rows, name, message_id))
+        return self._chat.read(lambda: branching.checkpoint(self._chat.rows, name, message_id))
 
     acheckpoint = asynchronous(checkpoint)
 
@@ -161,13 +168,13 @@ class ContextEngine:
 
     def switch_branch(self, name: str) -> BranchRecord:
         """Continue on a branch, which becomes the active one. Raises ``Branch.DoesNotExist``."""
-        return self._at(self._chat.read(lambda: moves.switch(self._chat.rows, name)))
+        return self._at(self._chat.read(lambda: branching.switch(self._chat.rows, name)))
 
     aswitch_branch = asynchronous(switch_branch)
 
     def aside(self, name: str | None = None) -> BranchRecord:
         """Make a branch at the head without switching to it. Raises ``IdConflict`` for a name that is taken."""
-        return self._chat.write(lambda: moves.aside(self._chat.rows, name))
+        return self._chat.write(lambda: branching.aside(self._chat.rows, name))
 
     aaside = asynchronous(aside)
 
@@ -177,7 +184,7 @@ class ContextEngine:
 
         Give the first message of an answer that has several. Raises ``Message.DoesNotExist``.
         """
-        return self._at(self._chat.read(lambda: moves.regenerate(self._chat.rows, message_id)))
+        return self._at(self._chat.read(lambda: branching.regenerate(self._chat.rows, message_id)))
 
     aregenerate = asynchronous(regenerate)
 
@@ -188,7 +195,7 @@ class ContextEngine:
         ``new`` is the data, or a message fragment, whose id the new version gets: with one, the call can be repeated.
         Raises ``Message.DoesNotExist``.
         """
-        saved = self._chat.read(lambda: moves.edit(self._chat.rows, message_id, new))
+        saved = self._chat.read(lambda: branching.edit(self._chat.rows, message_id, new))
         self._head = saved.head_message_id
         return saved
 
@@ -206,7 +213,7 @@ class ContextEngine:
 
         Nothing changes where the active branch has it. Raises ``Message.DoesNotExist``.
         """
-        return self._at(self._chat.read(lambda: moves.flip(self._chat.rows, message_id)))
+        return self._at(self._chat.read(lambda: branching.flip(self._chat.rows, message_id)))
 
     aflip = asynchronous(flip)
 
@@ -234,16 +241,16 @@ class ContextEngine:
         Numbers are added up, also those in objects; other values are replaced. Racing calls are all counted. Raises
         ``Message.DoesNotExist``, and then has added nothing.
         """
-        usages.check_usage(usage)
-        return self._chat.write(lambda: moves.track_usage(self._chat.rows, dict(usage), message_id))
+        check_usage(usage)
+        return self._chat.write(lambda: branching.track_usage(self._chat.rows, dict(usage), message_id))
 
     atrack_usage = asynchronous(track_usage)
 
     def usage(self, message_id: str | None = None) -> dict[str, Any]:
         """Return the usage of the chat, or of one message. Raises ``Message.DoesNotExist``."""
         if message_id is not None:
-            return usages.usage_of(self._chat.read(lambda: self._chat.rows.message(message_id)).data)
-        return self._chat.read(lambda: usages.usage_of(self._chat.rows.chat()._asdict()), otherwise=dict)
+            return usage_of(self._chat.read(lambda: self._chat.rows.message(message_id)).data)
+        return self._chat.read(lambda: usage_of(self._chat.rows.chat()._asdict()), otherwise=dict)
 
     ausage = asynchronous(usage)
 
@@ -256,8 +263,10 @@ class ContextEngine:
         chat = self._chat.read(lambda: self._chat.rows.chat(), otherwise=lambda: None)
         if chat and chat.title:
             return chat.title
-        queued = [fragment.record(self.chat_id) for fragment in self._settled_queue() if fragment.name == "user"]
-        text = title_of([*(self._chat.rows.opening() if chat else []), *queued])
+        queued = [fragment.record(self.chat_id) for fragment in self._resolved_queue() if fragment.name == "user"]
+        said = chain(self._chat.rows.opening() if chat else [], queued)
+        texts = (" ".join(text_of(message).replace("\0", "").split())[:TITLE_LENGTH] for message in said)
+        text = next(filter(None, texts), None)
         return self.update_chat(updater=lambda chat: None if chat.title else {"title": text}).title if text else None
 
     atitle = asynchronous(title)
@@ -266,7 +275,7 @@ class ContextEngine:
 
     def _save(self, queued: list[MessageFragment], *, branch: bool, reject: bool) -> Saved:
         saved = self._chat.write(
-            lambda: save(self._chat.rows, queued, expected_head=self._head, branch=branch, reject=reject)
+            lambda: saving.save(self._chat.rows, queued, expected_head=self._head, branch=branch, reject=reject)
         )
         for fragment in queued:
             # What was queued meanwhile, also under the same id, stays queued.
@@ -285,8 +294,8 @@ class ContextEngine:
         self._head = branch.head_message_id
         return branch
 
-    def _settled_queue(self) -> list[MessageFragment]:
-        """Return the queue, its values resolved: that may take long, and must not do so in a transaction."""
+    def _resolved_queue(self) -> list[MessageFragment]:
+        """Return the queue, its values resolved: that may take long, and must not happen in a transaction."""
         queued = list(self._queue.values())
         for fragment in queued:
             fragment.value()

@@ -1,14 +1,39 @@
-"""Fragments: what an engine is given. Context fragments are rendered, message fragments are saved."""
+"""
+Fragments: what an engine is given. Context fragments are rendered, message fragments are saved.
 
+The callables and awaitables in a value are resolved once, before anything is rendered or stored.
+"""
+
+from collections.abc import Awaitable, Mapping
+from inspect import isawaitable
 from typing import Any
 
+from asgiref.sync import async_to_sync
+from django.utils.functional import Promise
+
+from context_store.exceptions import InvalidData
 from context_store.ids import new_id, now_ms
 from context_store.records import MessageRecord
 from context_store.validation import check_identifier, check_json
 
-from .values import check_context, settle
-
 _PENDING = object()
+
+
+class Pairs(list[tuple[str, Any]]):
+    """Named values in order. A name may occur more than once: three hints are three pairs."""
+
+    def merged(self) -> dict[str, Any]:
+        """Return an object of plain JSON; values that share a name become an array."""
+        values: dict[str, list[Any]] = {}
+        for name, value in self:
+            values.setdefault(name, []).append(_merged(value))
+        return {name: value[0] if len(value) == 1 else value for name, value in values.items()}
+
+
+def _merged(value: Any) -> Any:
+    if isinstance(value, Pairs):
+        return value.merged()
+    return [_merged(item) for item in value] if isinstance(value, list) else value
 
 
 class Fragment:
@@ -17,23 +42,28 @@ class Fragment:
     def __init__(self, name: str, value: Any) -> None:
         self.name = check_identifier(name, "name")
         self._given = value
-        self._settled: Any = _PENDING
+        self._resolved: Any = _PENDING
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, {self._given if self._settled is _PENDING else self._settled!r})"
+        return (
+            f"{type(self).__name__}({self.name!r}, {self._given if self._resolved is _PENDING else self._resolved!r})"
+        )
 
     def value(self) -> Any:
         """Return the value, its callables and awaitables resolved: the first call does that, once."""
-        if self._settled is _PENDING:
-            self._settled = self._check(settle(self._given))
-        return self._settled
+        if self._resolved is _PENDING:
+            self._resolved = self._checked(resolved(self._given))
+        return self._resolved
 
     def pair(self) -> tuple[str, Any]:
         """Return the name with the resolved value."""
         return self.name, self.value()
 
-    def _check(self, value: Any) -> Any:
-        return check_context(value, self.name)
+    def _checked(self, value: Any) -> Any:
+        """Return the value as scalars, lists and ``Pairs``. Raises ``InvalidData``."""
+        pairs = _as_pairs(value, (self.name,))
+        check_json(_merged(pairs), self.name)
+        return pairs
 
 
 class MessageFragment(Fragment):
@@ -47,7 +77,6 @@ class MessageFragment(Fragment):
         super().__init__(name, value)
         self.id = new_id() if id is None else check_identifier(id, "id")
         self.type = type if type is None else check_identifier(type, "type")
-        self.has_id = id is not None
         self.edit_id = new_id()
         self.created_at = now_ms()
 
@@ -55,7 +84,7 @@ class MessageFragment(Fragment):
         """Return the message as it would be stored."""
         return MessageRecord(self.id, chat_id, parent_id, self.name, self.type, self.value(), self.created_at)
 
-    def _check(self, value: Any) -> Any:
+    def _checked(self, value: Any) -> Any:
         check_json(value, self.name)
         return value
 
@@ -100,3 +129,40 @@ def tool(data: Any, *, call_id: str | None = None, id: str | None = None) -> Mes
     if call_id is not None:
         data = {"tool_call_id": call_id, "content": data}
     return MessageFragment("tool", data, id=id)
+
+
+def resolved(value: Any) -> Any:
+    """
+    Return the value with every callable called and every awaitable awaited, at any depth.
+
+    Awaitables run on the event loop of the caller, when that one awaits an async method of the engine, else on a loop
+    of their own.
+    """
+    while callable(value) or isawaitable(value):
+        value = async_to_sync(_awaited)(value) if isawaitable(value) else value()
+    if isinstance(value, Promise):  # A lazy translation.
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: resolved(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [resolved(item) for item in value]
+    return value
+
+
+async def _awaited(value: Awaitable[Any]) -> Any:
+    return await value
+
+
+def _as_pairs(value: Any, path: tuple[str | int, ...]) -> Any:
+    """Return the value with its objects and fragments as ``Pairs``: several fragments may share a name."""
+    if isinstance(value, Fragment):
+        return Pairs([value.pair()])
+    if isinstance(value, Mapping):
+        if wrong := [key for key in value if not isinstance(key, str)]:
+            raise InvalidData(f"has the key {wrong[0]!r}: keys are text", path)
+        return Pairs((key, _as_pairs(item, (*path, key))) for key, item in value.items())
+    if isinstance(value, list):
+        if value and all(isinstance(item, Fragment) for item in value):
+            return Pairs(item.pair() for item in value)
+        return [_as_pairs(item, (*path, index)) for index, item in enumerate(value)]
+    return value

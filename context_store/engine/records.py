@@ -10,7 +10,7 @@ from .tokens import TokenCount
 
 
 class Outcome(StrEnum):
-    """What became of a save."""
+    """What became of a save. Of several the last in this order is reported: it tells most."""
 
     UNCHANGED = "unchanged"  # Nothing was queued.
     CONTAINED = "contained"  # The branch had all of it already.

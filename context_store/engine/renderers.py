@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from .values import Pairs
+from .fragments import Pairs
 
 # XML names without colons, which would begin a namespace. https://www.w3.org/TR/xml/#NT-Name
 _XML_NAME = re.compile(r"(?!xml)[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII | re.IGNORECASE)

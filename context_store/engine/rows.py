@@ -1,17 +1,20 @@
 """The rows of one chat on one database, as its owner sees them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, Self
 
 from context_store.exceptions import OwnerMismatch
 from context_store.ids import now_ms
+from context_store.managers.base import chunked
 from context_store.managers.branches import BranchQuerySet
 from context_store.managers.chats import ChatQuerySet
 from context_store.managers.messages import MessageQuerySet
 from context_store.models import Branch, Chat, Message
 from context_store.records import BranchRecord, ChatRecord, MessageRecord
 from context_store.store import ContextStore
+
+from .fragments import MessageFragment
 
 # How far down the chain the first text of the user is looked for.
 OPENING = 100
@@ -63,6 +66,12 @@ class Rows(NamedTuple):
     def message(self, message_id: str) -> MessageRecord:
         """Return a message of the chat. Raises ``Message.DoesNotExist``."""
         return self.messages.filter(chat_id=self.chat_id).record(message_id)
+
+    def stored(self, queued: Iterable[MessageFragment]) -> dict[str, MessageRecord]:
+        """Return the chat's messages that have an id of the queue, by that id."""
+        messages = self.messages.filter(chat_id=self.chat_id)
+        ids = (message_id for fragment in queued for message_id in (fragment.id, fragment.edit_id))
+        return {record.id: record for part in chunked(ids) for record in messages.filter(pk__in=part).records()}
 
     def siblings(self, message_id: str) -> list[MessageRecord]:
         """Return the messages that stand where this one does, itself among them, oldest first."""

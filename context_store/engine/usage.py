@@ -46,8 +46,8 @@ def usage_of(data: Any) -> Usage:
     return dict(usage) if isinstance(usage, Mapping) else {}
 
 
-def originals(data: Any) -> Iterator[Any]:
-    """Give what a message's data may have been before its usage was added."""
+def without_usage(data: Any) -> Iterator[Any]:
+    """Give what a message's data may have been before usage was added: nothing, one value or two."""
     if usage_of(data):
         metadata = {key: value for key, value in data["metadata"].items() if key != KEY}
         rest = {key: value for key, value in data.items() if key != "metadata"}
@@ -56,8 +56,8 @@ def originals(data: Any) -> Iterator[Any]:
             yield rest["content"]
 
 
-def carried_over(stored: Any, data: Any) -> Any:
-    """Return the new data of a stored message, with the usage that it has."""
+def keep_usage(stored: Any, data: Any) -> Any:
+    """Return the new data of a stored message with the usage of the old, unless it has some of its own."""
     usage = usage_of(stored)
     return _with_usage(data, usage) if usage and not usage_of(data) else data
 

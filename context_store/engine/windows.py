@@ -1,23 +1,26 @@
 """
 Windows: the newest messages that fit, in whole exchanges.
 
-A tool's answer is nothing to a model without the call, and a call nothing without its answer: a window begins where it
-parts no such pair. What cannot be parted is kept whole, even where it alone is more than the window holds.
+A tool's result is nothing to a model without the call, and a call nothing without its result: a window never splits
+such a pair. An exchange that has to stay together is kept even where it alone is more than the window holds.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import suppress
+from itertools import chain, islice
 from typing import NamedTuple
 
 from context_store.messages.parts import calls_in, is_empty, needs_call
+from context_store.models import Message
 from context_store.records import MessageRecord
+from context_store.store import ContextStore
 from context_store.validation import check_count
 
-PAGE_SIZE = 50
-# How far a window looks beyond its size for the call of an answer before it takes it for an orphan.
-REACH = 4 * PAGE_SIZE
+from .fragments import MessageFragment
 
-ReadChain = Callable[[str, int], list[MessageRecord]]
+PAGE_SIZE = 50
+# How many messages beyond its size a window looks for the call of a result before it takes the result for an orphan.
+REACH = 4 * PAGE_SIZE
 
 
 class Window(NamedTuple):
@@ -43,86 +46,106 @@ class Window(NamedTuple):
     @property
     def page_size(self) -> int | None:
         """How many messages to read at once: no more than may be needed."""
-        if self.max_tokens is not None:
-            return PAGE_SIZE
-        return self.max_messages
+        return self.max_messages if self.max_tokens is None else PAGE_SIZE
 
     def holds(self, messages: int, tokens: int) -> bool:
         return (self.max_messages is None or messages <= self.max_messages) and (
             self.max_tokens is None or tokens <= self.max_tokens
         )
 
-    @property
-    def is_closed(self) -> bool:
-        return 0 in (self.max_messages, self.max_tokens)
-
-
-def newest_first(page: list[MessageRecord], page_size: int | None, read_chain: ReadChain) -> Iterator[MessageRecord]:
-    """Give the page from its end, then what lies above it, read page by page as it is asked for."""
-    while page:
-        yield from reversed(page)
-        parent_id = page[0].parent_id
-        if parent_id is None:
-            return
-        # A short page (of a small window) found too little: look further in steps worth a query.
-        page = read_chain(parent_id, max(page_size or 0, PAGE_SIZE))
-
 
 def take(
     messages: Iterable[MessageRecord], window: Window, count: Callable[[MessageRecord], int]
 ) -> list[MessageRecord]:
-    """Return what fits of the messages, which come newest first; oldest first, and without empty placeholders."""
-    said = (message for message in messages if not is_empty(message))
-    if window.is_closed:
+    """
+    Return the newest messages that fit, oldest first and without empty placeholders.
+
+    ``messages`` come newest first and are read no further than the window goes; ``count`` gives a message's tokens.
+    """
+    if 0 in window:
         return []
-    if window == (None, None):
-        return list(said)[::-1]
-    return _Taking(window, count).take(said)[::-1]
+    said = (message for message in messages if not is_empty(message))
+    newest_first = list(said) if window == (None, None) else WindowBuilder(window, count).build(said)
+    return newest_first[::-1]
 
 
-class _Taking:
-    """The messages taken so far, newest first, and how many of them make a window that parts no pair."""
+class WindowBuilder:
+    """
+    Adds messages, newest first, until the window is full.
+
+    ``safe_length`` is the length of the longest suffix of the chain, among what was added, that splits no tool call
+    from its result: a result adds its call to ``missing_calls``, the call takes it out again, and the suffix is safe
+    wherever nothing is missing.
+
+        added (newest first)   answer   result of c1   call c1   question
+        missing_calls            {}         {c1}          {}        {}
+        safe_length              1           1            3         4
+    """
 
     def __init__(self, window: Window, count: Callable[[MessageRecord], int]) -> None:
         self.window = window
         self.count = count
-        self.taken: list[MessageRecord] = []
-        self.whole = 0
+        self.added: list[MessageRecord] = []
         self.tokens = 0
-        self.unmatched: set[str] = set()
+        self.missing_calls: set[str] = set()
+        self.safe_length = 0
 
-    def take(self, messages: Iterator[MessageRecord]) -> list[MessageRecord]:
+    def build(self, messages: Iterator[MessageRecord]) -> list[MessageRecord]:
+        """Return the window, newest message first."""
         for message in messages:
-            if not self._fits(message):
-                return self.taken[: self.whole] if self.whole else self._newest_exchange(message, messages)
+            if self.window.max_tokens is not None:
+                self.tokens += self.count(message)
+            if not self.window.holds(len(self.added) + 1, self.tokens):
+                return self.added[: self.safe_length] or self._newest_exchange(message, messages)
             self._add(message)
-            if self.whole and len(self.taken) == self.window.max_messages:
-                # Full: one more message might cost one more page.
-                return self.taken[: self.whole]
-        # The root is reached: nothing is parted that was not apart. What begins with an answer is an orphan.
-        while self.taken and needs_call(self.taken[-1]):
-            self.taken.pop()
-        return self.taken
-
-    def _fits(self, message: MessageRecord) -> bool:
-        if self.window.max_tokens is not None:
-            self.tokens += self.count(message)
-        return self.window.holds(len(self.taken) + 1, self.tokens)
+            if self.safe_length and len(self.added) == self.window.max_messages:
+                # Full: to look at one more message might cost one more page.
+                return self.added[: self.safe_length]
+        # The root is reached: results that begin the chain have no call anywhere.
+        while self.added and needs_call(self.added[-1]):
+            self.added.pop()
+        return self.added
 
     def _add(self, message: MessageRecord) -> None:
-        self.taken.append(message)
-        self.unmatched = (self.unmatched - calls_in(message)) | needs_call(message)
-        if not self.unmatched:
-            self.whole = len(self.taken)
+        self.added.append(message)
+        self.missing_calls = (self.missing_calls - calls_in(message)) | needs_call(message)
+        if not self.missing_calls:
+            self.safe_length = len(self.added)
 
     def _newest_exchange(self, message: MessageRecord, older: Iterator[MessageRecord]) -> list[MessageRecord]:
-        """Return the newest messages that cannot be parted, or without orphans if their calls are not to be found."""
-        fitting = list(self.taken)
+        """Return the shortest safe suffix, which is more than fits; without orphans if their calls are not found."""
+        fitting = list(self.added)
         self._add(message)
         older = islice(older, REACH)
-        while not self.whole and (further := next(older, None)):
+        while not self.safe_length and (further := next(older, None)):
             self._add(further)
-        if self.whole:
-            return self.taken[: self.whole]
-        others = [item for item in self.taken if not needs_call(item)]
+        if self.safe_length:
+            return self.added[: self.safe_length]
+        others = [item for item in self.added if not needs_call(item)]
         return [item for item in others if item in fitting] or others[:1]
+
+
+def newest_first(store: ContextStore, page: list[MessageRecord], page_size: int | None) -> Iterator[MessageRecord]:
+    """Give the page from its end, then what lies above it, read page by page as it is asked for."""
+    while page:
+        yield from reversed(page)
+        parent_id, page = page[0].parent_id, []
+        if parent_id is not None:
+            with suppress(Message.DoesNotExist):  # Deleted meanwhile.
+                # A short page (of a small window) found too little: look further in steps worth a query.
+                page = store.get_message_chain(parent_id, limit=max(page_size or 0, PAGE_SIZE))
+
+
+def with_queue(
+    stored: Iterable[MessageRecord], queued: list[MessageFragment], stored_ids: Container[str], chat_id: str
+) -> Iterator[MessageRecord]:
+    """Give the queued messages that are not stored, then the stored chain with its queued edits, all newest first."""
+    stored = iter(stored)
+    head = next(stored, None)
+    new = [item for item in queued if item.id not in stored_ids and item.edit_id not in stored_ids]
+    parent_ids = [head.id if head else None, *(item.id for item in new)]
+    yield from reversed([item.record(chat_id, parent_id) for item, parent_id in zip(new, parent_ids, strict=False)])
+    edited = {item.id: item for item in queued if item.id in stored_ids}
+    for message in chain([head] if head else [], stored):
+        item = edited.get(message.id)
+        yield message._replace(name=item.name, type=item.type, data=item.value()) if item else message

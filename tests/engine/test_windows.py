@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from context_store.engine import ContextEngine, assistant, hint, tool, user
-from context_store.engine.windows import PAGE_SIZE, Window, take
+from context_store.engine import ContextEngine, Outcome, assistant, hint, tool, user
+from context_store.engine.windows import PAGE_SIZE, Window, newest_first, take
 from context_store.exceptions import InvalidData
 from context_store.messages.parts import calls_in, needs_call
 from context_store.records import MessageRecord
@@ -97,6 +97,18 @@ def test_an_orphan_is_not_searched_for_through_the_whole_chain(
 def test_an_empty_window_is_empty(engine: ContextEngine) -> None:
     engine.set(user("q"))
     assert words(engine, max_messages=0) == words(engine, max_tokens=0) == []
+
+
+def test_an_empty_window_reads_nothing(engine: ContextEngine, django_assert_num_queries) -> None:
+    with django_assert_num_queries(0):
+        engine.set(user("q")).resolve(max_messages=0)
+    assert engine.save().outcome == Outcome.APPENDED
+
+
+def test_a_chain_that_is_deleted_while_it_is_read_ends_there(engine: ContextEngine) -> None:
+    page = engine.set(*(user("x", id=f"m{number}") for number in range(4))).save().messages[2:]
+    engine.store.delete_chat("chat")
+    assert [record.id for record in newest_first(engine.store, page, None)] == ["m3", "m2"]
 
 
 @pytest.mark.parametrize("limit", [-1, 1.5, True, "3", 2**40])

@@ -1,4 +1,4 @@
-"""Moving about in the graph: every move is one transaction that holds the chat, repeated where a deadlock broke it."""
+"""Branches, checkpoints and versions: each call is one transaction that holds the chat, repeated after a deadlock."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from context_store.exceptions import InvalidData
 from context_store.models import Checkpoint
 from context_store.records import BranchRecord, CheckpointRecord
 
-from . import usage as usages
 from .fragments import MessageFragment
 from .records import Outcome, Saved
 from .rows import Rows
+from .usage import KEY, add_to_chat, add_to_message
 
 
 @retried()
@@ -84,6 +84,6 @@ def track_usage(rows: Rows, usage: dict[str, Any], message_id: str | None) -> di
     with rows.locked() as locked:
         if message_id is not None:
             message = locked.message(message_id)
-            locked.messages.add([message._replace(data=usages.add_to_message(message.data, usage))])
-        chat = locked.chats.update_chat(locked.chat_id, updater=lambda chat: usages.add_to_chat(chat, usage))
-        return dict(chat.metadata[usages.KEY])
+            locked.messages.add([message._replace(data=add_to_message(message.data, usage))])
+        chat = locked.chats.update_chat(locked.chat_id, updater=lambda chat: add_to_chat(chat, usage))
+        return dict(chat.metadata[KEY])
