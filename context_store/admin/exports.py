@@ -1,19 +1,18 @@
 """Conversations to hand on: JSON documents that the store imports again, and Markdown transcripts for people."""
 
-import io
 import json
 import re
-import zipfile
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any
+from zipfile import ZIP_DEFLATED
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, StreamingHttpResponse
 from django.utils.http import content_disposition_header
+from zipstream import ZipStream
 
+from context_store.exporters.documents import documents, json_line
 from context_store.managers.messages import MessageQuerySet
-from context_store.models import Chat
 from context_store.records import ChatRecord, MessageRecord
 from context_store.store import ContextStore
 
@@ -33,7 +32,8 @@ def json_response(request: HttpRequest, store: ContextStore, chat_id: str) -> St
 
 def jsonl_response(request: HttpRequest, store: ContextStore, chat_ids: Iterable[str]) -> StreamingHttpResponse:
     """Return chats as documents, one a line, of which one at a time is held."""
-    return _download(request, _lines(store, chat_ids), "application/jsonl", "chats.jsonl")
+    lines = (json_line(document).encode() for document in documents(store, chat_ids))
+    return _download(request, lines, "application/jsonl", "chats.jsonl")
 
 
 def markdown_response(
@@ -102,47 +102,14 @@ def _line(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+!|~<>&:])", r"\\\1", line)
 
 
-def _lines(store: ContextStore, chat_ids: Iterable[str]) -> Iterator[bytes]:
-    for chat_id in chat_ids:
-        try:
-            document: dict[str, Any] = store.export_chat(chat_id)
-        except Chat.DoesNotExist:
-            continue  # Deleted since it was chosen.
-        yield json.dumps(document, ensure_ascii=False).encode() + b"\n"
-
-
 def _archive(store: ContextStore, messages: MessageQuerySet, chat_ids: Iterable[str]) -> Iterator[bytes]:
-    sink = _Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, chat_id in enumerate(chat_ids, 1):
-            chat = store.get_chat(chat_id)
-            if chat is None:
-                continue
-            with archive.open(f"{number:04d}-{file_name(chat_id)}.md", "w", force_zip64=True) as file:
-                for text in markdown(messages, chat, find_path(messages, chat_id)):
-                    file.write(text.encode())
-                    yield sink.drain()
-            yield sink.drain()
-    yield sink.drain()
-
-
-class _Sink(io.RawIOBase):
-    """A file that a zip archive can be written to while it is sent: it cannot seek, and forgets what was taken."""
-
-    def __init__(self) -> None:
-        self._written = bytearray()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._written += data
-        return len(data)
-
-    def drain(self) -> bytes:
-        written = bytes(self._written)
-        self._written.clear()
-        return written
+    archive = ZipStream(compress_type=ZIP_DEFLATED)
+    for number, chat_id in enumerate(chat_ids, 1):
+        if (chat := store.get_chat(chat_id)) is not None:
+            texts = markdown(messages, chat, find_path(messages, chat_id))
+            archive.add((text.encode() for text in texts), f"{number:04d}-{file_name(chat_id)}.md")
+            yield from archive.file()
+    yield from archive.finalize()
 
 
 def _download(request: HttpRequest, chunks: Iterator[bytes], kind: str, name: str) -> StreamingHttpResponse:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from context_store.management import chats as walking
+from context_store.exporters.documents import chat_ids
 from context_store.models import Chat, Message, SearchEntry
 from context_store.store import ContextStore
 
@@ -69,7 +69,7 @@ def test_export_from_another_database() -> None:
 
 
 def test_export_walks_over_all_chats_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walking.chat_ids, "__defaults__", (2,))
+    monkeypatch.setattr(chat_ids, "__defaults__", (2,))
     for number in range(5):
         make(f"c{number}")
     assert len(export()) == 5

@@ -7,8 +7,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections, reset_queries
 
 from context_store.exceptions import InvalidData
-from context_store.management.chats import chat_ids
-from context_store.management.progress import Progress
+from context_store.exporters.documents import chat_ids
+from context_store.management.progress import progress_bar
 from context_store.models import Chat
 from context_store.verify import Problem, verify_chat, verify_index, verify_orphans
 
@@ -36,16 +36,17 @@ class Command(BaseCommand):
             missing = min(set(chat_id) - set(chat_ids(chats)))
             raise CommandError(f"There is no chat {missing!r}.")
         checked = found = left = 0
-        with Progress(self.stderr, total) as progress:
+        with progress_bar(self.stderr, total, " chats") as bar:
             for problems in _problems(chats, database, repair=repair, whole=chat_id is None):
                 reset_queries()  # With DEBUG Django keeps the statements.
                 checked += 1
                 for problem in problems:
                     found += 1
                     left += not problem.is_repaired
-                    progress.clear()
+                    bar.clear()
                     self._report(problem)
-                progress.update(checked, f"{checked:,} of {total:,} chats, {found:,} problems")
+                bar.set_postfix_str(f"{found:,} problems", refresh=False)
+                bar.update()
         self._summarize(checked - (chat_id is None), found, left)
 
     def _report(self, problem: Problem) -> None:

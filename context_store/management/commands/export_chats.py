@@ -1,7 +1,6 @@
 """Export chats as documents, one a line."""
 
 import contextlib
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,9 +11,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections, reset_queries
 
 from context_store.exceptions import InvalidData
-from context_store.management.chats import chat_ids
-from context_store.management.progress import Progress
-from context_store.managers.chats import ChatQuerySet
+from context_store.exporters.documents import chat_ids, documents, json_line
+from context_store.management.progress import progress_bar
 from context_store.models import Chat
 from context_store.store import ContextStore
 
@@ -45,14 +43,16 @@ class Command(BaseCommand):
         except InvalidData as error:
             raise CommandError(f"--user-id or --chat-id: {error.reason}") from error
         to_terminal = output == "-" and self.stdout.isatty()
-        with self._writer(output) as write, Progress(None if to_terminal else self.stderr, chats.count()) as progress:
-            count = 0
-            for document in _documents(store, chats):
+        count = 0
+        with (
+            self._writer(output) as write,
+            progress_bar(self.stderr, chats.count(), " chats", disable=to_terminal) as bar,
+        ):
+            for document in documents(store, chat_ids(chats)):
                 reset_queries()  # With DEBUG Django keeps the statements.
-                write(_line(document))
+                write(json_line(document))
+                bar.update()
                 count += 1
-                progress.update(count, f"{count:,} chats")
-            progress.clear()
         self.stderr.write(f"Exported {count:,} chat{'' if count == 1 else 's'}.", str)
 
     @contextlib.contextmanager
@@ -79,14 +79,6 @@ class Command(BaseCommand):
             raise
 
 
-def _line(document: dict[str, Any]) -> str:
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    # To some readers these end a line.
-    for character in "\x85\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text + "\n"
-
-
 def _opened(path: Path) -> TextIO:
     try:
         return path.open("w", encoding="utf-8", newline="\n")
@@ -99,10 +91,3 @@ def _required(store: ContextStore, chat_ids: list[str]) -> list[str]:
         if store.get_chat(chat_id) is None:
             raise CommandError(f"There is no chat {chat_id!r}.")
     return chat_ids
-
-
-def _documents(store: ContextStore, chats: ChatQuerySet) -> Iterator[dict[str, Any]]:
-    for chat_id in chat_ids(chats):
-        # A chat may be deleted while others are written.
-        with contextlib.suppress(Chat.DoesNotExist):
-            yield store.export_chat(chat_id)

@@ -9,12 +9,13 @@ from typing import Any, BinaryIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections, reset_queries
+from tqdm import tqdm
 
 from context_store.exceptions import InvalidData
 from context_store.importers import FORMATS
 from context_store.importers.loading import Outcome, load
 from context_store.importers.reading import read_records
-from context_store.management.progress import Progress
+from context_store.management.progress import progress_bar
 from context_store.store import ContextStore
 from context_store.validation import check_identifier
 
@@ -61,16 +62,16 @@ class Command(BaseCommand):
         elif not file_format.names_owner:
             raise CommandError(f"--user-id is required: the format {options['format']} does not name an owner.")
         store = ContextStore(using=database, user_id=user_id)
-        with _opened(file) as source, Progress(self.stderr, _size(source)) as progress:
-            self._import(load(store, read_records(source), file_format), source, progress, strict=options["strict"])
+        with _opened(file) as source, progress_bar(self.stderr, _size(source), "B") as bar:
+            self._import(load(store, read_records(source), file_format), source, bar, strict=options["strict"])
 
-    def _import(self, outcomes: Iterator[Outcome], source: BinaryIO, progress: Progress, *, strict: bool) -> None:
+    def _import(self, outcomes: Iterator[Outcome], source: BinaryIO, bar: "tqdm[Any]", *, strict: bool) -> None:
         chats = messages = present = bad = 0
         for outcome in outcomes:
             reset_queries()  # With DEBUG Django keeps the statements, and what they wrote.
             if outcome.chat is None:
                 bad += 1
-                progress.clear()
+                bar.clear()
                 if strict:
                     raise CommandError(f"{outcome.place}: {outcome.error}\nStopped; {_count(chats, 'chat')} imported.")
                 self.stderr.write(f"{outcome.place}: {outcome.error}")
@@ -79,8 +80,9 @@ class Command(BaseCommand):
                 messages += outcome.chat.message_count
             else:
                 present += 1
-            progress.update(_position(source), f"{_count(chats + present, 'chat')}")
-        progress.clear()
+            bar.set_postfix_str(_count(chats + present, "chat"), refresh=False)
+            bar.update(_position(source) - bar.n)
+        bar.close()
         self.exit_status = int(bad > 0)
         summary = f"Imported {_count(chats, 'chat')} with {_count(messages, 'message')}."
         if present:

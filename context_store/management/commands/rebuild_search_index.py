@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
-from context_store.management.progress import Progress
+from context_store.management.progress import progress_bar
 from context_store.managers.base import CHUNK_SIZE
 from context_store.managers.search import recreate_index
 from context_store.models import Message, SearchEntry
@@ -33,10 +33,10 @@ class Command(BaseCommand):
             self.stdout.write(f"Created the index's objects in {database!r}.")
         total = Message.objects.using(database).count()
         done = 0
-        with Progress(self.stderr, total) as progress:
+        with progress_bar(self.stderr, total, " messages") as bar:
             for count in SearchEntry.objects.using(database).rebuild(batch_size=batch_size):
                 done += count
-                progress.update(done, f"{done} of {total} messages")
+                bar.update(count)
                 if verbosity > 1:
                     self.stdout.write(f"Indexed {done} of {max(total, done)}.")
         self.stdout.write(self.style.SUCCESS(f"Indexed the text of {done} messages in {database!r}."))
