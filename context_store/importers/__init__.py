@@ -1,11 +1,12 @@
 """Conversations from elsewhere: each format becomes the document that ``ContextStore.import_chat`` stores."""
 
-from . import chatgpt, messages, native, oasst
-from .documents import Format
+from . import chatgpt, messages, oasst
+from .documents import Format, own_document
 
 FORMATS: dict[str, Format] = {
     "oasst": Format(oasst.to_document),
-    "chatgpt": Format(chatgpt.to_document, ids_are_local=True),
+    # Large data exports have several files: conversations-000.json, conversations-001.json, ….
+    "chatgpt": Format(chatgpt.to_document, ids_are_local=True, members="conversations*.json"),
     "messages": Format(messages.to_document),
-    "context-store": Format(native.to_document, names_owner=True),
+    "context-store": Format(own_document, names_owner=True),
 }

@@ -1,15 +1,15 @@
 """Documents of the store's own format, made from other shapes of conversation."""
 
 import json
-import math
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from context_store.exceptions import InvalidData
 from context_store.managers.branches import MAIN
 from context_store.managers.transfer import FORMAT, VERSION, Document
+from context_store.validation import MAX_TIME
 
 NAMESPACE = uuid.UUID("5d2c6b0e-6a4f-5f0b-9d0e-3d1f0f8c7a21")
 TITLE_LENGTH = 80
@@ -20,12 +20,14 @@ class Format(NamedTuple):
     A format to import.
 
     ``to_document(value, user_id)`` raises ``InvalidData`` for a record that does not fit. ``ids_are_local``: message
-    ids may repeat between conversations. ``names_owner``: the record itself can tell whose chat it is.
+    ids may repeat between conversations. ``names_owner``: the record itself can tell whose chat it is. ``members``:
+    which files of a ZIP are read.
     """
 
     to_document: Callable[[Any, str | None], Document]
     ids_are_local: bool = False
     names_owner: bool = False
+    members: str = "*.json*"
 
 
 def make_document(chat: dict[str, Any], messages: list[dict[str, Any]], active_head: str | None) -> Document:
@@ -74,17 +76,18 @@ def milliseconds(seconds: Any, *path: str | int) -> int | None:
     """Return a time given in seconds, or ``None`` where none is given."""
     if seconds is None:
         return None
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= MAX_TIME // 1000:
         raise InvalidData("must be a time in seconds since 1970", path)
     return round(seconds * 1000)
 
 
 def milliseconds_of_date(date: Any, *path: str | int) -> int | None:
-    """Return a time given as an ISO 8601 date, or ``None`` where none is given."""
+    """Return a time given as an ISO 8601 date, in UTC where it names no zone, or ``None`` where none is given."""
     if date is None:
         return None
     try:
-        return milliseconds(datetime.fromisoformat(date).timestamp(), *path)
+        time = datetime.fromisoformat(date)
+        return milliseconds((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp(), *path)
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidData("must be a date such as 2023-02-05T14:23:50+00:00", path) from error
 
@@ -99,3 +102,9 @@ def required(value: Any, kind: type, *path: str | int) -> Any:
 
 def without(value: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: item for key, item in value.items() if key not in keys}
+
+
+def own_document(value: Any, user_id: str | None) -> Document:
+    """Return a document of the store's own, as ``export_chat`` and ``manage.py export_chats`` make them."""
+    document: Document = required(value, Mapping)
+    return document

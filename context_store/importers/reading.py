@@ -1,21 +1,25 @@
 """
-Records of a file, one at a time: JSON lines, one JSON array, or JSON objects over several lines.
+Records of a file, one at a time: JSON lines, one JSON array, JSON objects over several lines, or a ZIP with such files.
 
-A file is never held whole, and a record that is no JSON is told with its place and does not end the reading.
+A file is never held whole: memory follows the largest record, and no record is larger than ``MAX_RECORD_BYTES``. A
+record that cannot be read is reported with its place and does not end the reading.
 """
 
 import codecs
 import json
 import re
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
+from functools import partial
 from itertools import chain
 from typing import Any, BinaryIO, NamedTuple
 
 CHUNK_SIZE = 1 << 20
-
-# What can be passed over in one step: text, and whole strings in it. Below the top level commas say nothing.
-_OUTSIDE = re.compile(r'(?:[^"\[\]{},]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
-_INSIDE = re.compile(r'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+# Chats of 100,000 long messages stay below it. Parsed, a record takes several times as much memory.
+MAX_RECORD_BYTES = 256 << 20
+ZIP_SIGNATURE = b"PK\x03\x04"
 
 
 class Record(NamedTuple):
@@ -26,109 +30,153 @@ class Record(NamedTuple):
     error: str | None = None
 
 
-def read_records(file: BinaryIO, *, chunk_size: int = CHUNK_SIZE) -> Iterator[Record]:
-    """Give the records of a file opened in binary mode."""
-    chunks = iter(lambda: file.read(chunk_size), b"")
+def read_records(
+    file: BinaryIO, *, members: str = "*.json*", chunk_size: int = CHUNK_SIZE, max_bytes: int = MAX_RECORD_BYTES
+) -> Iterator[Record]:
+    """
+    Give the records of a file opened in binary mode.
+
+    Of a ZIP the files are read whose names match ``members``, a pattern of ``fnmatch`` without folders.
+    """
+    chunks = iter(partial(file.read, chunk_size), b"")
+    first = next(chunks, b"")
+    if not first.startswith(ZIP_SIGNATURE):
+        yield from _read_chunks(chain([first], chunks), max_bytes)
+    elif not file.seekable():
+        yield Record("ZIP", error="cannot be read from a pipe: name the file")
+    else:
+        yield from _read_zip(file, members, chunk_size, max_bytes)
+
+
+def _read_zip(file: BinaryIO, members: str, chunk_size: int, max_bytes: int) -> Iterator[Record]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = [name for name in archive.namelist() if fnmatch(name.rpartition("/")[2], members)]
+            if not names:
+                yield Record("ZIP", error=f"has no file {members}")
+            for name in sorted(names):
+                with archive.open(name) as member:
+                    for record in _read_chunks(iter(partial(member.read, chunk_size), b""), max_bytes):
+                        yield record._replace(place=f"{name}, {record.place}")
+    # RuntimeError: it asks for a password. NotImplementedError: a compression that Python does not know.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        yield Record("ZIP", error=f"cannot be read: {error}")
+
+
+def _read_chunks(chunks: Iterator[bytes], max_bytes: int) -> Iterator[Record]:
     first = next(chunks, b"").removeprefix(codecs.BOM_UTF8)
     beginning = first.lstrip()
-    if beginning.startswith(b"["):
-        yield from _read_items(_texts(chain([beginning], chunks)), is_array=True)
-    elif beginning.split(b"\n", 1)[0].strip() == b"{":
-        yield from _read_items(_texts(chain([beginning], chunks)), is_array=False)
+    is_array = beginning.startswith(b"[")
+    if is_array or beginning.split(b"\n", 1)[0].strip() == b"{":
+        items = split_items(chain([beginning], chunks), is_array=is_array, max_bytes=max_bytes)
+        noun = "item"
     else:
-        yield from _read_lines(chain([first], chunks))
-
-
-def _read_lines(chunks: Iterable[bytes]) -> Iterator[Record]:
-    for number, line in enumerate(_lines(chunks), start=1):
-        if not line.strip():
-            continue
-        place = f"line {number}"
-        try:
-            text = line.decode()
-        except UnicodeDecodeError as error:
-            yield Record(place, error=f"is not UTF-8: {error.reason} at byte {error.start}")
-        else:
-            yield _parse(place, text)
-
-
-def _read_items(texts: Iterator[str], *, is_array: bool) -> Iterator[Record]:
+        items = _split_lines(chain([first], chunks), max_bytes)
+        noun = "line"
     number = 0
     try:
-        for number, text in enumerate(split_items(texts, is_array=is_array), start=1):
-            yield _parse(f"item {number}", text)
+        for number, item in enumerate(items, start=1):
+            if item is None or item.strip():
+                yield _parse(f"{noun} {number}", item, max_bytes)
     except EOFError as error:
-        yield Record(f"item {number + 1}", error=str(error))
+        yield Record(f"{noun} {number + 1}", error=str(error))
 
 
-def split_items(texts: Iterator[str], *, is_array: bool) -> Iterator[str]:
+class _Item:
+    """The bytes of one record as they come in, forgotten when they get too many."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.parts: list[bytes] = []
+        self.size = 0
+
+    def add(self, part: bytes) -> None:
+        self.size += len(part)
+        if self.size > self.max_bytes:
+            self.parts = []
+        else:
+            self.parts.append(part)
+
+    def take(self) -> bytes | None:
+        """Return the record, or ``None`` for one that was too large, and begin the next one."""
+        taken = None if self.size > self.max_bytes else b"".join(self.parts)
+        self.parts, self.size = [], 0
+        return taken
+
+
+def _split_lines(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes | None]:
+    line = _Item(max_bytes)
+    for chunk in chunks:
+        begun, *others = chunk.split(b"\n")
+        line.add(begun)
+        for other in others:
+            yield line.take()
+            line.add(other)
+    yield line.take()
+
+
+# What is passed over in one step, by state. Whole strings too, so that only one that goes on in the next chunk is a
+# state of its own; below the level of items commas say nothing.
+_BETWEEN = re.compile(rb'(?:[^"\[\]{},]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+_WITHIN = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+_STRING = re.compile(rb"(?:[^\"\\]++|\\.)*+", re.DOTALL)
+
+
+# Not ijson: its parser cannot go on after an error, so one bad item would hide all that follow it.
+def split_items(chunks: Iterable[bytes], *, is_array: bool, max_bytes: int) -> Iterator[bytes | None]:
     """
-    Give the text of each item of one JSON array, or of each of the objects that follow each other.
+    Give the bytes of each item of one JSON array, or of each of the objects that follow each other.
 
-    Only brackets and strings are looked at, so that an item with an error in it does not hide the next one. Raises
-    EOFError when the text ends within an array or an object.
+    Only brackets, commas and strings are looked at, so that an item with an error in it does not hide the next one:
+
+        [ {"a": [1, 2]}, 7 ]        depth 1: between the items of an array, a comma or "]" ends one
+        1 2     3    2 1   0        depth 0: between objects that follow each other, "}" ends one
+
+    An item of more than ``max_bytes`` is ``None``. Raises EOFError when the file ends within an array or an object.
     """
-    buffer, start, position, depth = next(texts, ""), int(is_array), int(is_array), 0
-    while True:
-        position = (_INSIDE if depth or not is_array else _OUTSIDE).match(buffer, position).end()  # type: ignore[union-attr]
-        if position == len(buffer) or buffer[position] == '"':
-            # A string that goes on is read again from its beginning: each time with twice as much.
-            more = _take(texts, at_least=len(buffer) - start)
-            if not more:
+    between = int(is_array)
+    depth, in_string, item, escape = 0, False, _Item(max_bytes), b""
+    for chunk in chunks:
+        chunk, escape = escape + chunk, b""
+        start = position = 0
+        while True:
+            skipped = _STRING if in_string else _WITHIN if depth > between else _BETWEEN
+            position = skipped.match(chunk, position).end()  # type: ignore[union-attr]
+            sign = chunk[position : position + 1]
+            if sign in (b"", b"\\"):  # The end; what is escaped comes with the next chunk.
+                chunk, escape = chunk[:position], sign
                 break
-            buffer, start, position = buffer[start:] + more, 0, position - start
-            continue
-        sign = buffer[position]
-        if depth == 0 and is_array and sign in ",]":
-            if sign == "," or buffer[start:position].strip():
-                yield buffer[start:position]
-            if sign == "]":
+            position += 1
+            if sign == b'"':
+                in_string = not in_string
+            elif sign in b"[{":
+                depth += 1
+                start = position if is_array and depth == 1 else start
+            elif sign in b"]}":
+                depth -= 1
+            if depth == 0 and is_array:
+                item.add(chunk[start : position - 1])
+                if (last := item.take()) is None or last.strip():
+                    yield last
                 return
-            start = position + 1
-        elif sign in "[{":
-            depth += 1
-        elif depth:
-            depth -= 1
-            if depth == 0 and not is_array:
-                yield buffer[start : position + 1]
-                start = position + 1
-        position += 1
-    if is_array or buffer[start:].strip():
+            if depth == between and sign == (b"," if is_array else b"}"):
+                item.add(chunk[start : position - is_array])
+                yield item.take()
+                start = position
+            depth = max(depth, 0)
+        item.add(chunk[start:])
+    if is_array or (last := item.take()) is None or last.strip():
         raise EOFError(f"the file ends within {'the array' if is_array else 'an object'}")
 
 
-def _take(texts: Iterator[str], *, at_least: int) -> str:
-    taken = []
-    while at_least >= 0 and (text := next(texts, "")):
-        taken.append(text)
-        at_least -= len(text)
-    return "".join(taken)
-
-
-def _texts(chunks: Iterable[bytes]) -> Iterator[str]:
-    # Bytes that are no UTF-8 become lone surrogates, which the store refuses: the item is told, the others go on.
-    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-    for chunk in chunks:
-        if text := decoder.decode(chunk):
-            yield text
-    yield decoder.decode(b"", final=True)
-
-
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    begun: list[bytes] = []
-    for chunk in chunks:
-        first, *others = chunk.split(b"\n")
-        begun.append(first)
-        for part in others:
-            yield b"".join(begun)
-            begun = [part]
-    yield b"".join(begun)
-
-
-def _parse(place: str, text: str) -> Record:
+def _parse(place: str, item: bytes | None, max_bytes: int) -> Record:
+    if item is None:
+        return Record(place, error=f"is larger than {max_bytes:,} bytes")
     try:
-        return Record(place, json.loads(text))
+        return Record(place, json.loads(item.decode()))
     except RecursionError:
         return Record(place, error="is nested too deeply")
+    except UnicodeDecodeError as error:
+        return Record(place, error=f"is not UTF-8: {error.reason} at byte {error.start}")
     except ValueError as error:
         return Record(place, error=f"is not JSON: {error}")

@@ -213,7 +213,7 @@ def _named(
             raise InvalidData(f"{name!r} is given twice", (section, index, "name"))
         names.add(name)
         target = item.get(pointer)
-        if target is not None and target not in places:
+        if target is not None and check_identifier(target, section, index, pointer) not in places:
             raise InvalidData(f"{target!r} is not a message of the document", (section, index, pointer))
         yield (
             item,

@@ -1,6 +1,9 @@
 import io
+import itertools
 import json
 import sys
+import zipfile
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +14,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from pytest_django import Settings
 
+from context_store.importers import FORMATS
+from context_store.importers.loading import load
+from context_store.importers.reading import Record
 from context_store.management.commands.import_chats import Command
 from context_store.models import Chat, Message
 from context_store.store import ContextStore
@@ -98,6 +104,57 @@ def test_bad_items_are_told_with_their_number(tmp_path: Path) -> None:
     result = run(path, "chatgpt")
     assert result.err == ["item 1: must be a JSON object"]
     assert result.out == "Imported 1 chat with 1 message. 1 record could not be imported."
+
+
+# Whatever one value of a record is, it is imported or told, and the next record comes.
+BAD_VALUES = (None, True, -1, 1e308, 10**30, "", "\0", "\ud800", "x" * 300, [], [["a"]], {}, {"a": None})
+
+
+def changed(value: Any, bad: Any) -> Iterator[Any]:
+    """Give the value with each one of its parts in turn replaced."""
+    yield bad
+    if isinstance(value, (dict, list)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            for part in changed(item, bad):
+                copy = value.copy()
+                copy[key] = part
+                yield copy
+
+
+@pytest.mark.parametrize("file_format", ["chatgpt", "context-store", "messages", "oasst"])
+def test_no_value_of_a_record_ends_the_import(file_format: str) -> None:
+    reply = {"message_id": "a", "text": "!", "role": "assistant", "rank": 0, "created_date": "2023-02-05T14:23:50"}
+    store = ContextStore()
+    store.create_chat("c", user_id="alice")
+    (sent,) = store.append_messages("c", [{"name": "user", "data": "Hello"}])
+    store.create_checkpoint("c", "start", sent.id)
+    record = {
+        "chatgpt": conversation(node("q", None, "?"), node("a", "q", "!", create_time=1.5), current="a", update_time=2),
+        "context-store": store.export_chat("c"),
+        "messages": {**GOOD, "id": "c", "title": "T", "metadata": {"a": 1}},
+        "oasst": {"message_tree_id": "t", "prompt": {"message_id": "p", "text": "?", "replies": [reply]}},
+    }[file_format]
+    store = ContextStore(user_id="alice")
+    for value in itertools.chain.from_iterable(changed(record, bad) for bad in BAD_VALUES):
+        Chat.objects.all().delete()
+        (outcome,) = load(store, [Record("item 1", value)], FORMATS[file_format])
+        assert outcome.is_new is Chat.objects.exists() is (outcome.error is None)
+
+
+def test_a_chatgpt_export_is_imported_as_its_zip(tmp_path: Path) -> None:
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("conversations.json", json.dumps([conversation(node("q", None, "?"), current="q")]))
+        archive.writestr("user.json", "{}")
+        archive.writestr("chat.html", "<html>")
+    assert run(path, "chatgpt").out == "Imported 1 chat with 1 message."
+
+
+def test_a_record_over_the_bound_is_told(tmp_path: Path) -> None:
+    path = lines(tmp_path, {**GOOD, "title": "x" * (1 << 20)}, {**GOOD, "id": "last"})
+    result = run(path, "messages", max_record_mib=1)
+    assert result.err == ["line 1: is larger than 1,048,576 bytes"]
+    assert ContextStore().get_chat("last") is not None
 
 
 def test_strict_stops_at_the_first_bad_record(tmp_path: Path) -> None:

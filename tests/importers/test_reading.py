@@ -1,7 +1,10 @@
 import io
 import json
+import tracemalloc
+import zipfile
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,7 +84,7 @@ def test_a_line_that_is_not_utf_8_is_told() -> None:
 
 def test_bytes_that_are_not_utf_8_do_not_end_an_array() -> None:
     bad, good = read(b'[{"a": "\xff"}, {"a": 1}]', chunk_size=3)
-    assert bad.value == {"a": "\udcff"}
+    assert bad.error == "is not UTF-8: invalid start byte at byte 7"
     assert good.value == {"a": 1}
 
 
@@ -100,9 +103,75 @@ def test_nesting_without_end_is_told() -> None:
     assert good.value == {"a": 1}
 
 
-def test_a_large_array_is_never_held_whole() -> None:
-    import tracemalloc
+def test_escapes_that_a_chunk_cuts_are_read() -> None:
+    items = [{"a": 'say "\\"'}, {"b": "\\\\"}, {"c": "]}"}]
+    for chunk_size in range(1, 20):
+        assert values(json.dumps(items), chunk_size) == items
 
+
+def test_a_record_that_is_too_large_is_told_and_the_next_one_read() -> None:
+    long = json.dumps({"text": "x" * 1000})
+    for content, noun in ((f'{long}\n{{"a": 1}}', "line"), (f'[{long}, {{"a": 1}}]', "item")):
+        bad, good = list(read_records(io.BytesIO(content.encode()), chunk_size=10, max_bytes=100))
+        assert bad == Record(f"{noun} 1", error="is larger than 100 bytes")
+        assert good.value == {"a": 1}
+
+
+@pytest.mark.parametrize("beginning", [b'{"text": "', b'[{"text": "', b'{\n"text": "', b'["a",  '])
+def test_one_endless_record_takes_bounded_memory(beginning: bytes) -> None:
+    class Endless(io.RawIOBase):
+        left = 400
+
+        def read(self, size: int = -1) -> bytes:
+            self.left -= 1
+            return beginning if self.left == 399 else b"x" * 100_000 if self.left > 0 else b""
+
+    tracemalloc.start()
+    records = list(read_records(Endless(), max_bytes=1_000_000))  # type: ignore[arg-type]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert records[-1].error in {
+        "is larger than 1,000,000 bytes",
+        "the file ends within the array",
+        "the file ends within an object",
+    }
+    assert peak < 4_000_000
+
+
+def zipped(**files: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name.replace("__", "/") + ".json", content)
+    return buffer.getvalue()
+
+
+def test_the_matching_files_of_a_zip_are_read() -> None:
+    raw = zipped(user=b"{}", export__chats_2=b"[2, 3]", export__chats_1=b"[1")
+    assert list(read_records(io.BytesIO(raw), members="chats*.json")) == [
+        Record("export/chats_1.json, item 1", error="the file ends within the array"),
+        Record("export/chats_2.json, item 1", 2),
+        Record("export/chats_2.json, item 2", 3),
+    ]
+
+
+def test_a_zip_that_cannot_be_read_is_told() -> None:
+    (record,) = read_records(io.BytesIO(zipped(user=b"{}")), members="chats*.json")
+    assert record == Record("ZIP", error="has no file chats*.json")
+    raw = bytearray(zipped(chats=b"[1, 2]" * 50))
+    raw[40:44] = b"\xff" * 4
+    for damaged in (bytes(raw), bytes(raw[:60])):
+        assert (read(damaged)[-1].error or "").startswith("cannot be read: ")
+
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    (record,) = read_records(Pipe(bytes(raw)))
+    assert record.error == "cannot be read from a pipe: name the file"
+
+
+def test_a_large_array_is_never_held_whole() -> None:
     class Endless(io.RawIOBase):
         left = 200
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from context_store.exceptions import InvalidData
 from context_store.importers import FORMATS
 from context_store.importers.loading import Outcome, load
-from context_store.importers.reading import read_records
+from context_store.importers.reading import MAX_RECORD_BYTES, read_records
 from context_store.management.progress import progress_bar
 from context_store.store import ContextStore
 from context_store.validation import check_identifier
@@ -26,7 +26,7 @@ What is there already is left as it is: run the command again after an interrupt
 is reported with its place and left out; then the exit status is 1. Formats:
 
   oasst          conversation trees of OpenAssistant, one a line
-  chatgpt        conversations.json of a ChatGPT data export
+  chatgpt        a ChatGPT data export: its ZIP, or conversations.json of it
   messages       {"messages": [{"role", "content", ...}]}, one a line
   context-store  what export_chats writes, one a line
 """
@@ -46,6 +46,13 @@ class Command(BaseCommand):
             "--user-id", help="The owner of the chats. Only context-store documents name one of their own."
         )
         parser.add_argument("--database", choices=tuple(connections), help="The database; else the routers decide.")
+        parser.add_argument(
+            "--max-record-mib",
+            type=int,
+            default=MAX_RECORD_BYTES >> 20,
+            metavar="MIB",
+            help="The largest record that is read, in MiB; %(default)s unless told. Memory is several times as much.",
+        )
         parser.add_argument("--strict", action="store_true", help="Stop at the first record that cannot be imported.")
 
     def run_from_argv(self, argv: list[str]) -> None:
@@ -63,7 +70,8 @@ class Command(BaseCommand):
             raise CommandError(f"--user-id is required: the format {options['format']} does not name an owner.")
         store = ContextStore(using=database, user_id=user_id)
         with _opened(file) as source, progress_bar(self.stderr, _size(source), "B") as bar:
-            self._import(load(store, read_records(source), file_format), source, bar, strict=options["strict"])
+            records = read_records(source, members=file_format.members, max_bytes=options["max_record_mib"] << 20)
+            self._import(load(store, records, file_format), source, bar, strict=options["strict"])
 
     def _import(self, outcomes: Iterator[Outcome], source: BinaryIO, bar: "tqdm[Any]", *, strict: bool) -> None:
         chats = messages = present = bad = 0
