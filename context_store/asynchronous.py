@@ -1,4 +1,4 @@
-"""Async twins that share the body of the method above them."""
+"""Async twins that call the method above them."""
 
 from collections.abc import Callable, Coroutine
 from functools import update_wrapper
@@ -14,12 +14,18 @@ Result = TypeVar("Result")
 def asynchronous(
     method: Callable[Concatenate[Owner, Arguments], Result],
 ) -> Callable[Concatenate[Owner, Arguments], Coroutine[Any, Any, Result]]:
-    """Return the method as a coroutine function that runs it in Django's thread for synchronous code."""
+    """
+    Return the method as a coroutine function that runs it in Django's thread for synchronous code.
+
+    The method is called by its name, so that what a subclass overrides (to check a tenant, to count) holds for both.
+    """
+    name = method.__name__
 
     async def twin(self: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        return await sync_to_async(method)(self, *args, **kwargs)
+        call: Callable[Arguments, Result] = getattr(self, name)
+        return await sync_to_async(call)(*args, **kwargs)
 
     update_wrapper(twin, method)
-    twin.__name__ = f"a{method.__name__}"
-    twin.__qualname__ = method.__qualname__.removesuffix(method.__name__) + twin.__name__
+    twin.__name__ = f"a{name}"
+    twin.__qualname__ = method.__qualname__.removesuffix(name) + twin.__name__
     return twin
