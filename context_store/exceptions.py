@@ -64,34 +64,45 @@ class InvalidData(ContextStoreError, ValueError):
         return f"{self.location}: {self.reason}" if self.path else self.reason
 
 
-class SearchUnavailable(ContextStoreError):
+class BackendUnavailable(ContextStoreError):
+    """
+    A server behind contexts, sessions or search did not answer, or not as it should.
+
+    What was asked of it may have happened. The text names the alias and never the server, so that it can be shown to
+    users; ``__cause__`` is what the server's driver raised.
+    """
+
+    code = "backend_unavailable"
+
+
+class SearchUnavailable(BackendUnavailable):
     """The database has no search index where one is expected: ``migrate`` has not run, or not completely."""
 
     code = "search_unavailable"
 
 
-class ContextsUnavailable(ContextStoreError):
-    """The server behind the contexts did not answer, or not as it should. What was asked of it may have happened."""
+class ContextsUnavailable(BackendUnavailable):
+    """The server behind the contexts did not answer, or not as it should."""
 
     code = "contexts_unavailable"
 
 
 class CorruptContext(ContextsUnavailable):
-    """What is stored under a context's key is not JSON."""
+    """What is stored under a context's key is not JSON. Its ``__notes__`` name the key as it is stored."""
 
     code = "corrupt_context"
+
+
+class SessionsUnavailable(BackendUnavailable):
+    """The server behind the sessions did not answer, or not as it should."""
+
+    code = "sessions_unavailable"
 
 
 class SessionDoesNotExist(ContextStoreError, ObjectDoesNotExist):
     """There is no session of the id, or it is another user's."""
 
     code = "not_found"
-
-
-class SessionsUnavailable(ContextsUnavailable):
-    """The server behind the sessions did not answer, or not as it should. What was asked of it may have happened."""
-
-    code = "sessions_unavailable"
 
 
 class UpdateConflict(ContextStoreError):

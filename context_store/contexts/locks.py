@@ -5,7 +5,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -85,6 +85,11 @@ class ContextLock:
     ) -> None:
         self._leave()
 
+    def __await__(self) -> Generator[None, None, Self]:
+        """Return the lock, which is taken by entering it: ``async with await contexts.alock(key)``."""
+        yield from ()
+        return self
+
     async def __aenter__(self) -> Self:
         if not await self.aacquire():
             raise self._timed_out()
@@ -134,7 +139,9 @@ class ContextLock:
             if self._token is not None and not self.release():
                 logger.warning("The lock on %r expired before its holder was done: give it more time.", self._key)
         except ContextsUnavailable as error:
-            logger.warning("The lock on %r was not released, and lasts until it expires: %s", self._key, error)
+            logger.warning(
+                "The lock on %r was not released, and lasts until it expires: %s", self._key, error.__cause__
+            )
 
     _aleave = asynchronous(_leave)
 

@@ -75,7 +75,7 @@ class FailureLog:
         self._next = 0.0
         self._silent = 0
 
-    def report(self, operation: str, error: Exception) -> None:
+    def report(self, operation: str, error: BaseException) -> None:
         with self._lock:
             now = time.monotonic()
             if now < self._next:

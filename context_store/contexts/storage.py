@@ -67,7 +67,9 @@ def decode(key: str, text: Text) -> Any:
     try:
         return _decoder.decode(text if isinstance(text, str) else text.decode())
     except (ValueError, RecursionError) as error:
-        raise CorruptContext(f"What is stored under {key!r} is not JSON, so it was not read.") from error
+        corrupt = CorruptContext("What is stored of this context is not JSON, so it was not read.")
+        corrupt.add_note(f"Stored under {key!r}.")
+        raise corrupt from error
 
 
 class Storage(ABC):

@@ -10,13 +10,12 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from context_store.exceptions import (
-    ContextsUnavailable,
+    BackendUnavailable,
     HeadConflict,
     IdConflict,
     InvalidData,
     OwnerMismatch,
     RevisionConflict,
-    SearchUnavailable,
     UpdateConflict,
 )
 
@@ -108,8 +107,7 @@ ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     ),
     RevisionConflict: _plain(412),
     UpdateConflict: _plain(409),
-    SearchUnavailable: _plain(503),
-    ContextsUnavailable: _plain(503),
+    BackendUnavailable: _plain(503),
     RequestDataTooBig: _plain(413, "The body is too large.", "payload_too_large"),
     SuspiciousOperation: _plain(400, "The request is malformed.", "parse_error"),
     UnreadablePostError: _plain(400, "The body ended early.", "parse_error"),
