@@ -1,8 +1,9 @@
 """Key-value contexts: small JSON values with a time to live. ``contexts["default"]`` is the store."""
 
+from context_store.backends import Backends, index_by_alias
+
 from .base import BaseContexts
 from .bound import BoundContext
-from .handler import ContextsHandler
 from .locks import ContextLock
 from .metering import Observation
 from .signals import contexts_degraded
@@ -17,4 +18,13 @@ __all__ = [
     "contexts_degraded",
 ]
 
+
+class ContextsHandler(Backends[BaseContexts]):
+    """The backends that ``CONTEXT_STORE_CONTEXTS`` configures, by alias."""
+
+    setting = "CONTEXTS"
+    default_backend = "context_store.contexts.cache.CacheContexts"
+
+
 contexts = ContextsHandler()
+index_by_alias(__name__, contexts)

@@ -15,7 +15,7 @@ from context_store.exceptions import ContextsUnavailable, InvalidData, UpdateCon
 from context_store.types import UNSET, Unset
 
 from .bound import BoundContext
-from .keys import milliseconds, scope_prefix, stored_key
+from .keys import SEPARATOR, decode_name, milliseconds, scope_prefix, stored_key
 from .locks import ContextLock
 from .metering import Counters, FailureLog, Meter
 from .signals import contexts_degraded
@@ -70,6 +70,8 @@ class BaseContexts:
     supports_processes: bool = True
     # Whether values outlive the server's restart.
     supports_persistence: bool = False
+    # Whether they can be listed: each context is a row of ``ContextEntry``, its key there begins with ``prefix``.
+    supports_listing: bool = False
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         self.alias = alias
@@ -104,6 +106,23 @@ class BaseContexts:
         """Return the one context under the key."""
         stored_key(self._scope, key, "key")
         return BoundContext(self, key)
+
+    @property
+    def prefix(self) -> str:
+        """What the keys begin with where they are stored."""
+        return str(self.options["PREFIX"])
+
+    def resolve(self, stored: str) -> BoundContext:
+        """
+        Return the one context under a key as it is stored, without the prefix: ``user:alice|agent:weather``.
+
+        Raises ``InvalidData`` for what is no such key, as that of a lock.
+        """
+        *scopes, key = (decode_name(part) for part in stored.split(SEPARATOR))
+        contexts = self
+        for scope in scopes:
+            contexts = contexts.scoped(scope)
+        return contexts.bound(key)
 
     def counters(self) -> Counters:
         """Return what this process has counted for the alias, all scopes together."""
@@ -181,7 +200,9 @@ class BaseContexts:
         """
         return ContextLock(self, key, stored_key(self._scope, key, "key"), timeout, blocking_timeout)
 
-    alock = lock
+    def alock(self, key: str, timeout: float = 30, *, blocking_timeout: float | None = None) -> ContextLock:
+        """Return the same lock, for ``async with contexts.alock(…)``; it may be awaited like the other twins."""
+        return self.lock(key, timeout, blocking_timeout=blocking_timeout)
 
     # Many keys. They are not atomic as a whole: each key is read or written on its own.
 
@@ -241,7 +262,7 @@ class BaseContexts:
             return operation.absent
 
     def _degrade(self, operation: str, keys: tuple[str, ...], values: dict[str, Any], error: Exception) -> None:
-        self._failures.report(operation, error)
+        self._failures.report(operation, error.__cause__ or error)
         contexts_degraded.send_robust(
             type(self), contexts=self, operation=operation, keys=keys, values=values, error=error
         )
@@ -258,7 +279,7 @@ class BaseContexts:
             raise
         except self.storage.errors as error:
             self._meter.record(operation, time.perf_counter() - started, error=True)
-            raise ContextsUnavailable(f"Contexts {self.alias!r} cannot {operation}: {error}") from error
+            raise ContextsUnavailable(f"Contexts {self.alias!r} cannot {operation}: their server failed.") from error
         seconds = time.perf_counter() - started
         if operation == "get":
             missed = result is MISSING
@@ -270,7 +291,7 @@ class BaseContexts:
             self._meter.record(operation, seconds)
         return result
 
-    def report_failure(self, operation: str, error: Exception) -> None:
+    def report_failure(self, operation: str, error: BaseException) -> None:
         """Count and log a failure that the caller is spared: a storage may have something to fall back on."""
         self._meter.record(operation, 0.0, error=True)
         self._failures.report(operation, error)

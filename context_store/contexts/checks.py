@@ -9,12 +9,12 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Warning
 from django.utils.module_loading import import_string
 
-from context_store.aliases import check_aliases
+from context_store.backends import check_backends
 from context_store.exceptions import InvalidData
 
+from . import contexts
 from .base import BaseContexts
 from .cache import has_redis_client
-from .handler import ContextsHandler
 from .keys import milliseconds
 
 PICKLE = "django_redis.serializers.pickle.PickleSerializer"
@@ -23,7 +23,7 @@ JSON = "django_redis.serializers.json.JSONSerializer"
 
 def check_contexts(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Check each alias with its backend."""
-    return check_aliases(ContextsHandler, BaseContexts, VALUES, 100)
+    return check_backends(contexts, BaseContexts, VALUES, 100)
 
 
 def _is_seconds(value: Any) -> bool:

@@ -31,6 +31,7 @@ class DatabaseContexts(BaseContexts):
 
     defaults: ClassVar[dict[str, Any]] = {**BaseContexts.defaults, "USING": None}
     supports_persistence = True
+    supports_listing = True
 
     def make_storage(self) -> Storage:
         return DatabaseStorage(self.options["USING"], self.options["PREFIX"])

@@ -27,6 +27,14 @@ def encode(name: str) -> str:
     return name
 
 
+def decode_name(stored: str) -> str:
+    """Return the name that ``encode`` was given. Raises ``InvalidData`` for what it never returns."""
+    name = stored.replace("~1", SEPARATOR).replace("~0", "~")
+    if encode(name) != stored:
+        raise InvalidData("is no key of a context", ("key",))
+    return name
+
+
 def scope_prefix(outer: str, name: Any) -> str:
     """Return what the keys of the scope begin with."""
     return f"{outer}{encode(check_identifier(name, 'scope'))}{SEPARATOR}"

@@ -45,6 +45,7 @@ class TieredContexts(BaseContexts):
         **BaseContexts.defaults, "CACHE": "default", "USING": None, "CACHE_PREFIX": "ctx:front:", "FRONT_TTL": 300,
     }  # fmt: skip
     supports_persistence = True
+    supports_listing = True
 
     def make_storage(self) -> Storage:
         options = self.options

@@ -39,6 +39,8 @@ class BaseSessions:
     supports_expiry: bool = False
     # Whether sessions outlive the server's restart.
     supports_persistence: bool = False
+    # Whether each session is a chat, which ``ContextStore``, search, the REST API of chats and the admin show too.
+    supports_chats: bool = False
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         self.alias = alias
@@ -164,7 +166,9 @@ class BaseSessions:
         """
         return self._lock(_session_id(session_id), timeout, blocking_timeout)
 
-    alock = lock
+    def alock(self, session_id: str, timeout: float = 30, *, blocking_timeout: float | None = None) -> SessionLock:
+        """Return the same lock, for ``async with sessions.alock(…)``; it may be awaited like the other twins."""
+        return self.lock(session_id, timeout, blocking_timeout=blocking_timeout)
 
     # Listing
 

@@ -250,7 +250,7 @@ class CacheSessions(BaseSessions):
         try:
             yield
         except self._errors as error:
-            raise SessionsUnavailable(f"Sessions {self.alias!r} cannot be reached: {error}") from error
+            raise SessionsUnavailable(f"Sessions {self.alias!r}: their server failed.") from error
 
     @contextmanager
     def _reading(self, session_id: str) -> Iterator[None]:

@@ -9,20 +9,20 @@ from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from context_store.aliases import check_aliases
+from context_store.backends import check_backends
 from context_store.contexts.cache import has_redis_client
 from context_store.contexts.checks import check_cache as check_cache_of_contexts
 from context_store.contexts.keys import milliseconds
 from context_store.exceptions import InvalidData
 from context_store.validation import check_identifier
 
+from . import sessions
 from .base import BaseSessions
-from .handler import SessionsHandler
 
 
 def check_sessions(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Check each alias with its backend."""
-    return check_aliases(SessionsHandler, BaseSessions, VALUES, 200)
+    return check_backends(sessions, BaseSessions, VALUES, 200)
 
 
 def check_cache(alias: str, options: Mapping[str, Any]) -> list[CheckMessage]:

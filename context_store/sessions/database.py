@@ -35,6 +35,7 @@ class DatabaseSessions(BaseSessions):
 
     defaults: ClassVar[dict[str, Any]] = {**BaseSessions.defaults, "USING": None}
     supports_persistence = True
+    supports_chats = True
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)

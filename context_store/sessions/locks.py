@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from context_store.asynchronous import asynchronous
 from context_store.contexts import BaseContexts, ContextLock
 from context_store.exceptions import OwnerMismatch
 
@@ -34,5 +33,3 @@ class SessionLock(ContextLock):
         if owner not in (None, self._sessions.user_id):
             raise OwnerMismatch(f"Session {self._key!r} belongs to another user.")
         return super()._take()
-
-    _atake = asynchronous(_take)  # type: ignore[arg-type]

@@ -333,6 +333,16 @@ class ContextsContract(Base):
         self.assertTrue(run.delete())
         self.assertFalse(run.delete())
 
+    def test_context_is_found_by_its_stored_key(self) -> None:
+        contexts = self.contexts.scoped("user|alice")
+        contexts.set("~k", 1)
+        stored = f"{self.scope}|user~1alice|~0k"
+        self.assertEqual(self.make_contexts().resolve(stored).get(), 1)
+        self.assertTrue(self.make_contexts().resolve(stored).delete())
+        self.assertIsNone(contexts.get("~k"))
+        for bad in ("", "a||b", "~lock|k", "~", "a|~2", " a"):
+            self.assertRaises(InvalidData, self.make_contexts().resolve, bad)
+
     def test_counters_count(self) -> None:
         contexts = self.make_contexts().scoped(self.scope)
         contexts.set("k", 1)
@@ -455,6 +465,15 @@ class ContextsContract(Base):
 
         async_to_sync(scenario)()
         self.assertEqual(self.contexts.get("n"), 5)
+
+    def test_async_lock_may_be_awaited(self) -> None:
+        async def scenario() -> None:
+            async with await self.contexts.alock("k") as lock:
+                self.assertFalse(await self.contexts.lock("k").aacquire(blocking=False))
+                self.assertTrue(await lock.aextend(60))
+            self.assertTrue(await (await self.contexts.alock("k")).aacquire(blocking=False))
+
+        async_to_sync(scenario)()
 
     def test_cancelled_waiter_leaves_no_lock(self) -> None:
         async def scenario() -> None:

@@ -455,6 +455,13 @@ class SessionsContract(Base):
 
     # Async
 
+    def test_async_lock_may_be_awaited(self) -> None:
+        async def scenario() -> None:
+            async with await self.sessions.alock(self.session_id), self.sessions.alock(new_id()):
+                self.assertFalse(await self.everybody.lock(self.session_id).aacquire(blocking=False))
+
+        async_to_sync(scenario)()
+
     def test_async_twins(self) -> None:
         async def turns() -> None:
             async with self.sessions.alock(self.session_id):

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from context_store.contexts import contexts
 from context_store.contexts.cache import CacheContexts
 from context_store.contexts.database import DatabaseContexts
 from context_store.contexts.tiered import TieredContexts
+from context_store.models import ContextEntry
 
 BACKEND = "context_store.contexts.cache.CacheContexts"
 
@@ -47,15 +49,31 @@ def test_cache_that_cannot_hold_contexts_is_refused_though_the_check_is_silenced
 
 
 def test_backends_say_what_they_support(redis_url: str) -> None:
-    backends: list[tuple[Any, bool, bool]] = [
-        (CacheContexts("a", {"CACHE": "redis"}), True, False),
-        (CacheContexts("a", {"CACHE": "default"}), False, False),
-        (DatabaseContexts("a", {}), True, True),
-        (TieredContexts("a", {"CACHE": "redis"}), True, True),
-        (TieredContexts("a", {"CACHE": "default"}), False, True),
+    backends: list[tuple[Any, bool, bool, bool]] = [
+        (CacheContexts("a", {"CACHE": "redis"}), True, False, False),
+        (CacheContexts("a", {"CACHE": "default"}), False, False, False),
+        (DatabaseContexts("a", {}), True, True, True),
+        (TieredContexts("a", {"CACHE": "redis"}), True, True, True),
+        (TieredContexts("a", {"CACHE": "default"}), False, True, True),
     ]
-    for backend, processes, persistence in backends:
-        assert (backend.supports_processes, backend.supports_persistence) == (processes, persistence)
+    for backend, processes, persistence, listing in backends:
+        assert backend.supports_processes == processes
+        assert backend.supports_persistence == persistence
+        assert backend.supports_listing == listing
+
+
+@pytest.mark.django_db
+def test_listed_contexts_are_found_by_the_keys_of_their_rows() -> None:
+    contexts = DatabaseContexts("a", {"PREFIX": "a:"})
+    contexts.scoped("user:alice").set("k", 1)
+    key = ContextEntry.objects.get().key
+    assert contexts.resolve(key.removeprefix(contexts.prefix)).get() == 1
+
+
+def test_threads_share_one_object() -> None:
+    with ThreadPoolExecutor(8) as threads:
+        made = set(threads.map(lambda alias: contexts[alias], ["default"] * 50))
+    assert made == {contexts["default"]}
 
 
 def test_redis_keys_have_the_caches_prefix_and_version(redis_url: str) -> None:

@@ -1,4 +1,4 @@
-"""The setting: aliases, module functions, checks."""
+"""The setting: aliases and checks."""
 
 from typing import Any
 
@@ -35,16 +35,10 @@ def test_setting_is_read_anew() -> None:
     assert type(sessions["default"]) is DatabaseSessions
 
 
-@pytest.mark.django_db
-def test_module_functions_are_the_default_alias() -> None:
-    context_store.sessions.append("s", [{"name": "user", "data": "hi"}])
-    assert [message.data for message in context_store.sessions.load("s")] == ["hi"]
-    assert context_store.sessions.count("s") == 1
-    assert [record.id for record in context_store.sessions.list()] == ["s"]
-    assert not hasattr(context_store.sessions, "nonsense")
-    for name in ("load_recent", "save", "fork", "delete", "merge_metadata", "lock", "get"):
-        assert callable(getattr(context_store.sessions, name))
-        assert callable(getattr(context_store.sessions, f"a{name}"))
+def test_methods_are_those_of_an_alias_and_not_of_the_module() -> None:
+    for name in ("load", "append", "aload", "list", "lock"):
+        assert hasattr(sessions["default"], name)
+        assert not hasattr(context_store.sessions, name)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +73,12 @@ def test_checks(params: dict[str, Any], codes: list[str]) -> None:
 @override_settings(CONTEXT_STORE_SESSIONS=["default"])
 def test_setting_that_is_no_dict() -> None:
     assert [message.id for message in check_sessions()] == ["context_store.E200"]
+
+
+def test_backends_say_what_they_support(redis_url: str) -> None:
+    database, cache = DatabaseSessions("a", {}), CacheSessions("a", {"CACHE": "redis"})
+    assert (database.supports_chats, database.supports_persistence, database.supports_expiry) == (True, True, False)
+    assert (cache.supports_chats, cache.supports_persistence, cache.supports_expiry) == (False, False, True)
 
 
 def test_repr_names_the_user() -> None:

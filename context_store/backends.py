@@ -1,12 +1,14 @@
 """Backends by alias, as a setting such as ``CONTEXT_STORE_CONTEXTS`` configures them."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from django.core.checks import CheckMessage, Error
 from django.core.signals import setting_changed
-from django.utils.connection import ConnectionDoesNotExist
+from django.utils.connection import BaseConnectionHandler, ConnectionDoesNotExist
 from django.utils.module_loading import import_string
 
 from .conf import PREFIX, settings
@@ -16,8 +18,17 @@ Backend = TypeVar("Backend")
 # Of each option what its value must be, in words and as a test.
 Values = Mapping[str, tuple[str, Callable[[Any], bool]]]
 
+if TYPE_CHECKING:
 
-class Aliases(Generic[Backend]):
+    class ConnectionHandler(BaseConnectionHandler[Backend]): ...
+
+else:
+
+    class ConnectionHandler(BaseConnectionHandler, Generic[Backend]):
+        """Django's handler, which only its stubs know to be generic."""
+
+
+class Backends(ConnectionHandler[Backend]):
     """The configured backends by alias, one object each in a process, made when it is first used."""
 
     # The setting without its prefix, and the backend of an alias that names none.
@@ -25,40 +36,59 @@ class Aliases(Generic[Backend]):
     default_backend: ClassVar[str]
 
     def __init__(self) -> None:
+        super().__init__()
         self._lock = threading.Lock()
-        self._made: dict[str, Backend] = {}
+        self._reset()
         setting_changed.connect(self._forget)
 
-    def __getitem__(self, alias: str) -> Backend:
-        try:
-            return self._made[alias]
-        except KeyError:
-            return self._make(alias)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.configured())
-
-    @classmethod
-    def configured(cls) -> Mapping[str, Mapping[str, Any]]:
+    def configure_settings(self, settings_dict: Any) -> dict[str, Any]:
         """Return the configuration by alias; without any there is the default alias with the default backend."""
-        return getattr(settings, cls.setting) or {"default": {"BACKEND": cls.default_backend}}
+        return getattr(settings, self.setting) or {"default": {"BACKEND": self.default_backend}}
 
-    def _make(self, alias: str) -> Backend:
-        if alias not in self.configured():
-            raise ConnectionDoesNotExist(f"{PREFIX}{self.setting} has no alias {alias!r}.")
+    def create_connection(self, alias: str) -> Backend:
         with self._lock:
-            if alias not in self._made:
-                params = dict(self.configured()[alias])
+            if not hasattr(self._connections, alias):
+                params = dict(self.settings[alias])
                 backend = import_string(params.pop("BACKEND", self.default_backend))
-                self._made[alias] = backend(alias, params)
-            return self._made[alias]
+                setattr(self._connections, alias, backend(alias, params))
+            made: Backend = getattr(self._connections, alias)
+            return made
+
+    def __getitem__(self, alias: str) -> Backend:
+        if alias not in self.settings:
+            raise ConnectionDoesNotExist(f"{PREFIX}{self.setting} has no alias {alias!r}.")
+        return super().__getitem__(alias)
+
+    def _reset(self) -> None:
+        # Django's own namespace makes an object for each thread: counters, log intervals and circuit breakers would
+        # begin anew in each, and a request's thread lives as long as the request.
+        self._connections: Any = SimpleNamespace()
+        vars(self).pop("settings", None)
 
     def _forget(self, *, setting: str, **kwargs: Any) -> None:
         if setting in (f"{PREFIX}{self.setting}", "CACHES"):
-            self._made.clear()
+            self._reset()
 
 
-def check_aliases(handler: type[Aliases[Any]], base: type, values: Values, first_id: int) -> list[CheckMessage]:
+def index_by_alias(package: str, backends: Backends[Any]) -> None:
+    """
+    Let a package be asked like its backends: ``context_store.contexts["default"]``.
+
+    ``from context_store import contexts`` finds the package as soon as anybody has imported it, whatever the parent
+    defines under the name; so the package answers by alias, too.
+    """
+
+    class Package(ModuleType):
+        def __getitem__(self, alias: str) -> Any:
+            return backends[alias]
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(backends)
+
+    sys.modules[package].__class__ = Package
+
+
+def check_backends(handler: Backends[Any], base: type, values: Values, first_id: int) -> list[CheckMessage]:
     """Check the setting, and each alias with its backend; the errors of the setting have the ids from ``first_id``."""
     name = f"{PREFIX}{handler.setting}"
     aliases = getattr(settings, handler.setting)
@@ -66,7 +96,7 @@ def check_aliases(handler: type[Aliases[Any]], base: type, values: Values, first
         hint = f'Write {{"default": {{"BACKEND": "{handler.default_backend}"}}}}.'
         return [Error(f"{name} must be a dict of dicts by alias.", hint, None, f"context_store.E{first_id}")]
     found: list[CheckMessage] = []
-    for alias, params in handler.configured().items():
+    for alias, params in handler.settings.items():
         options = {option: value for option, value in params.items() if option != "BACKEND"}
         try:
             backend = _backend(params.get("BACKEND", handler.default_backend), base)
