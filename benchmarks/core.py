@@ -178,7 +178,7 @@ def add_messages(stores: Stores) -> Iterator[Row]:
     def baseline(_: Any, rows: list[list[Any]], entries: list[Any]) -> None:
         for row in rows:
             row[DATA] = json.dumps(row[DATA], ensure_ascii=False, separators=(",", ":"))
-        driver.write((insert_messages, [*chain.from_iterable(rows)]), (insert_entries, entries))
+        driver.write_batches((insert_messages, [*chain.from_iterable(rows)]), (insert_entries, entries))
 
     def ours(messages: list[dict[str, Any]], *_: Any) -> None:
         store.add_messages(messages)

@@ -28,12 +28,20 @@ class SQLiteDriver:
         loads = json.loads
         return rows, [loads(row[column]) for row in rows]
 
+    def native(self, sql: str, values: Values) -> tuple[str, Values]:
+        """Return a statement of Django's as the driver takes it."""
+        return sql.replace("%s", self.placeholder).replace("%%", "%"), values
+
     def write(self, *statements: tuple[str, Values]) -> None:
-        """Run the statements in one transaction."""
+        """Run the statements in one transaction, and fetch what they return."""
         self.connection.execute("BEGIN IMMEDIATE")
         for sql, values in statements:
-            self.connection.execute(sql, values)
+            self.connection.execute(sql, values).fetchall()
         self.connection.execute("COMMIT")
+
+    def write_batches(self, *statements: tuple[str, Values]) -> None:
+        """The same for few statements of many values."""
+        self.write(*statements)
 
     def close(self) -> None:
         self.connection.close()
@@ -63,8 +71,20 @@ class PostgreSQLDriver:
         rows = self.fetch(sql, values)
         return rows, [row[column] for row in rows]
 
+    def native(self, sql: str, values: Values) -> tuple[str, Values]:
+        """Return a statement of Django's as the driver takes it: as it is."""
+        return sql, values
+
     def write(self, *statements: tuple[str, Values]) -> None:
-        """Run the statements in one transaction."""
+        """Run the statements in one transaction, and fetch what they return."""
+        with self.connection.transaction():
+            for sql, values in statements:
+                cursor = self.connection.execute(sql, values)
+                if cursor.description:
+                    cursor.fetchall()
+
+    def write_batches(self, *statements: tuple[str, Values]) -> None:
+        """The same for few statements of many values, in psycopg's faster way for those."""
         with self.connection.transaction():
             for sql, values in statements:
                 self.writer.execute(sql, values)

@@ -110,7 +110,11 @@ def statements(using: str, call: Callable[[], Any]) -> list[str]:
     with CaptureQueriesContext(connections[using]) as captured:
         call()
     sent = [query["sql"] for query in captured.captured_queries]
-    return [sql for sql in sent if not sql.lstrip().upper().startswith(TRANSACTION_CONTROL)]
+    return [sql for sql in sent if not is_transaction_control(sql)]
+
+
+def is_transaction_control(sql: str) -> bool:
+    return sql.lstrip().upper().startswith(TRANSACTION_CONTROL)
 
 
 def peak_memory(call: Callable[[], Any]) -> int:
