@@ -83,8 +83,6 @@ USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGIN_URL = "admin:login"
 
-# The conversations of a person are those of the user name.
-CONTEXT_STORE_USER_ID = "demo_project.users.user_id"
 CONTEXT_STORE_CONTEXTS = {
     "default": {"BACKEND": "context_store.contexts.cache.CacheContexts", "CACHE": "default", "TTL": 3600}
     # The processes of a site share no memory.

@@ -1,11 +1,10 @@
-"""Who owns a conversation, and who signs in to see it."""
+"""Who signs in to the demo."""
 
 import secrets
 from typing import NamedTuple
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.http import HttpRequest
 
 from .files import read_or_create
 
@@ -17,11 +16,6 @@ class Credentials(NamedTuple):
 
     name: str
     password: str | None
-
-
-def user_id(request: HttpRequest) -> str | None:
-    """Return the owner of the caller's conversations: the user name."""
-    return request.user.get_username() if request.user.is_authenticated else None
 
 
 def ensure_user() -> Credentials:

@@ -14,9 +14,9 @@ ACT_FOR_ANY_USER = "context_store.act_for_any_user"
 
 
 def request_user_id(request: Request) -> str | None:
-    """Return the primary key of an authenticated user: what ``CONTEXT_STORE_USER_ID`` is by default."""
+    """Return the user name of an authenticated user: what ``CONTEXT_STORE_USER_ID`` is by default."""
     user = request.user
-    return str(user.pk) if user and user.is_authenticated else None
+    return user.get_username() if user and user.is_authenticated else None
 
 
 def own_user_id(request: Request) -> str | None:

@@ -38,7 +38,7 @@ def anonymous() -> APIClient:
 @pytest.fixture
 def store(alice: User) -> ContextStore:
     """Alice's store."""
-    return ContextStore(user_id=str(alice.pk))
+    return ContextStore(user_id=alice.username)
 
 
 @pytest.fixture

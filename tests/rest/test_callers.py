@@ -12,7 +12,7 @@ from tests.rest.client import Client, ids
 
 
 def test_session_callers_are_answered_as_themselves(api, chat, alice):
-    assert api.get("chats/chat/").json()["user_id"] == str(alice.pk)
+    assert api.get("chats/chat/").json()["user_id"] == alice.username
 
 
 def test_anonymous_callers_are_refused(chat):
@@ -85,20 +85,20 @@ def agent(service) -> Client:
 
 def test_a_service_account_names_whom_it_acts_for(agent, chat, alice, store):
     assert agent.get("chats/chat/").status_code == 404
-    assert agent.get(f"chats/chat/?user_id={alice.pk}").status_code == 200
-    assert ids(agent.get(f"chats/?user_id={alice.pk}")) == ["chat"]
-    assert agent.patch(f"chats/chat/?user_id={alice.pk}", {"title": "T"}).json()["title"] == "T"
-    assert len(agent.get(f"search/?q=text&user_id={alice.pk}").json()["results"]) == 3
-    assert agent.delete(f"chats/chat/?user_id={alice.pk}").status_code == 204
+    assert agent.get(f"chats/chat/?user_id={alice.username}").status_code == 200
+    assert ids(agent.get(f"chats/?user_id={alice.username}")) == ["chat"]
+    assert agent.patch(f"chats/chat/?user_id={alice.username}", {"title": "T"}).json()["title"] == "T"
+    assert len(agent.get(f"search/?q=text&user_id={alice.username}").json()["results"]) == 3
+    assert agent.delete(f"chats/chat/?user_id={alice.username}").status_code == 204
 
 
 def test_links_keep_whom_a_service_account_acts_for(agent, chat, alice):
-    older = agent.get(f"chats/chat/messages/?limit=1&user_id={alice.pk}").json()["next"]
+    older = agent.get(f"chats/chat/messages/?limit=1&user_id={alice.username}").json()["next"]
     assert ids(agent.get(older)) == ["m2"]
 
 
 def test_chain_links_keep_whom_a_service_account_acts_for(agent, chat, alice):
-    older = agent.get(f"chats/chat/messages/m3/chain/?limit=1&user_id={alice.pk}").json()["next"]
+    older = agent.get(f"chats/chat/messages/m3/chain/?limit=1&user_id={alice.username}").json()["next"]
     assert ids(agent.get(older)) == ["m2"]
 
 
@@ -112,7 +112,7 @@ def test_a_service_account_makes_chats_for_others(agent):
 
 
 def test_a_service_accounts_own_chats_are_its_own(agent, service):
-    assert agent.post("chats/", {}).json()["user_id"] == str(service.pk)
+    assert agent.post("chats/", {}).json()["user_id"] == service.username
 
 
 def test_naming_two_users_is_refused(agent):
@@ -121,13 +121,13 @@ def test_naming_two_users_is_refused(agent):
 
 
 def test_a_service_account_reaches_contexts_of_others(agent, alice):
-    assert agent.put(f"contexts/k/?user_id={alice.pk}", {"value": 1}).status_code == 200
-    assert contexts["default"].scoped(f"user:{alice.pk}").get("k") == 1
+    assert agent.put(f"contexts/k/?user_id={alice.username}", {"value": 1}).status_code == 200
+    assert contexts["default"].scoped(f"user:{alice.username}").get("k") == 1
 
 
 def test_naming_oneself_needs_no_permission(api, alice):
-    assert api.post("chats/", {"user_id": str(alice.pk)}).status_code == 201
-    assert api.get(f"chats/?user_id={alice.pk}").status_code == 200
+    assert api.post("chats/", {"user_id": alice.username}).status_code == 201
+    assert api.get(f"chats/?user_id={alice.username}").status_code == 200
 
 
 @pytest.mark.parametrize("body", [{"user_id": "other"}, {"id": "c", "user_id": "other"}])

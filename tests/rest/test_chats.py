@@ -11,7 +11,7 @@ def test_create_chat_answers_with_the_chat(api, alice):
     assert body.pop("created_at") == body.pop("updated_at") > 1_700_000_000_000
     assert body == {
         "id": "c",
-        "user_id": str(alice.pk),
+        "user_id": alice.username,
         "title": "T",
         "metadata": {"a": [1]},
         "message_count": 0,

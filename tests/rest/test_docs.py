@@ -47,7 +47,7 @@ def run(live_server, tmp_path):
             timeout=120,
         )
         assert result.returncode == 0, result.stdout + result.stderr
-        return result.stdout, ContextStore(user_id=str(alice.pk))
+        return result.stdout, ContextStore(user_id=alice.username)
 
     return run
 

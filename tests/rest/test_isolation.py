@@ -34,12 +34,12 @@ class Owned(NamedTuple):
     @property
     def state(self) -> Any:
         chats = [self.store.export_chat(chat.id) for chat in self.store.list_chats()]
-        context = contexts["default"].scoped(f"user:{self.user.pk}").get(self.ids["key"])
+        context = contexts["default"].scoped(f"user:{self.user.username}").get(self.ids["key"])
         return [{**chat, "chat": {**chat["chat"], "updated_at": None}} for chat in chats], context
 
 
 def owned(user: User) -> Owned:
-    store, who = ContextStore(user_id=str(user.pk)), user.username
+    store, who = ContextStore(user_id=user.username), user.username
     kinds = ("chat", "message", "branch", "branch id", "checkpoint", "checkpoint id", "key")
     ids = {kind: f"{who}'s {kind}" for kind in kinds} | {"new chat": f"{who}'s chat", "new message": f"{who}'s message"}
     secret = SECRET.replace("alice", who)
@@ -48,7 +48,7 @@ def owned(user: User) -> Owned:
     store.append_messages(ids["chat"], [{"id": ids["message"], "name": "user", "data": secret}])
     store.create_branch(ids["chat"], ids["branch"], head_message_id=ids["message"], branch_id=ids["branch id"])
     store.create_checkpoint(ids["chat"], ids["checkpoint"], ids["message"], checkpoint_id=ids["checkpoint id"])
-    contexts["default"].scoped(f"user:{user.pk}").set(ids["key"], secret)
+    contexts["default"].scoped(f"user:{user.username}").set(ids["key"], secret)
     return Owned(user, store, ids)
 
 
@@ -108,7 +108,7 @@ def test_naming_another_user_is_refused(victim: Owned, attacker: Owned, name: st
     ids = {at: victim.ids[kind] for at, kind in points_of(path, operation).items()}
     sent = request(path, method, operation, ids)
     before = victim.state
-    response = Client(attacker.user).request(method, sent.url(user_id=str(victim.user.pk)), sent.body)
+    response = Client(attacker.user).request(method, sent.url(user_id=victim.user.username), sent.body)
     assert (response.status_code, response.json()["code"]) == (403, "permission_denied")
     assert victim.state == before
     assert SECRET not in response.content.decode()

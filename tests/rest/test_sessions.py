@@ -47,7 +47,7 @@ def test_load_save_append(api, session, alice):
     assert api.put("sessions/s/messages/", {"messages": kept[:2]}).json()["messages"][0]["data"] == "edited"
     assert data(api.get("sessions/s/messages/")) == ["edited", 1]
     record = api.get("sessions/s/").json()
-    assert (record["id"], record["user_id"], record["message_count"]) == ("s", str(alice.pk), 2)
+    assert (record["id"], record["user_id"], record["message_count"]) == ("s", alice.username, 2)
 
 
 def test_last_messages(api, session):
@@ -124,7 +124,7 @@ def test_sessions_are_ones_own(api, session, mallory, alice, service):
     assert other.delete("sessions/s/").status_code == 404
     assert other.post("sessions/s/fork/", {}).status_code == 404
     assert data(api.get("sessions/s/messages/")) == [0, 1, 2]
-    assert ids(Client(service).get(f"sessions/?user_id={alice.pk}")) == ["s"]
+    assert ids(Client(service).get(f"sessions/?user_id={alice.username}")) == ["s"]
 
 
 @pytest.mark.parametrize("body", [{}, {"messages": [{}]}, {"messages": [text(1, x=1)]}, {"messages": [text("\ud800")]}])
