@@ -23,6 +23,8 @@ SCALES = ("tiny", "small", "full")
 OK, MISSED, NO_ROWS = 0, 1, 2
 # Each has ``rows()``, which may take ``database``, ``scale`` and ``only``; a module that is not there is left out.
 MODULES = ("core", "turns", "contexts", "sessions", "rest", "engine")
+# What needs the extra ``peers``, and is asked for by ``--peers``.
+PEERS = ("peers",)
 # They use no database: a run over all of them measures these once.
 WITHOUT_DATABASE = ("contexts",)
 
@@ -43,6 +45,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--database", choices=DATABASES, help="default: one after the other")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     parser.add_argument("--only", default="", metavar="NAME", help="only rows whose name has this in it")
+    parser.add_argument("--peers", action="store_true", help="compare with other stores of conversations instead")
     # Leaves out what the process of another database measures.
     parser.add_argument("--of-database", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
@@ -51,7 +54,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def run_each(options: argparse.Namespace) -> int:
     """Run each database in a process of its own, as Django's settings are made for one."""
     command = [sys.executable, "-m", "benchmarks", "--scale", options.scale, "--only", options.only]
-    command += ["--json"] if options.json else []
+    command += [flag for flag, given in (("--json", options.json), ("--peers", options.peers)) if given]
     verdicts = set()
     for name in DATABASES:
         process = subprocess.run([*command, "--database", name], check=False)
@@ -114,7 +117,7 @@ def report(options: argparse.Namespace) -> int:
 def measured(options: argparse.Namespace) -> Iterator[Any]:
     from .measure import Row
 
-    for name in MODULES:
+    for name in PEERS if options.peers else MODULES:
         left_out = options.of_database and name in WITHOUT_DATABASE
         if left_out or importlib.util.find_spec(f"benchmarks.{name}") is None:
             continue
