@@ -88,7 +88,7 @@ def scenarios() -> dict[str, Callable[[], Any]]:
     from context_store.store import ContextStore
 
     caller = get_user_model().objects.create_user("calls")
-    store = ContextStore(user_id=str(caller.pk))
+    store = ContextStore(user_id=caller.get_username())
     chat_id = store.create_chat().id
     question, answer = "What is there to see in Lisbon?", "The castle, the river, and the trams."
     messages = [{"name": "user", "data": question}, {"name": "assistant", "data": answer}]

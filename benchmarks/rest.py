@@ -35,7 +35,7 @@ class Header(BaseAuthentication):
 
 def bare_view(request: HttpRequest, chat_id: str) -> HttpResponse:
     """Answer as the API does, with nothing around the query: who asks is taken for granted."""
-    records = Message.objects.visible_to("1").page(chat_id, limit=PAGE + 1)
+    records = Message.objects.visible_to("reader").page(chat_id, limit=PAGE + 1)
     results = [record._asdict() for record in records[-PAGE:]]
     url = request.build_absolute_uri(f"/api/chats/{chat_id}/messages/")
     body = {"next": f"{url}?before={results[0]['id']}&limit={PAGE}", "previous": None, "results": results}
@@ -61,7 +61,7 @@ def rows(database: str, scale: str = "small") -> Iterator[Row]:
 
 
 def page_of_messages(seconds: float) -> Row:
-    store = ContextStore(user_id="1")
+    store = ContextStore(user_id="reader")
     chat = store.create_chat()
     store.append_messages(chat.id, [{"name": "user", "data": {"content": TEXT, "n": n}} for n in range(CHAT_LENGTH)])
     ours, bare = requested(f"/api/chats/{chat.id}/messages/"), requested(f"/bare/{chat.id}/")

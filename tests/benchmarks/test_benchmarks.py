@@ -17,18 +17,32 @@ GROUPS = COUNTED | {"chain", "last", "add_messages", "search", "read", "async"}
 FOREVER = 1_200
 
 
+def run_tiny(*options):
+    """Run the benchmarks at the smallest scale, and return their status, rows and errors."""
+    command = [sys.executable, "-m", "benchmarks", "--scale", "tiny", "--json", *options]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=FOREVER, check=False)
+    return run.returncode, [json.loads(line) for line in run.stdout.splitlines()], run.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.vendor("sqlite", "postgresql")
 def test_a_tiny_run_reports_every_group_and_keeps_to_the_statements(database_vendor):
-    command = [sys.executable, "-m", "benchmarks", "--scale", "tiny", "--database", database_vendor, "--json"]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=FOREVER, check=False)
-    rows = [json.loads(line) for line in run.stdout.splitlines()]
-    assert {row["name"].partition(":")[0] for row in rows} >= GROUPS, run.stderr
+    status, rows, errors = run_tiny("--database", database_vendor)
+    assert {row["name"].partition(":")[0] for row in rows} >= GROUPS, errors
     assert {row["database"] for row in rows} == {database_vendor}
-    assert run.returncode == (benchmarks.OK if all(row["ok"] for row in rows) else benchmarks.MISSED)
+    assert status == (benchmarks.OK if all(row["ok"] for row in rows) else benchmarks.MISSED)
     counted = [row for row in rows if row["unit"] == "statements"]
     assert {row["name"].partition(":")[0] for row in counted} >= COUNTED
     assert [row for row in counted if not row["ok"]] == []
+
+
+@pytest.mark.slow
+@pytest.mark.vendor("sqlite", "postgresql")
+def test_a_tiny_run_sends_every_hostile_request(database_vendor):
+    _, rows, errors = run_tiny("--database", database_vendor, "--only", "hostile")
+    # Of each the time, the memory and how long another user waits; the last ones are the admin's.
+    assert len(rows) > 100, errors
+    assert rows[-1]["name"].startswith("hostile: admin"), errors
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,294 @@
+"""
+The worst requests that an ordinary user can send, or staff can be led to: ``python -m benchmarks --only hostile``.
+
+No request may cost more than its size. So each is compared with a page of 50 messages that has as many bytes as one
+request may bring; it may neither keep memory nor keep another user waiting. Whether it is answered or refused is not
+judged here.
+"""
+
+import ctypes
+import gc
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from django.contrib.auth import get_user_model
+from django.db import connections
+from django.test import override_settings
+from rest_framework.test import APIClient
+
+from context_store.ids import new_id
+from context_store.models import Branch, Checkpoint, Message
+from context_store.sessions import sessions
+from context_store.store import ContextStore
+
+from .data import COMMON_WORD, PROBE_CHAT, Conversation, columns_of, plan, settle, store, write
+from .measure import Row, fast
+
+USING = "default"
+HOSTILE, OTHER = "mallory", "alice"
+# Messages of the hostile user in chats of 100, of one long chain, and pointers into one wide chat.
+SIZES = {"tiny": (200, 500, 50), "small": (30_000, 10_000, 10_000), "full": (1_000_000, 100_000, 100_000)}
+MEGABYTE = 1_000_000
+BYTES = {"tiny": 10_000, "small": 4 * MEGABYTE, "full": 4 * MEGABYTE}
+PAGE = 50
+# Times a page of 50 messages; seconds; times the memory before; seconds that another user waits.
+RATIO_BUDGET, SECONDS_BUDGET, MEMORY_BUDGET, WAITING_BUDGET = 20, 2.0, 1.1, 0.2
+ATTEMPTS = {"tiny": 1, "small": 3, "full": 3}
+
+
+class Request(NamedTuple):
+    """A request to the API, or to the admin; ``body`` is JSON text or a value."""
+
+    method: str
+    path: str
+    body: Any = None
+
+    def send(self, client: APIClient) -> float:
+        """Return the seconds until the answer is whole; infinitely many for one that tells of a bug (500)."""
+        body = self.body if isinstance(self.body, str) else json.dumps(self.body, ensure_ascii=False)
+        content = {} if self.body is None else {"data": body, "content_type": "application/json"}
+        start = time.perf_counter()
+        response = client.generic(self.method, self.path, **content)
+        for _ in response.streaming_content if response.streaming else ():
+            pass
+        return math.inf if response.status_code == 500 else time.perf_counter() - start
+
+
+class Target(NamedTuple):
+    """What is stored for the requests to hit: ids of chats, and how many bytes a request brings."""
+
+    size: int
+    long: Conversation
+    wide: Conversation
+    pages: str
+    words: str
+    letters: str
+    brackets: str
+    marks: str
+
+
+def rows(database: str, scale: str, only: str = "") -> Iterator[Row]:
+    """Measure each request in a store that is full of the hostile user's messages; only when asked for by name."""
+    if not only.startswith("hostile"):
+        return
+    backend = {"BACKEND": "context_store.sessions.cache.CacheSessions", "CACHE": "redis"}
+    with ExitStack() as stack:
+        stack.enter_context(override_settings(ALLOWED_HOSTS=["*"], CONTEXT_STORE_SESSIONS={"default": backend}))
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        stack.callback(lambda: pool.submit(connections.close_all).result())
+        yield from Measurement(filled(scale), pool, ATTEMPTS[scale]).rows()
+
+
+class Measurement:
+    """One client sends the hostile requests from a thread of its own, while another user's asks for a page."""
+
+    def __init__(self, target: Target, pool: ThreadPoolExecutor, attempts: int) -> None:
+        self.target = target
+        self.attempts = attempts
+        self.pool = pool
+        self.hostile, self.other = client_of(HOSTILE, is_superuser=True), client_of(OTHER)
+        chat_id = ContextStore(USING, OTHER).create_chat().id
+        ContextStore(USING, OTHER).append_messages(chat_id, [{"name": "user", "data": COMMON_WORD * 30}] * PAGE)
+        self.reads = Request("GET", f"/api/chats/{chat_id}/messages/?limit={PAGE}")
+        self.writes = Request("POST", f"/api/chats/{chat_id}/messages/", {"messages": [{"name": "user", "data": "Hi"}]})
+
+    def rows(self) -> Iterator[Row]:
+        page = Request("GET", f"/api/chats/{self.target.pages}/messages/?limit={PAGE}")
+        seconds = fast([self.alone(page) for _ in range(10)])
+        for name, make in requests(self.target).items():
+            yield from self.measured(f"hostile: {name}", make, seconds)
+
+    def measured(self, name: str, make: Callable[[], Request], page: float) -> Iterator[Row]:
+        """Send it more often where it misses, as other work on the machine disturbs, and report the best of each."""
+        attempts: list[list[Row]] = []
+        self.alone(make())
+        for _ in range(self.attempts):
+            before = resident_bytes()
+            seconds, waiting = self.beside(make())
+            attempts.append(
+                [
+                    Row(name, seconds, min(RATIO_BUDGET, SECONDS_BUDGET / page), page),
+                    Row(f"{name}, memory kept", resident_bytes(), MEMORY_BUDGET, before, "bytes"),
+                    Row(f"{name}, another user waits", waiting, WAITING_BUDGET),
+                ]
+            )
+            if all(row.ok for row in attempts[-1]):
+                break
+        for measured in zip(*attempts, strict=True):
+            yield min(measured, key=lambda row: row.ratio or row.ours)
+
+    def alone(self, request: Request) -> float:
+        return self.sent(request).result()
+
+    def beside(self, request: Request) -> tuple[float, float]:
+        """Return the seconds that the request takes, and the most that another user's take meanwhile."""
+        running, waiting = self.sent(request), 0.0
+        while not running.done():
+            for other in (self.reads, self.writes):
+                waiting = max(waiting, other.send(self.other))
+        return running.result(), waiting
+
+    def sent(self, request: Request) -> "Future[float]":
+        return self.pool.submit(request.send, self.hostile)
+
+
+def client_of(name: str, *, is_superuser: bool = False) -> APIClient:
+    """Return a client signed in, for the API and for the admin."""
+    client = APIClient(raise_request_exception=False)
+    client.force_login(get_user_model().objects.create_user(name, is_staff=is_superuser, is_superuser=is_superuser))
+    return client
+
+
+def resident_bytes() -> int:
+    """Return the memory of this process, once what is free has been given back."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096
+
+
+def filled(scale: str) -> Target:
+    """Fill the store as the hostile user would over the years."""
+    messages, length, pointers = SIZES[scale]
+    size = BYTES[scale]
+    long, wide = plan(HOSTILE, length), plan(HOSTILE, PROBE_CHAT)
+    store(USING, (plan(HOSTILE, PROBE_CHAT, number=number) for number in range(messages // PROBE_CHAT)))
+    store(USING, [long, wide])
+    point_at(wide, pointers)
+    texts = {
+        # 50 messages as large as one request may bring in all, and the same of words by the thousand.
+        "pages": [COMMON_WORD * (size // PAGE // len(COMMON_WORD))] * PAGE,
+        "words": [" ".join(f"w{number:05}" for number in range(size // 60 // 7))] * 60,
+        "letters": ["a " * (size // 20)] * 10,
+        "brackets": [[[]] * (size // 3)],
+        "marks": [""],
+    }
+    chats = {}
+    for name, data in texts.items():
+        chats[name] = ContextStore(USING, HOSTILE).create_chat().id
+        for value in data:
+            ContextStore(USING, HOSTILE).append_messages(chats[name], [{"name": "user", "data": value}])
+    settle(USING)
+    return Target(size, long, wide, **chats)
+
+
+def point_at(wide: Conversation, pointers: int) -> None:
+    """Give a chat so many branches, checkpoints and children of one message."""
+    heads = wide.message_ids
+    now = 1_700_000_000_000
+    branch = {"chat_id": wide.chat_id, "is_active": False, "created_at": now}
+    checkpoint = {"chat_id": wide.chat_id, "created_at": now}
+    child = {
+        "chat_id": wide.chat_id, "parent_id": heads[0], "name": "user", "type": "message", "data": '"Hi"',
+        "depth": 1, "ancestry": json.dumps([[heads[0], 0]]), "created_at": now,
+    }  # fmt: skip
+    numbers = range(pointers)
+    insert(Branch, ({**branch, "id": new_id(), "name": f"b{n}", "head_message_id": heads[n % 100]} for n in numbers))
+    insert(Checkpoint, ({**checkpoint, "id": new_id(), "name": f"c{n}", "message_id": heads[n % 100]} for n in numbers))
+    insert(Message, ({**child, "id": message_id, "segment": message_id} for message_id in map(str, numbers)))
+
+
+def insert(model: Any, values: Iterator[dict[str, Any]]) -> None:
+    columns = columns_of(model)
+    write(USING, model, (tuple(row[column] for column in columns) for row in values))
+
+
+def requests(target: Target) -> dict[str, Callable[[], Request]]:
+    """Return what makes each request: anew each time, where it creates something."""
+    numbers = count()
+    chats, size = "/api/chats", target.size
+    marks, wide, long = f"{chats}/{target.marks}", f"{chats}/{target.wide.chat_id}", f"{chats}/{target.long.chat_id}"
+    near_root = target.long.message_ids[5]
+
+    def get(path: str) -> Callable[[], Request]:
+        return lambda: Request("GET", path)
+
+    def append(data: Any, times: int = 1) -> Callable[[], Request]:
+        return lambda: Request("POST", f"{marks}/messages/", {"messages": [{"name": "user", "data": data}] * times})
+
+    def moved() -> Request:
+        # There and back, so that each moves the whole chain.
+        parent_id = target.long.message_ids[(3, 4)[next(numbers) % 2]]
+        return Request("PATCH", f"{long}/messages/{near_root}/", {"parent_id": parent_id})
+
+    def session(what: str, *, stored: int = 0, metadata: int = 0) -> str:
+        """Return the path of a new session with so many messages, and so many bytes of metadata."""
+        session_id = new_id()
+        mine = sessions["default"].for_user(HOSTILE)
+        mine.save(session_id, [{"name": "user", "data": 1}] * max(stored, 1))
+        for part in range(4 if metadata else 0):
+            mine.merge_metadata(session_id, {f"{part}": "x" * (metadata // 4)})
+        return f"/api/sessions/{session_id}/{what}"
+
+    many = size // 22
+    prefixes = "+OR+".join(f"w0{number:02}*" for number in range(64))
+    alphabet = "+".join(f"{chr(letter)}*" for letter in range(ord("a"), ord("z") + 1))
+    fields = ",".join(f'"{number}":0' for number in range(size // 11))
+    bad = ",".join(['{"name":1,"data":0}'] * (size // 20))
+    return {
+        # Texts: what is normalised, cut into words, stemmed and indexed.
+        "append combining marks": append("a" + "\u0316\u0301" * (size // 40), 10),
+        "append one endless word": append("a" * (size - 1_000)),
+        "append one word a million times": append("harbour " * (size // 8 - 100)),
+        "append only quotes": append('"' * (size // 2 - 1_000)),
+        "append alternating scripts": append("aя" * (size // 3 - 1_000)),
+        "append brackets": append("[" * (size - 1_000)),
+        "append empty lists": append([[]] * (size // 3 - 1_000)),
+        "append directions and zero widths": append("\u202e\u200b" * (size // 6 - 1_000)),
+        # Searches.
+        "search 64 prefixes": get(f"/api/search/?q={prefixes}"),
+        "search 64 prefixes in a chat of large messages": get(f"{chats}/{target.words}/search/?q={prefixes}"),
+        "search a* to z*": get(f"/api/search/?q={alphabet}"),
+        "search a word of every message, 200 hits": get(f"/api/search/?q={COMMON_WORD}&limit=200"),
+        "search without a word": get(f"/api/search/?q=-{COMMON_WORD}"),
+        "search one letter in repeated letters": get(f"{chats}/{target.letters}/search/?q=a"),
+        "search a phrase of repeated letters": get(f"{chats}/{target.letters}/search/?q=%22{'a+' * 50}%22"),
+        "search parentheses": get(f"/api/search/?q={'(' * 1_500}{COMMON_WORD}{')' * 1_500}"),
+        # Lists.
+        "list branches": get(f"{wide}/branches/"),
+        "list checkpoints": get(f"{wide}/checkpoints/"),
+        "list children": get(f"{wide}/messages/{target.wide.message_ids[0]}/children/"),
+        "graph of a long chat": get(f"{long}/graph/"),
+        "graph of a wide chat": get(f"{wide}/graph/"),
+        "chain of a long chat": get(f"{long}/messages/{target.long.head_id}/chain/"),
+        "list chats, last page": get(f"{chats}/?limit=200&offset={SIZES['full'][0]}"),
+        "list chats by 1,000 metadata filters": get(f"{chats}/?" + "&".join(f"metadata.{n}=1" for n in range(1_000))),
+        "page of a message of brackets": get(f"{chats}/{target.brackets}/messages/"),
+        # Moves and copies.
+        "move a message near the root": moved,
+        "fork a long chat": lambda: Request("POST", f"{long}/fork/", {}),
+        # Bodies.
+        "300,000 unknown fields": lambda: Request("POST", f"{marks}/messages/", f"{{{fields}}}"),
+        "130,000 bad messages": lambda: Request("POST", f"{marks}/messages/", f'{{"messages":[{bad}]}}'),
+        "180,000 messages": append(0, many),
+        "metadata of a chat": lambda: Request("PATCH", f"{marks}/", {"metadata": {"x": "y" * (size - 1_000)}}),
+        "nesting": lambda: Request("POST", f"{marks}/messages/", "[" * (size - 1_000)),
+        "a large context": lambda: Request(
+            "PUT", f"/api/contexts/{next(numbers) % 2}/", {"value": "x" * (size - 1_000)}
+        ),
+        # Sessions in Redis, whose scripts keep everybody waiting.
+        "session of 180,000 messages": lambda: Request(
+            "PUT", session("messages/"), {"messages": [{"name": "user", "data": 0}] * many}
+        ),
+        "append to a session with much metadata": lambda: Request(
+            "POST", session("messages/", metadata=size), {"messages": [{"name": "user", "data": 0}]}
+        ),
+        "metadata of a session with much of it": lambda: Request(
+            "PATCH", session("", metadata=size), {"metadata": {"x": 1}}
+        ),
+        "fork a long session": lambda: Request("POST", session("fork/", stored=3 * many), {"id": new_id()}),
+        # The admin's pages of what such a user wrote.
+        "admin: transcript of brackets": get(f"/admin/context_store/chat/{target.brackets}/change/"),
+        "admin: transcript of large messages": get(f"/admin/context_store/chat/{target.pages}/change/"),
+        "admin: graph of a wide chat": get(f"/admin/context_store/chat/{target.wide.chat_id}/graph/"),
+        "admin: transcript of a wide chat": get(f"/admin/context_store/chat/{target.wide.chat_id}/change/"),
+        "admin: list of chats, searched": get(f"/admin/context_store/chat/?q={COMMON_WORD}"),
+        "admin: list of chats, 64 prefixes": get(f"/admin/context_store/chat/?q={prefixes}"),
+    }
