@@ -21,11 +21,11 @@ class PageError(Exception):
 def check_site(address: str, name: str, password: str) -> Iterator[str]:
     """Give each page once it was found right. Raises ``PageError``."""
     site = Site(address)
-    yield site.expect("", OWN, OTHER, "API documentation")
+    yield site.expect("", "API documentation", without=OWN)
     yield site.expect("static/admin/css/base.css", "--primary")
     site.sign_in(name, password)
     yield "signed in"
-    yield site.expect("", "You are signed in")
+    yield site.expect("", "You are signed in", OWN, OTHER)
     yield site.expect("admin/context_store/chat/", OWN, OTHER)
     yield site.expect(f"admin/context_store/chat/?q={quote(OTHER)}", OTHER, without=OWN)
     yield site.expect("api/chats/?limit=100", OWN, without=OTHER)

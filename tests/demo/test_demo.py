@@ -83,6 +83,28 @@ def test_the_settings_are_those_of_a_deployed_site_unless_the_demo_runs(tmp_path
     assert "start it by manage.py demo" in refused.stderr
 
 
+START_PAGES = """
+from django.contrib.auth.models import User
+from django.test import Client
+from context_store import ContextStore
+for name in ("alice", "bob"):
+    ContextStore().create_chat(name, user_id=name, title=f"Tea of {name}")
+for user in (None, User.objects.create(username="alice"), User.objects.create_superuser("boss")):
+    client = Client(SERVER_NAME="127.0.0.1")
+    if user:
+        client.force_login(user)
+    page = client.get("/", secure=True).content.decode()
+    print([name for name in ("alice", "bob") if f"Tea of {name}" in page])
+"""
+
+
+@pytest.mark.vendor("sqlite")
+def test_the_start_page_shows_conversations_to_their_owner_and_none_to_visitors(tmp_path: Path) -> None:
+    assert manage(tmp_path, "migrate").returncode == 0
+    result = manage(tmp_path, "shell", "--no-imports", "-c", START_PAGES)
+    assert result.stdout.splitlines() == ["[]", "['alice']", "['alice', 'bob']"], result.stderr
+
+
 @pytest.mark.django_db
 def test_the_data_is_sound_and_varied() -> None:
     for path in DATA:
