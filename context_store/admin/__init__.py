@@ -1,7 +1,7 @@
 """The admin of the store, for support staff: ``docs/admin.md``."""
 
-from .audit import READ
+from .backends import ContextEntryAdmin
+from .base import READ
 from .chats import ChatAdmin
-from .contexts import ContextEntryAdmin
 
 __all__ = ["READ", "ChatAdmin", "ContextEntryAdmin"]

@@ -1,18 +1,27 @@
-"""What the admins of the store share: who may read content, which database, and the look of an installed theme."""
+"""What the admins of the store share: who may read content, which database, the log of reads, the look of a theme."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup
+from django.contrib.admin.models import DELETION, LogEntry
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.http import urlencode
 from django.utils.module_loading import import_string
+
+from .display import visible
 
 if TYPE_CHECKING:
     ThemedModelAdmin = admin.ModelAdmin[Any]
@@ -22,6 +31,8 @@ else:
         "unfold.admin.ModelAdmin" if apps.is_installed("unfold") else "django.contrib.admin.ModelAdmin"
     )
 
+# Django's own flags end at 3: who asks for reads does not get changes, and the other way round.
+READ = 4
 # Two ids that a browser would take for folders of the path; an id never looks like what stands for them.
 DOTS = {".": "_2E", "..": "_2E_2E"}
 UNDOTTED = {quoted: dots for dots, quoted in DOTS.items()}
@@ -47,15 +58,39 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
         return objects.order_by()[: self.limit + 1].count()
 
 
+class ChoiceFilter(admin.SimpleListFilter):
+    """A filter that refuses what it does not offer, as Django's filters of fields do: the list answers ``?e=1``."""
+
+    def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
+        super().__init__(request, params, model, model_admin)
+        if self.value() is not None and self.value() not in dict(self.lookup_choices):
+            raise IncorrectLookupParameters(f"{self.parameter_name} has no choice {self.value()!r}")
+
+
+class StoreChangeList(ChangeList):
+    """A list whose links lead to objects with any id, and which answers filters that it does not know with ``?e=1``."""
+
+    def get_filters(self, request: HttpRequest) -> Any:
+        try:
+            return super().get_filters(request)
+        except DisallowedModelAdminLookup as error:
+            raise IncorrectLookupParameters(str(error)) from error
+
+    def url_for_result(self, result: Any) -> str:
+        return self.model_admin.url("change", result.pk)  # type: ignore[attr-defined, no-any-return]
+
+
 class StoreAdmin(ThemedModelAdmin):
     """
-    An admin of what the store holds: history is read, never edited.
+    An admin of what the store holds: history is read, never edited, and every read is in the admin log.
 
     ``using`` names a database; without it the routers decide.
     """
 
     using: str | None = None
     content_permission = "context_store.view_message_content"
+    # The lookups on columns that a URL of the list may ask, beside those of ``list_filter``.
+    allowed_lookups: tuple[str, ...] = ()
 
     paginator = CappedPaginator
     show_full_result_count = False
@@ -65,6 +100,41 @@ class StoreAdmin(ThemedModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).using(self.using)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[StoreChangeList]:
+        return StoreChangeList
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """
+        Allow the lookups that the list's own links and filters ask.
+
+        Django allows every lookup on a column of the model. Each would be a question about content: who asks
+        ``value__startswith`` often enough has read the value.
+        """
+        allowed = set(self.allowed_lookups)
+        for item in self.get_list_filter(request):
+            name = str(item[0] if isinstance(item, (list, tuple)) else getattr(item, "parameter_name", item))
+            allowed.add(name)
+            if not isinstance(item, type) and lookup.startswith(f"{name}__"):
+                allowed.add(lookup)
+        return lookup in allowed
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        response = super().changelist_view(request, extra_context)
+        changelist = (getattr(response, "context_data", None) or {}).get("cl")
+        if changelist is not None:
+            self.record_list(request, changelist)
+        return response
+
+    def record_list(self, request: HttpRequest, changelist: Any) -> None:
+        """Write the log entry of a list that was searched or filtered: what it shows answers what was asked."""
+        filters = ", ".join(
+            f"{name}={value}" for name, values in changelist.get_filters_params().items() for value in values
+        )
+        query = changelist.query[:500]
+        if query or filters:
+            asked = (f"Searched for “{query}”" if query else "Listed all") + (f" with {filters}" if filters else "")
+            self.record(request, READ, f"{asked}.", name=f"Search: {query}" if query else f"Filter: {filters}")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -82,6 +152,16 @@ class StoreAdmin(ThemedModelAdmin):
             raise PermissionDenied
         return instance
 
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().history_view(request, UNDOTTED.get(object_id, object_id), extra_context)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().delete_view(request, UNDOTTED.get(object_id, object_id), extra_context)
+
     def url(self, name: str, *ids: str, query: dict[str, Any] | None = None) -> str:
         """Return the URL of one of the admin's views."""
         path = reverse(
@@ -91,9 +171,12 @@ class StoreAdmin(ThemedModelAdmin):
         )
         return f"{path}?{urlencode(query)}" if query else path
 
-    def page(self, request: HttpRequest, instance: Model, title: str) -> dict[str, Any]:
-        """Return what every page about one object has in its context."""
-        return {
+    def page(
+        self, request: HttpRequest, template: str, title: str, context: dict[str, Any], instance: Model | None = None
+    ) -> TemplateResponse:
+        """Return a page about an object, or about none, which nothing between here and the person keeps."""
+        request.current_app = self.admin_site.name
+        shared = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "original": instance,
@@ -101,4 +184,44 @@ class StoreAdmin(ThemedModelAdmin):
             "media": self.media,
             "has_view_permission": True,
             "may_read": self.has_read_permission(request),
+            "list_url": self.url("changelist"),
         }
+        response = TemplateResponse(request, f"admin/context_store/{template}.html", {**shared, **context})
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    # The log
+
+    def record(
+        self,
+        request: HttpRequest,
+        flag: int,
+        message: str,
+        objects: Iterable[Model] = (),
+        *,
+        name: str | None = None,
+    ) -> None:
+        """
+        Write an entry of the admin log for each object, or for the ``name`` of what is no row.
+
+        It comes before anything is shown: where it fails, nothing is. Entries are in English, whoever reads them.
+        """
+        named = [(str(item.pk), str(item)) for item in objects] if name is None else [(None, name)]
+        content_type = ContentType.objects.get_for_model(self.model, for_concrete_model=False)
+        LogEntry.objects.bulk_create(
+            [
+                LogEntry(
+                    user_id=str(request.user.pk),
+                    content_type=content_type,
+                    object_id=object_id,
+                    object_repr=visible(title)[:200],
+                    action_flag=flag,
+                    change_message=visible(message)[:2000],
+                )
+                for object_id, title in named
+            ],
+            batch_size=200,
+        )
+
+    def log_deletions(self, request: HttpRequest, queryset: Iterable[Model]) -> Any:
+        self.record(request, DELETION, "", queryset)

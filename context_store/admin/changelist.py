@@ -1,17 +1,27 @@
-"""The list of chats, and the search in it: at the same cost in a store of any size."""
+"""The list of chats, its filters, and the search in it: at the same cost in a store of any size."""
 
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.contrib.admin.views.main import ChangeList
-from django.db.models import Max, Q, QuerySet
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet, TextField
+from django.db.models.functions import Cast, Length
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from context_store.exceptions import InvalidData, SearchUnavailable
-from context_store.models import Chat, Message, SearchEntry
+from context_store.models import Branch, Chat, Message, SearchEntry
 from context_store.records import SearchHit
 from context_store.search.query import parse
-from context_store.validation import check_identifier
+from context_store.validation import check_identifier, check_metadata, check_time
+
+from .base import ChoiceFilter, StoreChangeList
+from .display import visible
 
 # Chats that a search gives at most by titles, ids and users, and hits in messages.
 MAX_NAMED = 500
@@ -20,6 +30,12 @@ MAX_HITS = 200
 # beginnings of words, which no index answers, goes no further.
 NEWEST = 100_000
 SNIPPETS = 2
+# Of so many of the newest chats the metadata make the choices of the filter, up to so many characters each.
+SAMPLE_SIZE = 200
+SAMPLE_LENGTH = 10_000
+MAX_KEYS = 8
+MAX_VALUES = 5
+LABEL_LENGTH = 60
 
 
 class Found(NamedTuple):
@@ -45,12 +61,14 @@ def _named(chats: QuerySet[Any], text: str) -> list[str]:
     matching = Q(title__icontains=text) | Q(user_id__icontains=text) | Q(id__startswith=text)
     try:
         check_identifier(text, "id")
-        chat_id = Message.objects.using(chats.db).filter(pk=text).values_list("chat_id", flat=True).first()
+        with_message = list(
+            Message.objects.using(chats.db).filter(id=text).values_list("chat_id", flat=True)[:MAX_NAMED]
+        )
     except InvalidData:
         # No id is like this. A title may be.
-        matching, chat_id = Q(title__icontains=text), None
-    if chat_id is not None:
-        matching |= Q(pk=chat_id)
+        matching, with_message = Q(title__icontains=text), []
+    if with_message:
+        matching |= Q(pk__in=with_message)
     newest = chats.filter(matching).order_by("-updated_at", "-id")
     return list(newest.values_list("pk", flat=True)[:MAX_NAMED])
 
@@ -70,21 +88,13 @@ def _hits(chats: QuerySet[Any], text: str) -> tuple[list[SearchHit], str]:
     return hits, _("Only the newest messages were searched: add a whole word to search all of them.")
 
 
-class StoreChangeList(ChangeList):
-    """A list whose links lead to objects with any id."""
-
-    def url_for_result(self, result: Any) -> str:
-        return self.model_admin.url("change", result.pk)  # type: ignore[attr-defined, no-any-return]
-
-
 class ChatChangeList(StoreChangeList):
     """A page of chats with their branches counted and, after a search, what was found in them."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         chats = list(self.result_list)
-        database = self.queryset.db
-        listed = Chat.objects.using(database).filter(pk__in=[chat.pk for chat in chats])
+        listed = Chat.objects.using(self.queryset.db).filter(pk__in=[chat.pk for chat in chats])
         counts = dict(listed.with_branch_count().values_list("pk", "branch_count"))  # type: ignore[misc]
         found = getattr(request, "_context_store_found", None)
         for chat in chats:
@@ -107,3 +117,142 @@ class ChatChangeList(StoreChangeList):
         for time, chat_id in last.values_list("updated_at", "id"):
             return self.get_query_string({"older_than": f"{time}~{chat_id}"}, ["p", "o"])
         return ""
+
+
+# Filters. None counts, and none reads more than the newest chats to make its choices.
+
+
+class ActivityFilter(ChoiceFilter):
+    title = gettext_lazy("last activity")
+    parameter_name = "active"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("today", _("Today")),
+            ("7", _("Past 7 days")),
+            ("30", _("Past 30 days")),
+            ("365", _("Past year")),
+            ("older", _("Over a year ago")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        now, value = timezone.localtime(), self.value()
+        if value is None:
+            return queryset
+        if value == "today":
+            return queryset.filter(updated_at__gte=_ms(now.replace(hour=0, minute=0, second=0, microsecond=0)))
+        if value == "older":
+            return queryset.filter(updated_at__lt=_ms(now - timedelta(days=365)))
+        return queryset.filter(updated_at__gte=_ms(now - timedelta(days=int(value))))
+
+
+class BranchesFilter(ChoiceFilter):
+    title = gettext_lazy("branches")
+    parameter_name = "branches"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("many", _("With more than one branch")), ("one", _("With one branch"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        # One branch is active: another one is not.
+        others = Exists(Branch.objects.filter(chat=OuterRef("pk"), is_active=False))
+        if self.value() == "many":
+            return queryset.filter(others)
+        return queryset.filter(~others) if self.value() == "one" else queryset
+
+
+class MetadataFilter(ChoiceFilter):
+    """Chats that have a key in their metadata, or an entry; the newest chats tell which to offer."""
+
+    title = gettext_lazy("metadata")
+    parameter_name = "metadata"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        newest = model_admin.get_queryset(request).order_by("-updated_at", "-id")
+        sized = newest.annotate(size=Length(Cast("metadata", TextField()))).filter(size__range=(3, SAMPLE_LENGTH))
+        choices = dict(_choices(list(sized.values_list("metadata", flat=True)[:SAMPLE_SIZE])))
+        # An entry that was asked for is a choice, whether it is common or not.
+        if (value := self.value()) is not None and (entry := _entry(value)):
+            choices.setdefault(value, _label(entry))
+        return list(choices.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() is None:
+            return queryset
+        entry = _entry(self.value() or "")
+        return (
+            queryset.filter(metadata__has_key=entry[0]) if len(entry) == 1 else queryset.filter(metadata__entry=entry)
+        )
+
+
+class OlderFilter(admin.ListFilter):
+    """Chats after one in the list: what "older chats" below a full list leads to. Shown only while it is used."""
+
+    title = gettext_lazy("older chats")
+    parameter_name = "older_than"
+
+    def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
+        super().__init__(request, params, model, model_admin)
+        self.place: tuple[int, str] | None = None
+        if given := params.pop(self.parameter_name, None):
+            time, _sign, chat_id = given[-1].partition("~")
+            try:
+                self.place = check_time(int(time), "older_than"), check_identifier(chat_id, "older_than")
+            except ValueError as error:
+                raise IncorrectLookupParameters(str(error)) from error
+
+    def has_output(self) -> bool:
+        return self.place is not None
+
+    def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:
+        newest = changelist.get_query_string(remove=[self.parameter_name])
+        yield {"selected": False, "query_string": newest, "display": _("From the newest")}
+        yield {"selected": True, "query_string": changelist.get_query_string(), "display": _("Older ones")}
+
+    def expected_parameters(self) -> list[str | None]:
+        return [self.parameter_name]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.place is None:
+            return queryset
+        time, chat_id = self.place
+        # The first condition is what the index on the time answers.
+        return queryset.filter(Q(updated_at__lt=time) | Q(id__lt=chat_id), updated_at__lte=time)
+
+
+def _ms(time: datetime) -> int:
+    return int(time.timestamp() * 1000)
+
+
+def _choices(sample: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield the commonest keys, and the values of those that have few."""
+    seen: dict[str, dict[str, Any]] = {}
+    counts: dict[str, int] = {}
+    for metadata in sample:
+        for key, value in metadata.items():
+            counts[key] = counts.get(key, 0) + 1
+            seen.setdefault(key, {})[json.dumps(value)[:200]] = value
+    for key in sorted(sorted(counts, key=lambda key: (-counts[key], key))[:MAX_KEYS]):
+        yield json.dumps([key]), _label((key,))
+        values = list(seen[key].values())
+        if len(values) <= MAX_VALUES and not any(isinstance(value, (dict, list)) for value in values):
+            for value in sorted(values, key=str):
+                yield json.dumps([key, value]), _label((key, value))
+
+
+def _label(entry: tuple[Any, ...]) -> str:
+    key, *values = entry
+    parts = [str(key), *(value if isinstance(value, str) else json.dumps(value) for value in values)]
+    return visible(": ".join(parts))[:LABEL_LENGTH]
+
+
+def _entry(value: str) -> tuple[Any, ...]:
+    """Return ``(key,)`` or ``(key, value)``; nothing for what is not a choice."""
+    try:
+        entry = json.loads(value)
+        if not isinstance(entry, list) or len(entry) not in (1, 2):
+            return ()
+        check_metadata({entry[0]: entry[-1]}, "metadata")
+    except (TypeError, ValueError, RecursionError):
+        return ()
+    return tuple(entry)

@@ -1,13 +1,18 @@
 """Chats: found in a list, read as a transcript and as a graph, annotated, handed on, deleted."""
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.models import ADDITION, CHANGE
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, QuerySet, Sum
+from django.db.models import QuerySet, Sum, TextField
+from django.db.models.functions import Cast
+from django.forms.fields import InvalidJSONInput
 from django.http import (
     Http404,
     HttpRequest,
@@ -16,29 +21,125 @@ from django.http import (
     HttpResponseNotAllowed,
     HttpResponseRedirect,
 )
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from context_store.exceptions import ContextStoreError, SearchUnavailable
-from context_store.managers.messages import MessageQuerySet
+from context_store.exceptions import ContextStoreError, InvalidData, SearchUnavailable
 from context_store.models import Branch, Chat, Checkpoint, Message
 from context_store.store import ContextStore
+from context_store.validation import check_identifier, check_metadata, check_text
 
-from . import audit, exports
-from .base import UNDOTTED, StoreAdmin
-from .changelist import ChatChangeList, search
-from .conversation import conversation, found_messages, graph_page, raw_message
-from .display import inert_snippet, isolated, time_html
-from .filters import ActivityFilter, BranchesFilter, MetadataFilter, OlderFilter
-from .forms import ChatForm, CheckpointForm, ForkForm
-from .sessions import aliases, sessions_view
-from .transcript import Path, find_path
+from . import exports
+from .backends import session_aliases, sessions_page
+from .base import READ, UNDOTTED, StoreAdmin
+from .changelist import ActivityFilter, BranchesFilter, ChatChangeList, MetadataFilter, OlderFilter, search
+from .display import indented, inert_snippet, isolated, json_text, time_html, visible
+from .graph import graph
+from .transcript import RAW_LENGTH, Path, about, asked_path, message_url, role_of, transcript
 
 TITLE_LENGTH = 100
+NOT_THERE = (Branch.DoesNotExist, Checkpoint.DoesNotExist, Message.DoesNotExist)
+
+
+# What staff may write
+
+
+@contextmanager
+def form_errors() -> Iterator[None]:
+    """Turn the store's refusal into a message at the field."""
+    try:
+        yield
+    except InvalidData as error:
+        raise forms.ValidationError(str(error)) from error
+
+
+class LegibleField(forms.CharField):
+    """Text to edit, with deceptive characters as escapes that can be seen. What is left alone stays as it is stored."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return visible(value) if isinstance(value, str) else value
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return super().has_changed(self.prepare_value(initial), data)
+
+
+class LegibleJSONField(forms.JSONField):
+    """JSON to edit: indented, and with deceptive characters as JSON's own escapes."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return super().prepare_value(value) if isinstance(value, InvalidJSONInput) else json_text(value)
+
+
+class ChatForm(forms.ModelForm):  # type: ignore[type-arg]
+    """
+    Title and metadata.
+
+    The page carries the metadata that it was made with, so that entries which the application has written meanwhile
+    stay as they are, and only what the person changed is changed.
+    """
+
+    metadata_before = LegibleJSONField(widget=forms.HiddenInput, required=False)
+
+    class Meta:
+        model = Chat
+        fields = ("title", "metadata")
+        field_classes = {"title": LegibleField, "metadata": LegibleJSONField}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "title" in self.fields:
+            self.fields["title"].widget = forms.TextInput(attrs={"class": "vTextField", "maxlength": 500})
+            self.fields["title"].required = False
+        if "metadata" in self.fields:
+            self.fields["metadata"].widget.attrs.update({"rows": 12, "spellcheck": "false"})
+            self.fields["metadata"].help_text = gettext_lazy(
+                "A JSON object. Entries that you leave alone are not written."
+            )
+            self.initial["metadata_before"] = json.loads(json.dumps(self.instance.metadata))
+
+    def clean_title(self) -> str | None:
+        with form_errors():
+            return check_text(self.cleaned_data["title"] or None, "title")
+
+    def clean_metadata(self) -> dict[str, Any]:
+        with form_errors():
+            return check_metadata(self.cleaned_data["metadata"] or {}, "metadata")
+
+    def merged(self, current: dict[str, Any]) -> dict[str, Any]:
+        """Return the current metadata with what the person changed."""
+        before = self.cleaned_data.get("metadata_before") or {}
+        after = self.cleaned_data["metadata"]
+        kept = {key: value for key, value in current.items() if key in after or key not in before}
+        changed = {key: value for key, value in after.items() if key not in before or before[key] != value}
+        return {**kept, **changed}
+
+
+class CheckpointForm(forms.Form):
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=255)
+
+    def clean_name(self) -> str:
+        with form_errors():
+            return check_identifier(self.cleaned_data["name"], "name")
+
+
+class ForkForm(forms.Form):
+    user_id = forms.CharField(
+        label=gettext_lazy("User"),
+        max_length=255,
+        help_text=gettext_lazy("Who the copy belongs to: its messages can be read by this user."),
+    )
+    whole = forms.BooleanField(
+        label=gettext_lazy("Copy all branches"),
+        required=False,
+        help_text=gettext_lazy("Without it the copy has only the messages down to the one that you came from."),
+    )
+
+    def clean_user_id(self) -> str:
+        with form_errors():
+            return check_identifier(self.cleaned_data["user_id"], "user_id")
 
 
 @admin.register(Chat)
@@ -52,6 +153,7 @@ class ChatAdmin(StoreAdmin):
     list_display_links = ("name",)
     ordering = ("-updated_at", "-id")
     sortable_by = ("last_activity",)
+    allowed_lookups = ("user_id__exact",)
     # What is searched is in ``changelist.search``; Django shows the box for any value.
     search_fields = ("title",)
     actions = ("export_json", "export_markdown")
@@ -108,47 +210,41 @@ class ChatAdmin(StoreAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         if not search_term.strip():
             return queryset, False
-        may_read = self.has_read_permission(request)
-        found = search(queryset, search_term, in_messages=may_read)
-        request._context_store_found = found  # type: ignore[attr-defined]
-        if found.warning:
-            messages.warning(request, found.warning)
+        found = getattr(request, "_context_store_found", None)
+        if found is None:
+            # Once a request: an action on what was found asks again.
+            found = search(queryset, search_term, in_messages=self.has_read_permission(request))
+            request._context_store_found = found  # type: ignore[attr-defined]
+            if found.warning:
+                messages.warning(request, found.warning)
         return queryset.filter(pk__in=found.chat_ids), False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        request = self._without_select_across(request)
-        response = super().changelist_view(
-            request,
-            {
-                "title": _("Chats"),
-                "may_read": self.has_read_permission(request),
-                "sessions_url": self.url("sessions") if aliases() else "",
-                **(extra_context or {}),
-            },
-        )
-        changelist = (getattr(response, "context_data", None) or {}).get("cl")
-        if request.method == "GET" and changelist is not None and changelist.query:
-            self._record_search(request, changelist)
-        return response
+        shown = {
+            "title": _("Chats"),
+            "may_read": self.has_read_permission(request),
+            "sessions_url": self.url("sessions") if session_aliases() else "",
+        }
+        return super().changelist_view(request, {**shown, **(extra_context or {})})
 
-    def _record_search(self, request: HttpRequest, changelist: ChatChangeList) -> None:
-        query = changelist.query[:500]
-        audit.record_search(request, Chat, query)
-        shown = [chat for chat in changelist.result_list if chat.search_hits]
-        audit.record(request, shown, audit.READ, f"Read messages found by the search for “{query}”.")
+    def record_list(self, request: HttpRequest, changelist: Any) -> None:
+        super().record_list(request, changelist)
+        if shown := [chat for chat in changelist.result_list if chat.search_hits]:
+            query = changelist.query[:500]
+            self.record(request, READ, f"Read messages found by the search for “{query}”.", shown)
 
-    def _without_select_across(self, request: HttpRequest) -> HttpRequest:
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any) -> Any:
         """Take "all chats" of an action for the chats of the page where the list does not reach all of them."""
         if request.POST.get("select_across", "0") != "0":
-            changelist = self.get_changelist_instance(request)
-            if getattr(changelist, "is_capped", False):
+            pages = self.get_paginator(request, queryset, self.list_per_page)
+            if getattr(pages, "is_capped", False):
                 chosen = request.POST.copy()
                 chosen["select_across"] = "0"
                 request.POST = chosen  # type: ignore[assignment]
                 messages.warning(
                     request, _("The list has more chats than it counts: only those chosen on this page were taken.")
                 )
-        return request
+        return super().response_action(request, queryset, *args, **kwargs)
 
     # Actions on several chats
 
@@ -160,11 +256,11 @@ class ChatAdmin(StoreAdmin):
     @admin.action(description=gettext_lazy("Export selected chats as Markdown transcripts"), permissions=["read"])
     def export_markdown(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase:
         ids = self._recorded(request, queryset, "Exported as Markdown transcript of the active branch.")
-        return exports.zip_response(request, self.store, self.store_messages, ids)
+        return exports.zip_response(request, self.store, Message.objects.using(self.using), ids)
 
     def _recorded(self, request: HttpRequest, queryset: QuerySet[Any], message: str) -> list[str]:
         chats = list(queryset.only("pk", "title"))
-        audit.record(request, chats, audit.READ, message)
+        self.record(request, READ, message, chats)
         return [chat.pk for chat in chats]
 
     # Deleting
@@ -219,10 +315,6 @@ class ChatAdmin(StoreAdmin):
     def store(self) -> ContextStore:
         return ContextStore(using=self.using)
 
-    @property
-    def store_messages(self) -> MessageQuerySet:
-        return Message.objects.using(self.using)
-
     def change_view(
         self,
         request: HttpRequest,
@@ -235,16 +327,18 @@ class ChatAdmin(StoreAdmin):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         chat = self.viewed(request, object_id)
         try:
-            context = conversation(self, request, chat)
-        except Chat.DoesNotExist as error:
-            raise Http404(str(error)) from error
-        except (Branch.DoesNotExist, Checkpoint.DoesNotExist, Message.DoesNotExist):
+            shown = asked_path(self, request, chat)
+        except NOT_THERE as error:
+            if not request.GET:
+                # There is no page to go back to.
+                raise Http404(_("The chat has no active branch: see manage.py check_context_store.")) from error
             messages.error(request, _("There is no such branch, checkpoint or message in this chat any more."))
             return HttpResponseRedirect(self.url("change", chat.pk))
-        context = {**self.page(request, chat, _("Chat")), **context, **(extra_context or {})}
-        if context["may_read"] and context["turns"]:
-            audit.record(request, [chat], audit.READ, context["audit_message"])
-        return self._rendered(request, "conversation", context)
+        context = transcript(self, request, chat, shown)
+        if context["turns"] and self.has_read_permission(request):
+            first, last = context["first_number"], context["last_number"]
+            self.record(request, READ, f"Read messages {first} to {last} of {_named(shown)}.", [chat])
+        return self.page(request, "chat/conversation", _("Chat"), {**context, **(extra_context or {})}, chat)
 
     def edit_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Edit title and metadata, in Django's own form."""
@@ -255,7 +349,7 @@ class ChatAdmin(StoreAdmin):
         return super().change_view(request, UNDOTTED.get(object_id, object_id), extra_context=context)
 
     def sessions_view(self, request: HttpRequest) -> HttpResponse:
-        return sessions_view(self, request)
+        return sessions_page(self, request)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
         values = form.cleaned_data
@@ -274,25 +368,16 @@ class ChatAdmin(StoreAdmin):
         messages.success(request, _("The chat was changed."))
         return HttpResponseRedirect(self.url("change", obj.pk))
 
-    def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        return super().history_view(request, UNDOTTED.get(object_id, object_id), extra_context)
-
-    def delete_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        return super().delete_view(request, UNDOTTED.get(object_id, object_id), extra_context)
-
     def graph_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         chat = self.viewed(request, object_id)
-        context = {**self.page(request, chat, _("Graph")), **graph_page(self, request, chat)}
-        if context["may_read"]:
-            audit.record(request, [chat], audit.READ, context["audit_message"])
-        return self._rendered(request, "graph", context)
+        context = graph(self, request, chat, self._path(request, chat))
+        if self.has_read_permission(request):
+            first, last = context["first_number"], context["last_number"]
+            self.record(request, READ, f"Looked at rows {first} to {last} of the graph.", [chat])
+        return self.page(request, "chat/graph", _("Graph"), context, chat)
 
     def search_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        chat = self.readable(request, object_id)
+        chat = self._readable(request, object_id)
         query = request.GET.get("q", "").replace("\0", "").strip()
         try:
             hits = self.store.search_messages(chat.pk, query, limit=50) if query else []
@@ -300,30 +385,55 @@ class ChatAdmin(StoreAdmin):
             hits = []
             messages.warning(request, _("Messages were not searched: the search index is missing."))
         if query:
-            audit.record(request, [chat], audit.READ, f"Searched the chat for “{query[:500]}”.")
-        context = {**self.page(request, chat, _("Search in the chat")), **found_messages(self, chat, query, hits)}
-        return self._rendered(request, "search", context)
+            self.record(request, READ, f"Searched the chat for “{query[:500]}”.", [chat])
+        context = {
+            **about(self, chat, "search"),
+            "query": query,
+            "search_url": self.url("search", chat.pk),
+            "hits": [
+                {
+                    **role_of(hit.message.name),
+                    "time": time_html(hit.message.created_at),
+                    "snippet": inert_snippet(hit.snippet),
+                    "url": message_url(self, chat.pk, hit.message.id),
+                }
+                for hit in hits
+            ],
+        }
+        return self.page(request, "chat/search", _("Search in the chat"), context, chat)
 
     def message_view(self, request: HttpRequest, object_id: str, message_id: str) -> HttpResponse:
-        """Show one message as JSON."""
-        chat = self.readable(request, object_id)
+        """Show one message as it is stored."""
+        chat = self._readable(request, object_id)
         message = self._message(chat, message_id)
-        audit.record(request, [chat], audit.READ, f"Read the JSON of message {message.id}.")
-        context = {**self.page(request, chat, _("Message as JSON")), **raw_message(self, chat, message)}
-        return self._rendered(request, "message", context)
+        self.record(request, READ, f"Read the JSON of message {message.id}.", [chat])
+        text, is_cut = indented(message.json, RAW_LENGTH)
+        context = {
+            **about(self, chat, "message"),
+            "facts": [
+                (_("Id"), isolated(message.id)),
+                (_("Parent"), isolated(message.parent_id) if message.parent_id else "–"),
+                (_("Role"), isolated(message.name)),
+                (_("Type"), isolated(message.type) if message.type else "–"),
+                (_("Created"), time_html(message.created_at)),
+            ],
+            "json": text,
+            "is_cut": is_cut,
+            "back_url": message_url(self, chat.pk, message.id),
+        }
+        return self.page(request, "chat/message", _("Message as JSON"), context, chat)
 
     def export_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
-        chat = self.readable(request, object_id)
+        chat = self._readable(request, object_id)
         if request.GET.get("format") != "markdown":
-            audit.record(request, [chat], audit.READ, "Exported as JSON.")
+            self.record(request, READ, "Exported as JSON.", [chat])
             return exports.json_response(request, self.store, chat.pk)
-        shown = self.path_of(request, chat)
-        where = ", ".join(f"{key} “{value}”" for key, value in shown.query.items())
-        audit.record(request, [chat], audit.READ, f"Exported as Markdown transcript: {where}.")
+        shown = self._path(request, chat)
+        self.record(request, READ, f"Exported as Markdown transcript: {_named(shown)}.", [chat])
         record = self.store.get_chat(chat.pk)
         if record is None:
             raise Http404
-        return exports.markdown_response(request, self.store_messages, record, shown)
+        return exports.markdown_response(request, Message.objects.using(self.using), record, shown)
 
     def checkpoint_view(self, request: HttpRequest, object_id: str, message_id: str) -> HttpResponse:
         """Create a checkpoint. A name that is there is refused: the checkpoint would move."""
@@ -334,7 +444,7 @@ class ChatAdmin(StoreAdmin):
         if request.method == "POST" and form.is_valid():
             name = form.cleaned_data["name"]
             if self._create_checkpoint(chat, name, message.id):
-                audit.record(request, [chat], audit.CHANGE, f"Created checkpoint “{name}” at message {message.id}.")
+                self.record(request, CHANGE, f"Created checkpoint “{name}” at message {message.id}.", [chat])
                 messages.success(request, _("The checkpoint was created."))
                 return HttpResponseRedirect(self.url("change", chat.pk, query={"checkpoint": name}))
             form.add_error("name", _("The chat has a checkpoint of this name."))
@@ -360,7 +470,7 @@ class ChatAdmin(StoreAdmin):
         except (ContextStoreError, Branch.DoesNotExist):
             messages.error(request, _("There is no such branch in this chat any more."))
         else:
-            audit.record(request, [chat], audit.CHANGE, f"Made branch “{branch.name}” the active one.")
+            self.record(request, CHANGE, f"Made branch “{branch.name}” the active one.", [chat])
             messages.success(request, _("The active branch was switched."))
         return HttpResponseRedirect(self.url("change", chat.pk))
 
@@ -386,32 +496,32 @@ class ChatAdmin(StoreAdmin):
 
     def _forked(self, request: HttpRequest, chat: Chat, copy_id: str) -> HttpResponse:
         copy = Chat.objects.using(self.using).get(pk=copy_id)
-        audit.record(request, [chat], audit.READ, f"Forked to chat {copy_id} of user {copy.user_id}.")
-        audit.record(request, [copy], audit.ADDITION, f"Forked from chat {chat.pk}.")
+        self.record(request, READ, f"Forked to chat {copy_id} of user {copy.user_id}.", [chat])
+        self.record(request, ADDITION, f"Forked from chat {chat.pk}.", [copy])
         messages.success(request, _("The chat was forked. This is the copy."))
         return HttpResponseRedirect(self.url("change", copy_id))
 
     # What the views share
 
-    def readable(self, request: HttpRequest, object_id: str) -> Chat:
+    def _readable(self, request: HttpRequest, object_id: str) -> Chat:
         """Return the chat of a URL, if the person may read what is in it."""
         chat: Chat = self.viewed(request, object_id)
         if not self.has_read_permission(request):
             raise PermissionDenied(_("You may see that this chat exists, but not read it."))
         return chat
 
-    def path_of(self, request: HttpRequest, chat: Chat) -> Path:
+    def _path(self, request: HttpRequest, chat: Chat) -> Path:
         """Return the path that the URL asks for, or answer 404."""
-        named = {key: request.GET.get(key) or None for key in ("branch", "checkpoint", "message")}
         try:
-            return find_path(self.store_messages, chat.pk, **named)
-        except (Branch.DoesNotExist, Checkpoint.DoesNotExist, Message.DoesNotExist) as error:
+            return asked_path(self, request, chat)
+        except NOT_THERE as error:
             raise Http404(str(error)) from error
 
     def _message(self, chat: Chat, quoted: str) -> Any:
-        message_id = unquote(UNDOTTED.get(quoted, quoted))
+        """Return the message of a URL, with its data as they are stored in ``json``, or answer 404."""
+        stored = Message.objects.using(self.using).annotate(json=Cast("data", TextField())).defer("data")
         try:
-            return self.store_messages.filter(chat_id=chat.pk).record(message_id)
+            return stored.get(chat_id=chat.pk, id=unquote(UNDOTTED.get(quoted, quoted)))
         except (Message.DoesNotExist, ContextStoreError) as error:
             raise Http404(str(error)) from error
 
@@ -420,22 +530,10 @@ class ChatAdmin(StoreAdmin):
             raise PermissionDenied
 
     def _form(self, request: HttpRequest, chat: Chat, form: forms.Form, title: str, button: str) -> HttpResponse:
-        context = {
-            **self.page(request, chat, title),
-            "form": form,
-            "button": button,
-            "back_url": self.url("change", chat.pk),
-        }
-        return self._rendered(request, "form", context)
+        context = {"form": form, "button": button, "back_url": self.url("change", chat.pk)}
+        return self.page(request, "chat/form", title, context, chat)
 
-    def _rendered(self, request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
-        request.current_app = self.admin_site.name
-        response = TemplateResponse(request, f"admin/context_store/chat/{template}.html", context)
-        response.headers["Cache-Control"] = "no-store"
-        return response
 
-    def log_deletions(self, request: HttpRequest, queryset: Iterable[Model]) -> Any:
-        audit.record(request, queryset, audit.DELETION, "")
-
-    def log_deletion(self, request: HttpRequest, object: Model, object_repr: str) -> Any:
-        audit.record(request, [object], audit.DELETION, "")
+def _named(path: Path) -> str:
+    """Return what the log calls a path."""
+    return ", ".join(f"{key} “{value}”" for key, value in path.query.items())

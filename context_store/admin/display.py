@@ -13,6 +13,8 @@ from django.utils.safestring import SafeString, mark_safe
 # Characters that change how the text around them is read: overrides, embeddings and isolates of direction; controls.
 # Marks (U+200E, U+200F) and joiners stay, since scripts and emoji are written with them.
 DECEPTIVE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# Of JSON text: empty objects and lists, strings, punctuation, then numbers and the like.
+TOKEN = re.compile(r'{\s*}|\[\s*\]|"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 MARK = re.compile("(</?mark>)")
 
 
@@ -77,4 +79,31 @@ def time_text(milliseconds: int) -> str:
 
 def json_text(value: Any) -> str:
     """Return indented JSON, the deceptive characters in it as JSON's own escapes."""
-    return visible(json.dumps(value, ensure_ascii=False, indent=2))
+    return indented(json.dumps(value, ensure_ascii=False))[0]
+
+
+def indented(text: str, limit: int | None = None) -> tuple[str, bool]:
+    """
+    Return JSON text indented, its numbers and escapes as they are written there, and whether more would follow.
+
+    Laying out stops at ``limit`` characters: ``[[],[],…]`` grows to many times its size.
+    """
+    pieces: list[str] = []
+    length = level = 0
+    for match in TOKEN.finditer(text):
+        piece = match[0]
+        if piece in ("{", "["):
+            level += 1
+            piece = f"{piece}\n{'  ' * level}"
+        elif piece in ("}", "]"):
+            level -= 1
+            piece = f"\n{'  ' * level}{piece}"
+        elif piece == ",":
+            piece = f",\n{'  ' * level}"
+        elif piece == ":":
+            piece = ": "
+        pieces.append(piece)
+        length += len(piece)
+        if limit is not None and length > limit:
+            return visible("".join(pieces)[:limit]), True
+    return visible("".join(pieces)), False

@@ -9,18 +9,42 @@ knows the place of every message; only the messages of one window are read.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, NamedTuple, Self
 
 from django.db.models import F, OuterRef, Subquery
+from django.db.models.functions import Left
+from django.http import HttpRequest
 
 from context_store.lineage import Place, Span, spans_above
 from context_store.managers.messages import MessageQuerySet
+from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
 
-from .transcript import ancestry_of
+from .base import StoreAdmin
+from .display import isolated, time_html, visible
+from .transcript import (
+    MAX_LISTED,
+    Path,
+    about,
+    ancestry_of,
+    asked_number,
+    branch_labels,
+    checkpoint_labels,
+    find_path,
+    grouped,
+    message_url,
+    role_of,
+    within,
+)
 
 WINDOW = 200
+PREVIEW_LENGTH = 90
+ROW_HEIGHT, LANE_WIDTH = 28, 18
 
+# A message's segment and depth; a run, and the message that it forks from (``None``: it begins at a root).
 Point = tuple[str, int]
+Run = tuple[Span, Point | None]
 
 
 class Piece(NamedTuple):
@@ -115,84 +139,92 @@ def layout(messages: MessageQuerySet, chat_id: str, active: Place | None) -> Lay
         .annotate(last=Subquery(tips))
         .values_list("id", "depth", "last", "ancestry")
     )
-    runs = [
+    runs: list[Run] = [
         (Span(segment, depth, last), (str(ancestry[0][0]), int(ancestry[0][1])) if ancestry else None)
         for segment, depth, last, ancestry in rows
     ]
-    return Layout(arrange(runs, _active_depths(messages, active)))
+    path = spans_above(active, 0, lambda segment: ancestry_of(messages, segment)) if active else ()
+    return Layout(arrange(runs, {span.segment: span.last for span in path}))
 
 
-def _active_depths(messages: MessageQuerySet, active: Place | None) -> dict[str, int]:
-    """Return how far down each run the active branch follows it."""
-    if active is None:
-        return {}
-    return {span.segment: span.last for span in spans_above(active, 0, lambda segment: ancestry_of(messages, segment))}
+@dataclass
+class Forest:
+    """
+    The pieces of a chat: its runs, each cut below every message that a fork or the active head lies at.
+
+    Of the runs ``a`` (six messages) and ``x`` (two, below the third of ``a``) there are three pieces:
+
+        a0 ─ a1 ─ a2 ─ a3 ─ a4 ─ a5        roots     [a 0-2]
+                   └── x3 ─ x4             children  {a 0-2: [a 3-5, x 3-4]}
+    """
+
+    roots: list[Span] = field(default_factory=list)
+    children: dict[Span, list[Span]] = field(default_factory=dict)
+
+    @classmethod
+    def cut(cls, runs: list[Run], active: dict[str, int]) -> Self:
+        """Return the pieces of runs; ``active`` is how far down each run the active branch follows it."""
+        forest = cls()
+        cuts: dict[str, set[int]] = {segment: {depth} for segment, depth in active.items()}
+        for _, point in runs:
+            if point is not None:
+                cuts.setdefault(point[0], set()).add(point[1])
+        ending: dict[Point, Span] = {}
+        tops: dict[str, Span] = {}
+        for run, _ in runs:
+            start, above = run.first, None
+            for depth in sorted({depth for depth in cuts.get(run.segment, ()) if depth < run.last} | {run.last}):
+                piece = Span(run.segment, start, depth)
+                if above is None:
+                    tops[run.segment] = piece
+                else:
+                    forest.children.setdefault(above, []).append(piece)
+                ending[(run.segment, depth)] = above = piece
+                start = depth + 1
+        for run, point in runs:
+            # A run whose fork is not there is shown as a root: the picture is of what is stored, whole or not.
+            above = None if point is None else ending.get(point)
+            siblings = forest.roots if above is None else forest.children.setdefault(above, [])
+            siblings.append(tops[run.segment])
+        return forest
+
+    def sizes(self) -> dict[Span, int]:
+        """Return how many messages each piece has with all below it."""
+        ordered, waiting = [], list(self.roots)
+        while waiting:
+            ordered.append(piece := waiting.pop())
+            waiting += self.children.get(piece, ())
+        sizes: dict[Span, int] = {}
+        for piece in reversed(ordered):
+            below = sum(sizes[child] for child in self.children.get(piece, ()))
+            sizes[piece] = piece.last - piece.first + 1 + below
+        return sizes
 
 
-def arrange(runs: list[tuple[Span, Point | None]], active: dict[str, int]) -> list[Piece]:
-    """Return the pieces of runs that start below the given points (``None``: at the root), in order of their rows."""
-    spans, children, roots = _cut_at_forks(runs, active)
-    sizes = _sizes(spans, children, roots)
+def arrange(runs: list[Run], active: dict[str, int]) -> list[Piece]:
+    """Return the pieces of the runs in order of their rows."""
+    forest = Forest.cut(runs, active)
+    sizes = forest.sizes()
+
+    def is_active(span: Span) -> bool:
+        return active.get(span.segment, -1) >= span.first
 
     def weight(span: Span) -> tuple[bool, int]:
-        return active.get(span.segment, -1) >= span.first, sizes[span]
+        return is_active(span), sizes[span]
 
     pieces: list[Piece] = []
     row = 0
-    waiting: list[tuple[Span, int, int | None]] = [(span, 0, None) for span in sorted(roots, key=weight, reverse=True)]
+    waiting: list[tuple[Span, int, int | None]] = [
+        (span, 0, None) for span in sorted(forest.roots, key=weight, reverse=True)
+    ]
     while waiting:
         span, lane, parent = waiting.pop()
-        is_active = active.get(span.segment, -1) >= span.first
-        pieces.append(Piece(span, lane, row, parent, is_active))
+        pieces.append(Piece(span, lane, row, parent, is_active(span)))
         row += span.last - span.first + 1
-        below = sorted(children.get(span, ()), key=weight)
+        below = sorted(forest.children.get(span, ()), key=weight)
         index = len(pieces) - 1
         waiting += [(child, lane if child is below[-1] else lane + 1, index) for child in reversed(below)]
     return pieces
-
-
-def _cut_at_forks(
-    runs: list[tuple[Span, Point | None]], active: dict[str, int]
-) -> tuple[list[Span], dict[Span, list[Span]], list[Span]]:
-    """Return the pieces with parents first, the pieces below each, and those at the roots; the active head ends one."""
-    forks: dict[str, set[int]] = {segment: {depth} for segment, depth in active.items()}
-    for _, point in runs:
-        if point is not None:
-            forks.setdefault(point[0], set()).add(point[1])
-    ending: dict[Point, Span] = {}
-    first: dict[str, Span] = {}
-    children: dict[Span, list[Span]] = {}
-    for run, _ in runs:
-        start, above = run.first, None
-        for depth in sorted({depth for depth in forks.get(run.segment, ()) if depth < run.last} | {run.last}):
-            piece = Span(run.segment, start, depth)
-            if above is None:
-                first[run.segment] = piece
-            else:
-                children.setdefault(above, []).append(piece)
-            ending[(run.segment, depth)] = above = piece
-            start = depth + 1
-    roots = []
-    for run, point in runs:
-        above = None if point is None else ending.get(point)
-        if above is None:
-            roots.append(first[run.segment])
-        else:
-            children.setdefault(above, []).append(first[run.segment])
-    ordered, waiting = [], list(roots)
-    while waiting:
-        piece = waiting.pop()
-        ordered.append(piece)
-        waiting += children.get(piece, ())
-    return ordered, children, roots
-
-
-def _sizes(spans: list[Span], children: dict[Span, list[Span]], roots: list[Span]) -> dict[Span, int]:
-    """Return how many messages each piece has with all below it."""
-    sizes: dict[Span, int] = {}
-    for span in reversed(spans):
-        sizes[span] = span.last - span.first + 1 + sum(sizes[child] for child in children.get(span, ()))
-    return sizes
 
 
 def _cut(line: Line, start: int, end: int) -> Iterator[Line]:
@@ -200,3 +232,138 @@ def _cut(line: Line, start: int, end: int) -> Iterator[Line]:
     row, to_row = max(line.row, start - 1), min(line.to_row, end)
     if row < to_row:
         yield line._replace(row=row, to_row=to_row)
+
+
+# The page
+
+
+class Row(NamedTuple):
+    """What stands beside a message's node: branches with whether they are active, and names of checkpoints."""
+
+    node: Node
+    message_id: str
+    role: str
+    created_at: int
+    preview: str
+    branches: list[tuple[str, bool]]
+    checkpoints: list[str]
+
+
+def graph(admin: StoreAdmin, request: HttpRequest, chat: Chat, path: Path) -> dict[str, Any]:
+    """Return what the page of the graph shows: a window of rows, around the path's end or the message asked for."""
+    messages = Message.objects.using(admin.using)
+    drawn = layout(messages, chat.pk, find_path(messages, chat.pk).place)
+    wanted = request.GET.get("message") or path.head_id
+    found: tuple[str, Place] | None = messages.place(chat_id=chat.pk, pk=wanted) if wanted else None
+    focus = drawn.row_of(found[1].segment, found[1].depth) if found else None
+    start = asked_number(request, "row")
+    if start is None:
+        start = 0 if focus is None or focus < WINDOW else focus - WINDOW // 2
+    start = max(0, min(start, drawn.rows - 1))
+    end = min(drawn.rows, start + WINDOW)
+    rows = read_rows(messages, chat.pk, drawn.nodes(start, end), may_read=admin.has_read_permission(request))
+
+    def window_url(row: int) -> str:
+        return admin.url("graph", chat.pk, query={"row": max(0, row)})
+
+    return {
+        **about(admin, chat, "graph"),
+        "rows": [_row(admin, chat, row, is_focus=row.node.row == focus) for row in rows],
+        "first_number": start + 1 if drawn.rows else 0,
+        "last_number": end,
+        "row_count": drawn.rows,
+        "earlier_url": window_url(start - WINDOW) if start else "",
+        "later_url": window_url(end) if end < drawn.rows else "",
+        "first_url": window_url(0),
+        "last_url": window_url(drawn.rows - WINDOW),
+        "svg": _picture(admin, chat, drawn, rows, start, end),
+    }
+
+
+def read_rows(messages: MessageQuerySet, chat_id: str, nodes: list[Node], *, may_read: bool) -> list[Row]:
+    """Return what stands in each row, in four queries. Messages deleted or moved meanwhile have none."""
+    if not nodes:
+        return []
+    spans = (
+        span._replace(first=depths[0], last=depths[-1])
+        for span, group in groupby(nodes, key=lambda node: node.span)
+        if (depths := [node.depth for node in group])
+    )
+    columns = ("segment", "depth", "id", "name", "created_at")
+    found = {row[:2]: row[2:] for row in messages.filter(within(spans), chat_id=chat_id).values_list(*columns)}
+    ids = [message_id for message_id, *_ in found.values()]
+    previews: dict[str, str] = {}
+    if may_read:
+        entries = SearchEntry.objects.using(messages.db).filter(chat_id=chat_id, message_id__in=ids)
+        previews = dict(entries.values_list("message_id", Left("content", PREVIEW_LENGTH)))
+    branches = Branch.objects.using(messages.db).filter(chat_id=chat_id, head_message_id__in=ids).oldest_first()
+    heads = branches.values_list("head_message_id", "name", "is_active")[:MAX_LISTED]
+    heads_by_id = grouped((message_id, (name, is_active)) for message_id, name, is_active in heads)
+    checkpoints = Checkpoint.objects.using(messages.db).filter(chat_id=chat_id, message_id__in=ids).newest_first()
+    names_by_id = grouped(checkpoints.values_list("message_id", "name")[:MAX_LISTED])
+    rows = []
+    for node in nodes:
+        if (message := found.get((node.span.segment, node.depth))) is None:
+            continue
+        message_id, name, created_at = message
+        preview = " ".join(previews.get(message_id, "").split())
+        labels = heads_by_id.get(message_id, []), names_by_id.get(message_id, [])
+        rows.append(Row(node, message_id, name, created_at, preview, *labels))
+    return rows
+
+
+def _row(admin: StoreAdmin, chat: Chat, row: Row, *, is_focus: bool) -> dict[str, Any]:
+    heads = branch_labels(admin, chat.pk, [name for name, _ in row.branches])
+    return {
+        **role_of(row.role),
+        "node": row.node,
+        "url": message_url(admin, chat.pk, row.message_id),
+        "time": time_html(row.created_at),
+        "preview": isolated(row.preview) if row.preview else "",
+        "branches": [
+            {**label, "is_active": is_active} for label, (_, is_active) in zip(heads, row.branches, strict=True)
+        ],
+        "checkpoints": checkpoint_labels(admin, chat.pk, row.checkpoints),
+        "is_focus": is_focus,
+    }
+
+
+def _picture(admin: StoreAdmin, chat: Chat, drawn: Layout, rows: list[Row], start: int, end: int) -> dict[str, Any]:
+    """Return the coordinates of the picture."""
+    lines = sorted(drawn.lines(start, end), key=lambda line: line.is_active)
+    lanes = max([row.node.lane for row in rows] + [line.to_lane for line in lines], default=0) + 1
+
+    def x(lane: int) -> int:
+        return LANE_WIDTH * lane + LANE_WIDTH // 2 + 4
+
+    def y(row: int) -> int:
+        return ROW_HEIGHT * (row - start) + ROW_HEIGHT // 2
+
+    def drawing(line: Line) -> str:
+        x1, y1, x2, y2 = x(line.lane), y(line.row), x(line.to_lane), y(line.to_row)
+        if x1 == x2:
+            return f"M{x1} {y1}V{y2}"
+        middle = (y1 + y2) // 2
+        return f"M{x1} {y1}C{x1} {middle} {x2} {middle} {x2} {y2}"
+
+    def title(row: Row) -> str:
+        labels = [f"{row.node.depth + 1}. {row.role}", *(name for name, _ in row.branches), *row.checkpoints]
+        return visible(", ".join(labels))
+
+    return {
+        "width": LANE_WIDTH * lanes + 12,
+        "height": ROW_HEIGHT * (end - start),
+        "paths": [{"d": drawing(line), "lane": line.to_lane % 6, "is_active": line.is_active} for line in lines],
+        "nodes": [
+            {
+                "x": x(row.node.lane),
+                "y": y(row.node.row),
+                "lane": row.node.lane % 6,
+                "is_active": row.node.is_active,
+                "url": message_url(admin, chat.pk, row.message_id),
+                "role_class": role_of(row.role)["role_class"],
+                "title": title(row),
+            }
+            for row in rows
+        ],
+    }

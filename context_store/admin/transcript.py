@@ -1,22 +1,37 @@
-"""One path through a chat, a page at a time: which messages, where they fork, what points at them."""
+"""
+One path through a chat, a page at a time: which messages, where they fork, what points at them.
 
+Below stands what the transcript's page shows of it: plain values and URLs for the templates, which decide nothing.
+"""
+
+import json
 from collections.abc import Iterable, Iterator
 from functools import reduce
 from operator import or_
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.models import Count, F, Max, Q, Window
 from django.db.models.functions import Lag, Lead, RowNumber
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
 
 from context_store.exceptions import InvalidData
 from context_store.lineage import Ancestry, Place, Span, spans_above
 from context_store.managers.messages import MessageQuerySet
-from context_store.models import Branch, Checkpoint
-from context_store.records import MessageRecord
+from context_store.models import Branch, Chat, Checkpoint, Message
+from context_store.records import BranchRecord, CheckpointRecord, MessageRecord
 
+from .base import StoreAdmin
 from .blocks import Block, blocks, fitted, usage
+from .display import indented, inert, isolated, time_html
 
 PAGE_SIZE = 50
+# Branches and checkpoints that a page lists.
+MAX_LISTED = 500
+# Characters of JSON that a page shows.
+RAW_LENGTH = 500_000
+ROLES = ("user", "assistant", "system", "tool")
 
 
 class Path(NamedTuple):
@@ -167,9 +182,9 @@ def turns(
         return []
     beside = siblings(messages, chat_id, [record for _, record in page])
     heads = Branch.objects.using(messages.db).filter(chat_id=chat_id, head_message__in=ids)
-    branches = _grouped(heads.oldest_first().values_list("head_message_id", "name")[:500])
+    branches = grouped(heads.oldest_first().values_list("head_message_id", "name")[:MAX_LISTED])
     named = Checkpoint.objects.using(messages.db).filter(chat_id=chat_id, message__in=ids)
-    checkpoints = _grouped(named.newest_first().values_list("message_id", "name")[:500])
+    checkpoints = grouped(named.newest_first().values_list("message_id", "name")[:MAX_LISTED])
     return [
         Turn(
             record._replace(data=None),
@@ -214,8 +229,204 @@ def ancestry_of(messages: MessageQuerySet, segment: str) -> Ancestry:
     return ancestry
 
 
-def _grouped(rows: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    grouped: dict[str, list[str]] = {}
+def grouped(rows: Iterable[tuple[str, Any]]) -> dict[str, list[Any]]:
+    """Return the second values by the first."""
+    groups: dict[str, list[Any]] = {}
     for key, value in rows:
-        grouped.setdefault(key, []).append(value)
-    return grouped
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
+# What the page shows
+
+
+def asked_path(admin: StoreAdmin, request: HttpRequest, chat: Chat) -> Path:
+    """Return the path that the URL asks for. Raises ``DoesNotExist`` for a branch and the like that is not there."""
+    named = {key: request.GET.get(key) or None for key in ("branch", "checkpoint", "message")}
+    return find_path(Message.objects.using(admin.using), chat.pk, **named)
+
+
+def asked_number(request: HttpRequest, name: str) -> int | None:
+    """Return a number of the URL, or ``None`` where there is none."""
+    value = request.GET.get(name, "")
+    return int(value) if value.isascii() and value.isdecimal() and len(value) < 10 else None
+
+
+def transcript(admin: StoreAdmin, request: HttpRequest, chat: Chat, path: Path) -> dict[str, Any]:
+    """Return what the transcript's page shows of a path."""
+    messages = Message.objects.using(admin.using)
+    start, end = bounds(path, before=asked_number(request, "before"), after=asked_number(request, "after"))
+    page = window(messages, path.place, start, end) if path.place else []
+    shown = turns(messages, chat.pk, page, may_read=admin.has_read_permission(request))
+
+    def page_url(**where: int) -> str:
+        return admin.url("change", chat.pk, query={**path.query, **where})
+
+    return {
+        **about(admin, chat, "change", path),
+        **_pointers(admin, chat, path),
+        "urls": _urls(admin, request, chat, path),
+        "metadata": json_html(chat.metadata) if chat.metadata else "",
+        "path": path,
+        "path_label": _label(path),
+        "turns": [_turn(admin, chat, turn, path) for turn in shown],
+        "first_number": start + 1,
+        "last_number": end,
+        "older_url": page_url(before=start) if start else "",
+        "newer_url": page_url(after=end - 1) if end < path.length else "",
+    }
+
+
+def about(admin: StoreAdmin, chat: Chat, current: str, path: Path | None = None) -> dict[str, Any]:
+    """Return the head of each page about a chat: its facts, and the tabs of its pages."""
+    graph = f"{admin.url('graph', chat.pk, query=path.query if path else {})}#focus"
+    pages = [
+        (_("Transcript"), "change", admin.url("change", chat.pk)),
+        (_("Graph"), "graph", graph),
+        (_("History"), "history", admin.url("history", chat.pk)),
+    ]
+    return {
+        "tabs": [{"name": name, "url": url, "is_current": page == current} for name, page, url in pages],
+        "chat": {
+            "id": isolated(chat.pk),
+            "title": isolated(chat.title[:500]) if chat.title else "",
+            "user": isolated(chat.user_id),
+            "user_url": admin.url("changelist", query={"user_id__exact": chat.user_id}),
+            "message_count": chat.message_count,
+            "created": time_html(chat.created_at),
+            "updated": time_html(chat.updated_at),
+        },
+    }
+
+
+def json_html(value: Any) -> str:
+    """Return JSON as inert HTML, cut at what a page can show."""
+    text, is_cut = indented(json.dumps(value, ensure_ascii=False), RAW_LENGTH)
+    return inert(f"{text}\n…" if is_cut else text)
+
+
+def message_url(admin: StoreAdmin, chat_id: str, message_id: str) -> str:
+    """Return where a message stands in the transcript."""
+    return f"{admin.url('change', chat_id, query={'message': message_id})}#focus"
+
+
+def branch_labels(admin: StoreAdmin, chat_id: str, names: Iterable[str]) -> list[dict[str, Any]]:
+    return [{"name": isolated(name), "url": admin.url("change", chat_id, query={"branch": name})} for name in names]
+
+
+def checkpoint_labels(admin: StoreAdmin, chat_id: str, names: Iterable[str]) -> list[dict[str, Any]]:
+    return [{"name": isolated(name), "url": admin.url("change", chat_id, query={"checkpoint": name})} for name in names]
+
+
+def role_of(name: str) -> dict[str, str]:
+    """Return how a role is shown."""
+    return {"role": isolated(name), "role_class": name if name in ROLES else "other"}
+
+
+def shown_blocks(found: Iterable[Block]) -> list[dict[str, Any]]:
+    """Return pieces of a message for the template."""
+    return [
+        {
+            "kind": block.kind,
+            "is_folded": block.is_folded,
+            "label": isolated(block.label) if block.label else "",
+            "text": inert(block.text) if block.text else "",
+            "rest": inert(block.rest) if block.rest else "",
+            "rest_length": len(block.rest),
+            "left_out": block.left_out,
+            "url": block.url,
+        }
+        for block in found
+    ]
+
+
+def _urls(admin: StoreAdmin, request: HttpRequest, chat: Chat, path: Path) -> dict[str, str]:
+    """Return the URLs of what the person may do here."""
+    allowed = request.user.has_perm
+    may_read = admin.has_read_permission(request)
+    may = {
+        "change": True,
+        "history": True,
+        "edit": admin.has_change_permission(request, chat),
+        "delete": admin.has_delete_permission(request, chat),
+        "activate": allowed("context_store.change_branch"),
+        "fork": allowed("context_store.add_chat"),
+        "search": may_read,
+    }
+    urls = {name: admin.url(name, chat.pk) for name, is_allowed in may.items() if is_allowed}
+    if path.head_id and allowed("context_store.add_checkpoint"):
+        # Each message has a URL of its own.
+        urls["checkpoint"] = "yes"
+    if may_read:
+        urls["export_json"] = admin.url("export", chat.pk, query={"format": "json"})
+        urls["export_markdown"] = admin.url("export", chat.pk, query={"format": "markdown", **path.query})
+    return urls
+
+
+def _pointers(admin: StoreAdmin, chat: Chat, path: Path) -> dict[str, Any]:
+    """Return the lists of branches and checkpoints beside the transcript."""
+    branches: list[BranchRecord] = (
+        Branch.objects.using(admin.using).filter(chat_id=chat.pk).order_by("-is_active", "-created_at", "id")
+    )[: MAX_LISTED + 1].records()
+    checkpoints: list[CheckpointRecord] = (
+        Checkpoint.objects.using(admin.using).filter(chat_id=chat.pk).newest_first()
+    )[: MAX_LISTED + 1].records()
+    branch_names = [branch.name for branch in branches[:MAX_LISTED]]
+    checkpoint_names = [checkpoint.name for checkpoint in checkpoints[:MAX_LISTED]]
+    return {
+        "branches": [
+            {
+                **label,
+                "is_active": branch.is_active,
+                "is_current": branch.name == path.branch,
+                "message_count": branch.message_count,
+            }
+            for label, branch in zip(branch_labels(admin, chat.pk, branch_names), branches, strict=False)
+        ],
+        "has_more_branches": len(branches) > MAX_LISTED,
+        "current_branch": next((branch for branch in branches if branch.name == path.branch), None),
+        "checkpoints": [
+            {
+                **label,
+                "is_current": checkpoint.name == path.checkpoint,
+                "created": time_html(checkpoint.created_at),
+            }
+            for label, checkpoint in zip(checkpoint_labels(admin, chat.pk, checkpoint_names), checkpoints, strict=False)
+        ],
+        "has_more_checkpoints": len(checkpoints) > MAX_LISTED,
+    }
+
+
+def _label(path: Path) -> str:
+    if path.branch is not None:
+        return format_html(_("Branch {}"), isolated(path.branch))
+    if path.checkpoint is not None:
+        return format_html(_("Checkpoint {}"), isolated(path.checkpoint))
+    return _("A path that no branch in view leads through")
+
+
+def _turn(admin: StoreAdmin, chat: Chat, turn: Turn, path: Path) -> dict[str, Any]:
+    message, siblings = turn.message, turn.siblings
+    return {
+        **role_of(message.name),
+        "anchor": f"m-{turn.depth + 1}",
+        "number": turn.depth + 1,
+        "type": "" if message.type in (None, "message") else isolated(message.type),
+        "time": time_html(message.created_at),
+        "is_focus": turn.depth == path.focus,
+        "blocks": None if turn.blocks is None else shown_blocks(turn.blocks),
+        "usage": [(inert(name), inert(value)) for name, value in turn.usage],
+        "branches": branch_labels(admin, chat.pk, turn.branches),
+        "checkpoints": checkpoint_labels(admin, chat.pk, turn.checkpoints),
+        "siblings": siblings
+        and {
+            "number": siblings.number,
+            "count": siblings.total,
+            "before_url": message_url(admin, chat.pk, siblings.before) if siblings.before else "",
+            "after_url": message_url(admin, chat.pk, siblings.after) if siblings.after else "",
+        },
+        "raw_url": admin.url("message", chat.pk, message.id),
+        "checkpoint_url": admin.url("checkpoint", chat.pk, message.id),
+        "fork_url": admin.url("fork", chat.pk, query={"message": message.id}),
+        "graph_url": f"{admin.url('graph', chat.pk, query={'message': message.id})}#focus",
+    }

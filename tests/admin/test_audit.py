@@ -44,6 +44,26 @@ def test_a_search_in_the_list_is_recorded_with_the_chats_that_it_showed(reader: 
     ]
 
 
+def test_a_filtered_list_is_recorded_with_what_was_asked(reader: Client, chat: str) -> None:
+    reader.get(LIST, {"user_id__exact": "alice", "active": "today", "p": "1"})
+    reader.get(LIST, {"q": "zebra", "metadata": '["channel"]'})
+    assert [entry[2] for entry in log() if entry[0] is None] == [
+        "Listed all with user_id__exact=alice, active=today.",
+        'Searched for “zebra” with metadata=["channel"].',
+    ]
+
+
+@pytest.mark.parametrize("method", ["head", "post"])
+def test_a_search_is_recorded_whatever_the_method(reader: Client, chat: str, method: str) -> None:
+    assert getattr(reader, method)(f"{LIST}?q=green").status_code == 200
+    assert [entry[0] for entry in log()] == [None, "c1"]
+
+
+def test_a_search_for_contexts_is_recorded(looker: Client, chat: str) -> None:
+    looker.get("/admin/context_store/contextentry/?q=user:alice&expiry=live")
+    assert log() == [(None, READ, "Searched for “user:alice” with expiry=live.")]
+
+
 def test_a_list_without_search_is_no_read(reader: Client, chat: str) -> None:
     reader.get(LIST)
     assert log() == []
@@ -79,7 +99,7 @@ def test_a_page_whose_entry_cannot_be_written_is_not_shown(
     def fail(*args: object, **kwargs: object) -> None:
         raise RuntimeError("The log is full.")
 
-    monkeypatch.setattr("context_store.admin.audit.record", fail)
+    monkeypatch.setattr("context_store.admin.base.StoreAdmin.record", fail)
     for page in ("change/", "export/", "graph/"):
         with pytest.raises(RuntimeError):
             reader.get(f"{CHAT}{page}")

@@ -106,6 +106,61 @@ def test_a_context_in_a_cache_is_looked_up_by_its_key(boss: Client, looker: Clie
     assert list(entries) == [(READ, "default: run-1"), (DELETION, "default: run-1")]
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("scopes", "key", "typed"),
+    [
+        (["user:alice"], "a/b", "user:alice|a/b"),
+        (["a|b", "c~d"], "e|f", "a~1b|c~0d|e~1f"),
+        ([], "a~b", "a~b"),
+        ([], "a~b", "a~0b"),
+    ],
+)
+def test_a_context_is_found_by_its_key_in_its_scopes(boss: Client, scopes: list[str], key: str, typed: str) -> None:
+    store = contexts["default"]
+    for scope in scopes:
+        store = store.scoped(scope)
+    store.set(key, SECRET)
+    assert "hush-hush" in boss.get(LOOKUP, {"alias": "default", "key": typed}).content.decode()
+    boss.post(LOOKUP, {"alias": "default", "key": typed})
+    assert store.get(key) is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_deleting_a_scoped_context_reaches_the_cache_in_front(boss: Client, settings: object) -> None:
+    settings.CONTEXT_STORE_CONTEXTS = TIERED  # type: ignore[attr-defined]
+    store = contexts["default"].scoped("user:alice")
+    store.set("a/b", SECRET)
+    assert store.get("a/b") == SECRET
+    boss.post(f"{LIST}p_3Auser_3Aalice|a_2Fb/delete/", {"post": "yes"})
+    assert store.get("a/b") is None
+
+
+def test_a_row_that_is_no_context_can_be_deleted(boss: Client, in_database: None) -> None:
+    contexts["default"].lock("run-1").acquire()
+    keys = ContextEntry.objects.filter(key__startswith="~").values_list("key", flat=True)
+    boss.post(LIST, {"action": "delete_selected", "_selected_action": list(keys), "post": "yes"})
+    assert not ContextEntry.objects.filter(key__startswith="~").exists()
+    assert contexts["default"].get("run-1") == SECRET
+
+
+@pytest.mark.parametrize("lookup", ["value__startswith", "value__regex", "value__contains", "value", "version", "key"])
+def test_no_url_asks_what_a_value_holds(looker: Client, in_database: None, lookup: str) -> None:
+    response = looker.get(LIST, {lookup: "{"})
+    assert (response.status_code, response.headers["Location"]) == (302, f"{LIST}?e=1")
+
+
+def test_an_unknown_expiry_is_refused(looker: Client, in_database: None) -> None:
+    assert looker.get(LIST, {"expiry": "soon"}).headers["Location"] == f"{LIST}?e=1"
+
+
+def test_a_large_value_is_cut(boss: Client, in_database: None) -> None:
+    contexts["default"].set("large", [[]] * 400_000)
+    page = boss.get(f"{LIST}large/change/").content.decode()
+    assert len(page) < 600_000
+    assert "\n…</pre>" in page
+
+
 def test_who_may_not_see_contexts_looks_up_none(reader: Client) -> None:
     assert reader.get(LOOKUP).status_code == 403
     assert reader.get(LIST).status_code == 403

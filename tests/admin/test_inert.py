@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -7,7 +8,7 @@ import pytest
 from django.test import Client
 
 from context_store.admin.blocks import is_web
-from context_store.admin.display import inert, inert_snippet, moment, time_html
+from context_store.admin.display import indented, inert, inert_snippet, moment, time_html
 from context_store.models import Chat
 from context_store.store import ContextStore
 
@@ -49,8 +50,18 @@ def test_nothing_that_was_written_is_markup(boss: Client, attack: str, page: str
     assert "<script>alert" not in shown
     assert "onerror=alert(1)>" not in shown
     assert "<b>" not in shown
-    # In the field that edits it the title is as it is.
-    assert "\u202e" not in re.sub(r"<(input|textarea)[^>]*>", "", shown) or page == "c1/edit/"
+    assert "\u202e" not in shown
+
+
+def test_a_title_with_direction_marks_stays_until_it_is_edited(boss: Client, store: ContextStore) -> None:
+    store.create_chat("c1", user_id="eve", title="a\u202eb\u2066c")
+    shown = boss.get(f"{CHAT}edit/").content.decode()
+    assert 'value="a\\u202eb\\u2066c"' in shown
+    boss.post(f"{CHAT}edit/", {"title": "a\\u202eb\\u2066c", "metadata": '{"x": 1}'})
+    assert Chat.objects.get().title == "a\u202eb\u2066c"
+    assert Chat.objects.get().metadata == {"x": 1}
+    boss.post(f"{CHAT}edit/", {"title": "abc", "metadata": "{}"})
+    assert Chat.objects.get().title == "abc"
 
 
 def test_only_links_to_the_web_are_links(boss: Client, attack: str, store: ContextStore) -> None:
@@ -103,6 +114,20 @@ def test_a_snippet_has_no_markup_but_marks() -> None:
     assert inert_snippet(snippet) == (
         "<mark>x</mark> &lt;b&gt; &lt;b onclick=x&gt;y&lt;/b&gt; &lt;mark onclick=x&gt; &amp;lt;"
     )
+
+
+def test_json_is_indented_as_it_is_written_and_no_further_than_asked() -> None:
+    text = '{"a":[49.90,1e22,-0.0,[],{}],"b\\"{":"x\u202ey\\u00e9, : ["}'
+    shown, is_cut = indented(text)
+    assert json.loads(shown, parse_float=str) == {
+        "a": ["49.90", "1e22", "-0.0", [], {}], 'b"{': "x\u202eyé, : ["
+    }  # fmt: skip
+    assert "\n    49.90,\n    1e22," in shown
+    assert "\\u202e" in shown
+    assert "\\u00e9" in shown
+    assert not is_cut
+    cut, is_cut = indented("[" * 50 + "[]," * 10**6, 1000)
+    assert (len(cut), is_cut) == (1000, True)
 
 
 def test_times_beyond_the_calendar_are_shown_as_numbers() -> None:

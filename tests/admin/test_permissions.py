@@ -3,7 +3,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from context_store.models import Branch, Chat, Checkpoint, Message
 from context_store.store import ContextStore
@@ -66,6 +68,16 @@ def test_staff_without_permission_see_nothing(staff: Callable[..., Client], chat
 def test_anonymous_people_are_sent_to_the_login(client: Client, chat: str) -> None:
     for page in ("", "c1/change/", "c1/graph/", "c1/export/", "c1/messages/m0/"):
         assert client.get(f"{LIST}{page}").status_code == 302
+
+
+def test_an_action_on_all_asks_nothing_of_the_database_without_permission(
+    staff: Callable[..., Client], chat: str
+) -> None:
+    client = staff("view_message_content")
+    with CaptureQueriesContext(connection) as queries:
+        fields = {"action": "export_json", "_selected_action": ["c1"], "select_across": "1"}
+        assert client.post(f"{LIST}?q=green", fields).status_code == 403
+    assert not [query for query in queries if "context_store_" in query["sql"]]
 
 
 def test_nothing_can_be_posted_to_the_transcript(boss: Client, chat: str) -> None:

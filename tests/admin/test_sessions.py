@@ -43,6 +43,14 @@ def test_a_session_is_masked_without_the_permission(looker: Client, reader: Clie
     assert (entry.action_flag, entry.object_repr) == (READ, "live: run/1")
 
 
+def test_a_list_of_sessions_is_recorded(looker: Client, in_redis: None) -> None:
+    looker.get(SESSIONS, {"alias": "live", "user_id": "alice"})
+    entry = LogEntry.objects.get()
+    assert (entry.action_flag, entry.object_repr, entry.change_message) == (
+        READ, "live: alice", "Listed the sessions of a user."
+    )  # fmt: skip
+
+
 def test_deleting_a_session_needs_the_permission(staff: Callable[..., Client], boss: Client, in_redis: None) -> None:
     assert staff("view_chat", "view_message_content").post(SESSIONS, ONE).status_code == 403
     assert sessions["live"].get("run/1")

@@ -29,7 +29,12 @@ for page in ("", "?q=zebra", "c1/change/", "c1/graph/", "c1/edit/", "c1/fork/", 
     text = response.content.decode()
     assert "unfold" in text, page
     assert "zebra" in text or page not in ("?q=zebra", "c1/change/", "c1/graph/", "c1/messages/m1/"), page
-assert client.get("/admin/context_store/contextentry/").status_code == 200
+for page in ("", "lookup/", "lookup/?alias=default&key=a"):
+    response = client.get(f"/admin/context_store/contextentry/{page}")
+    assert response.status_code == 200, (page, response.status_code)
+    assert "unfold" in response.content.decode(), page
+response = client.get("/admin/context_store/chat/sessions/")
+assert response.status_code == 200
 """
 
 
