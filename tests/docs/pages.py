@@ -4,17 +4,26 @@ import os
 import re
 import subprocess
 import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from doctest import ELLIPSIS, OutputChecker
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.error import HTTPError, URLError
 
 from tests.data import REPOSITORY
+from tests.servers import free_port, wait_until
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILE = re.compile(r"# (\w+\.py)\n")
+FILE = re.compile(r"# ([\w/]+\.py)(?:, on (\w+))?\n")
+# What pages say, and what is there in its place.
+ADDRESS, REDIS = "http://127.0.0.1:8000", "redis://127.0.0.1:6379/1"
+LIMIT_SECONDS = 600
 
 
 class Block(NamedTuple):
-    """A block of code. ``file`` is the file of the project that it goes into, if its first line names one."""
+    """A block of code. ``file`` is the file of the project that it goes into, ``database`` the only one it is for."""
 
     language: str
     code: str
@@ -24,48 +33,123 @@ class Block(NamedTuple):
         match = FILE.match(self.code)
         return match[1] if match else None
 
+    @property
+    def database(self) -> str | None:
+        match = FILE.match(self.code)
+        return match[2] if match else None
+
 
 def blocks(page: str, language: str | None = None) -> list[Block]:
     found = [Block(*match) for match in BLOCK.findall((REPOSITORY / page).read_text())]
     return [block for block in found if language in (None, block.language)]
 
 
-class Project:
-    """A new Django project; it knows nothing of the suite's settings."""
+def assert_prints(expected: str, printed: str) -> None:
+    """Compare output with a page's, where ``...`` is any text."""
+    assert OutputChecker().check_output(expected, printed, ELLIPSIS), f"{printed}\nis not\n{expected}"
 
-    def __init__(self, folder: Path) -> None:
+
+class Project:
+    """
+    A new Django project; it knows nothing of the suite's settings.
+
+    On SQLite, unless ``database`` is the ``DATABASES["default"]`` of another one. ``redis_url`` stands in for the Redis
+    that pages name.
+    """
+
+    def __init__(self, folder: Path, *, database: Mapping[str, Any] | None = None, redis_url: str = REDIS) -> None:
         self.folder = folder
+        self.redis_url = redis_url
+        self.is_sqlite = database is None
         self._run("-m", "django", "startproject", "mysite", str(folder))
+        if database is not None:
+            self.append("settings.py", f'DATABASES["default"] = {dict(database)!r}\n')
 
     def add(self, page: str) -> None:
-        """Put the page's files into the project, after what is in them."""
+        """Put the page's files into the project: settings and URLs after what is in them, others in place of it."""
         for block in blocks(page, "python"):
-            if block.file:
-                with (self.folder / "mysite" / block.file).open("a") as file:
-                    file.write(block.code)
+            if block.file is None or (block.database == "SQLite" and not self.is_sqlite):
+                continue
+            code = block.code.replace(REDIS, self.redis_url)
+            if block.file in ("settings.py", "urls.py"):
+                self.append(block.file, code)
+            else:
+                (self.folder / block.file).write_text(code)
 
     def append(self, name: str, code: str) -> None:
         with (self.folder / "mysite" / name).open("a") as file:
             file.write(code)
 
-    def manage(self, *arguments: str, stdin: str | None = None) -> str:
-        return self._run("manage.py", *arguments, stdin=stdin)
+    def manage(self, *arguments: str, stdin: str | None = None, **environment: str) -> str:
+        return self._run("manage.py", *arguments, stdin=stdin, **environment)
 
-    def run(self, page: str) -> str:
-        """Run the page's other Python, all of it in one shell; return what it prints."""
+    def run(self, page: str, **environment: str) -> str:
+        """Run the page's other Python, all of it in one shell, and hold what it prints against the page."""
         code = "".join(block.code for block in blocks(page, "python") if not block.file)
-        return self.manage("shell", "--no-imports", stdin=code)
+        printed = self.manage("shell", "--no-imports", stdin=code, **environment)
+        shown = re.findall(r"^```python\n(?:(?!^```).)*^```\n\n```output\n(.*?)^```$", text_of(page), re.M | re.S)
+        if shown:
+            assert_prints("".join(shown), printed)
+        return printed
 
-    def _run(self, *arguments: str, stdin: str | None = None) -> str:
-        strange = ("DJANGO_SETTINGS_MODULE", "DATABASE_URL", "TEST_DATABASE")
-        result = subprocess.run(
-            [sys.executable, *arguments],
+    def shell(self, command: str, address: str = ADDRESS) -> str:
+        """Run a command line of a page."""
+        return self._output(["bash", "-euo", "pipefail", "-c", command.replace(ADDRESS, address)])
+
+    def program(self, *command: str, code: str, address: str) -> str:
+        """Run a program of a page against the site at the address."""
+        return self._output(command, stdin=code.replace(ADDRESS, address))
+
+    @contextmanager
+    def site(self) -> Iterator[str]:
+        """Start the project's site; give its address."""
+        address = f"http://127.0.0.1:{(port := free_port())}"
+        with subprocess.Popen(
+            [sys.executable, "manage.py", "runserver", "--noreload", str(port)],
             cwd=self.folder,
-            env={key: value for key, value in os.environ.items() if key not in strange},
+            env=self._environment({}),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            try:
+                wait_until(lambda: process.poll() is not None or answers(address), seconds=300, what="An answer")
+                yield address
+            finally:
+                process.terminate()
+
+    def _run(self, *arguments: str, stdin: str | None = None, **environment: str) -> str:
+        return self._output([sys.executable, *arguments], stdin=stdin, **environment)
+
+    def _output(self, command: Any, stdin: str | None = None, **environment: str) -> str:
+        result = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self._environment(environment),
             input=stdin or "",
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=LIMIT_SECONDS,
         )
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
+
+    def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
+        strange = ("DJANGO_SETTINGS_MODULE", "DATABASE_URL", "TEST_DATABASE")
+        inherited = {key: value for key, value in os.environ.items() if key not in strange}
+        # The worktree's package, wherever another one is installed; and the Python of the suite is "python".
+        paths = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", "")])
+        return {**inherited, "PYTHONPATH": str(REPOSITORY), "PATH": paths, **more}
+
+
+def text_of(page: str) -> str:
+    return (REPOSITORY / page).read_text()
+
+
+def answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(address).close()  # noqa: S310
+    except HTTPError:
+        return True
+    except URLError:
+        return False
+    return True

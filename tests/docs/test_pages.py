@@ -1,24 +1,31 @@
+import configparser
 import json
+import os
 import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
+import requests
+from django.conf import settings
+from psycopg import sql
 
 from context_store.conf import Setting, Settings
 from context_store.importers import FORMATS
 from context_store.store import ContextStore
 from context_store.verify import Problem
+from tests.adapters.agents import running_agent
+from tests.conftest import missing
 from tests.data import REPOSITORY
-from tests.docs.pages import Project, blocks
+from tests.docs.pages import LIMIT_SECONDS, Block, Project, assert_prints, blocks
 
-PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md"))]
+README = "README.md"
+PAGES = [README, *sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md"))]
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
-APP = 'INSTALLED_APPS += ["context_store"]\n'
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
 
 
 def anchors(page: Path) -> set[str]:
@@ -26,37 +33,139 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.vendor("sqlite")
-def test_five_minutes_in_a_fresh_project(project: Project) -> None:
-    project.add("README.md")
-    project.manage("migrate")
-    (expected,) = blocks("README.md", "output")
-    assert project.run("README.md") == expected.code
-    project.manage("check", "--fail-level", "WARNING")
+@pytest.fixture
+def project(tmp_path: Path, redis_url: str) -> Iterator[Project]:
+    """Return a new project on the run's kind of database, where its user is whoever the README makes."""
+    if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        yield Project(tmp_path, redis_url=redis_url)
+        return
+    database = {**settings.DATABASES["default"], "NAME": f"docs_{os.getpid()}"}
+    keys = {"user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
+    options = {name: database[key] for name, key in keys.items() if database[key]}
+    with psycopg.connect(dbname="postgres", autocommit=True, **options) as connection:
+        name = sql.Identifier(database["NAME"])
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
+        chosen = {key: database[key] for key in ("ENGINE", "NAME", *keys.values())}
+        yield Project(tmp_path, database=chosen, redis_url=redis_url)
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
-@pytest.mark.vendor("sqlite")
-def test_the_index_page_runs(project: Project) -> None:
-    project.add("README.md")
-    project.manage("migrate")
-    project.run("docs/index.md")
+def begin(project: Project) -> None:
+    """Set the project up as the README does."""
+    project.add(README)
+    for block, output in shown_commands():
+        if "manage.py" in block.code and "runserver" not in block.code:
+            assert_prints(output, project.shell(block.code))
 
 
-@pytest.mark.vendor("sqlite")
-@pytest.mark.parametrize("page", ["docs/databases.md", "docs/settings.md"])
-def test_documented_settings_pass_the_checks(project: Project, page: str) -> None:
-    project.add("docs/databases.md")
-    project.append("settings.py", APP)
-    if page != "docs/databases.md":
-        project.add(page)
-    project.manage("check", "--fail-level", "WARNING")
-    project.manage("migrate")
+def shown_commands() -> list[tuple[Block, str]]:
+    """Return the README's command lines in the project, each with the output that it shows."""
+    page = blocks(README)
+    outputs = [*page[1:], Block("", "")]
+    return [
+        (block, following.code if following.language == "output" else "")
+        for block, following in zip(page, outputs, strict=True)
+        if block.language == "console" and not re.search(r"\bpip\b", block.code)
+    ]
+
+
+def take_first_steps(project: Project, page: str) -> None:
+    """Store the README's chat, and ask the site for it, by its command line and as staff."""
+    project.run(page)
+    if shutil.which("curl") is None:
+        missing("There is no curl on this machine.")
+    ((request, answer),) = [item for item in shown_commands() if item[0].code.startswith("curl")]
+    with project.site() as address:
+        assert_prints(answer.strip(), project.shell(request.code, address))
+        with requests.Session() as browser:
+            page = f"{address}/admin/login/?next=/admin/context_store/chat/"
+            token = re.findall(
+                r'name="csrfmiddlewaretoken" value="(\w+)"', browser.get(page, timeout=LIMIT_SECONDS).text
+            )
+            form = {"username": "alice", "password": "green-tea", "csrfmiddlewaretoken": token}
+            assert ">Tea<" in browser.post(page, form, timeout=LIMIT_SECONDS).text
+
+
+PROGRAMS = {
+    "sh": ("bash", "-euo", "pipefail"),
+    "python": (sys.executable, "-"),
+    "js": ("node", "--input-type=module", "-"),
+}
+
+
+def run_programs(project: Project, page: str) -> None:
+    """Run the page's programs of each language against the site, as the README's user."""
+    with project.site() as address:
+        for language, command in PROGRAMS.items():
+            code = "\n".join(block.code for block in blocks(page, language))
+            if code and shutil.which(command[0]) is None:
+                missing(f"There is no {command[0]} on this machine.")
+            elif code:
+                project.program(*command, code=code, address=address)
+
+
+def import_and_export(project: Project, page: str) -> None:
+    (block,) = blocks(page, "json")
+    (project.folder / "chat.json").write_text(block.code)
+    project.manage("import_chats", "chat.json", "--format", "context-store")
+    assert json.loads(project.manage("export_chats", "--chat-id", "assam")) == json.loads(block.code)
+
+
+def tell_stories(project: Project, page: str) -> None:
+    with running_agent() as agent:
+        project.run(page, AGENT=agent.url)
+
+
+# What a reader does with a page once its files are in the project.
+WALK: dict[str, Callable[[Project, str], Any]] = {
+    README: take_first_steps,
+    "docs/index.md": Project.run,
+    "docs/settings.md": Project.run,
+    "docs/databases.md": Project.run,
+    "docs/per-user-sqlite.md": Project.run,
+    "docs/search.md": Project.run,
+    "docs/contexts.md": Project.run,
+    "docs/sessions.md": Project.run,
+    "docs/a2a.md": Project.run,
+    "docs/stories.md": tell_stories,
+    "docs/engine.md": Project.run,
+    "docs/rest.md": Project.run,
+    "docs/rest-curl.md": run_programs,
+    "docs/rest-clients.md": run_programs,
+    "docs/import-export.md": import_and_export,
+}
+# The admin's code adapts it to tenants that the project has not, SQL Server needs one; the others have no code.
+NOT_WALKED = {"docs/admin.md", "docs/sql-server.md", "docs/benchmarks.md"}
+
+
+CHECK_AND_MIGRATE = """
+from django.core.management import call_command
+call_command("check", fail_level="WARNING")
+call_command("migrate", verbosity=0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.vendor("sqlite", "postgresql")
+@pytest.mark.parametrize("order", ["forwards", "backwards"])
+def test_one_project_takes_all_pages(project: Project, order: str) -> None:
+    begin(project)
+    pages = list(WALK) if order == "forwards" else list(WALK)[::-1]
+    for page in pages:
+        if page != README and any(block.file for block in blocks(page)):
+            project.add(page)
+            project.manage("shell", "--no-imports", "-c", CHECK_AND_MIGRATE)
+        WALK[page](project, page)
+    project.manage("check_context_store")
+
+
+def test_every_page_is_walked() -> None:
+    assert {*WALK, *NOT_WALKED} == set(PAGES)
 
 
 @pytest.mark.vendor("sqlite")
 def test_a_sqlite_file_for_each_user(project: Project) -> None:
-    project.append("settings.py", APP)
-    project.add("docs/databases.md")
+    project.add(README)
     project.add("docs/per-user-sqlite.md")
     project.manage("migrate")
     project.run("docs/per-user-sqlite.md")
@@ -65,12 +174,24 @@ def test_a_sqlite_file_for_each_user(project: Project) -> None:
     code = """
 from django.db import connections
 from mysite.stores import open_store
-store = open_store("alice")
+store = open_store("ann")
 print([chat.title for chat in store.list_chats()], open_store("carol").list_chats())
 print(sorted(name for name in connections[store.using].introspection.table_names() if "context_store" not in name))
 print([hit.message.data for hit in store.search_chats("tea")])
 """
-    assert project.manage("shell", "--no-imports", stdin=code) == "[\"Alice's tea\"] []\n['django_migrations']\n[]\n"
+    assert project.manage("shell", "--no-imports", stdin=code) == "[\"Ann's tea\"] []\n['django_migrations']\n[]\n"
+
+
+def test_what_is_installed_is_there() -> None:
+    """Until the first release the pages install from a clone of the repository."""
+    setup = configparser.ConfigParser()
+    setup.read(REPOSITORY / "setup.cfg")
+    extras = setup["options.extras_require"]
+    for page in PAGES:
+        for line in re.findall(r"pip install ([^\n`]*)", (REPOSITORY / page).read_text()):
+            match = re.search(r"(?:\.\./django-context-store|-e \"?\.)(?:\[([\w,]+)\])?|^tox\b", line)
+            assert match, line
+            assert set((match[1] or "redis").split(",")) <= set(extras), line
 
 
 @pytest.mark.django_db
@@ -78,7 +199,7 @@ def test_the_documented_document_goes_in_and_out() -> None:
     (block,) = blocks("docs/import-export.md", "json")
     document = json.loads(block.code)
     ContextStore().import_chat(document)
-    assert ContextStore().export_chat("tea") == document
+    assert ContextStore().export_chat("assam") == document
 
 
 def test_every_setting_and_check_is_documented() -> None:

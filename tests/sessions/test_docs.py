@@ -26,7 +26,7 @@ def run_examples() -> dict[str, Any]:
 @pytest.mark.django_db
 def test_examples_run_in_the_database() -> None:
     names = run_examples()
-    with override_settings(CONTEXT_STORE_SESSIONS=names["CONTEXT_STORE_SESSIONS"]):
+    with override_settings(CACHES=names["CACHES"], CONTEXT_STORE_SESSIONS=names["CONTEXT_STORE_SESSIONS"]):
         assert check_sessions() == []
 
 
