@@ -16,7 +16,7 @@ from tests.servers import PostgresServer, RedisServer
 
 NO_SQL_SERVER = "MSSQL_URL names no SQL Server, such as mssql://sa:password@localhost:1433/master."
 # Seconds that the cache "private" waits for its server.
-SOCKET_TIMEOUT = 0.3
+SOCKET_TIMEOUT = 1
 
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

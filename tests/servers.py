@@ -26,8 +26,8 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
-START_SECONDS = 30
-STOP_SECONDS = 15
+START_SECONDS = 300
+STOP_SECONDS = 150
 # The path of a Unix socket may have 107 bytes; what is below the folder needs some of them.
 LONGEST_FOLDER = 60
 

@@ -43,7 +43,7 @@ def agent() -> Iterator[Agent]:
 
 
 def config(user: str = "alice", *, streaming: bool = True) -> ClientConfig:
-    return ClientConfig(streaming=streaming, httpx_client=httpx.AsyncClient(headers={"X-User": user}, timeout=20))
+    return ClientConfig(streaming=streaming, httpx_client=httpx.AsyncClient(headers={"X-User": user}, timeout=200))
 
 
 async def say(

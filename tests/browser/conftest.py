@@ -19,7 +19,7 @@ from context_store.store import ContextStore
 from tests.conftest import missing
 
 # Longer than any page takes, even where two cores do everything.
-PATIENCE = 20
+PATIENCE = 200
 PASSWORD = "secret"
 # With CONTEXT_STORE_SCREENSHOTS, a folder, every test leaves pictures there for a person to look at.
 SCREENSHOTS = os.environ.get("CONTEXT_STORE_SCREENSHOTS")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
@@ -20,7 +19,6 @@ LIST = "/admin/context_store/chat/"
 
 
 def test_from_login_to_the_exported_transcript(browser: Browser, trees: list[str]) -> None:
-    started = time.monotonic()
     browser.login()
     browser.click(browser.link("Chats"))
     browser.picture("story-1-list")
@@ -43,7 +41,6 @@ def test_from_login_to_the_exported_transcript(browser: Browser, trees: list[str
     chat_id = browser.driver.current_url.split("/chat/")[1].split("/")[0]
     exported = browser.downloaded(f"{chat_id}.md").read_text()
     assert exported.startswith("# ")
-    assert time.monotonic() - started < 60
     assert browser.complaints() == []
 
 

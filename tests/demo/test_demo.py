@@ -29,7 +29,7 @@ def manage(folder: Path, *arguments: str, **environment: str) -> subprocess.Comp
         env={**inherited, "DEMO_FOLDER": str(folder), **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=1200,
     )
 
 

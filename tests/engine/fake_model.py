@@ -70,7 +70,7 @@ class FakeModel:
                     delta = {"content": piece if number == 0 else f" {piece}"}
                     self.wfile.write(f"data: {json.dumps({'choices': [{'delta': delta}]})}\n\n".encode())
                     self.wfile.flush()
-                    model.go_on.wait(30)
+                    model.go_on.wait(300)
                 self.wfile.write(b"data: [DONE]\n\n")
 
             def log_message(self, *args: object) -> None:

@@ -44,7 +44,7 @@ def run(live_server, tmp_path):
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=1200,
         )
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout, ContextStore(user_id=alice.username)

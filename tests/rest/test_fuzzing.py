@@ -14,7 +14,7 @@ from tests.servers import free_port
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = 4
-TIMEOUT = 600  # seconds
+TIMEOUT = 3_600  # seconds
 
 
 pytestmark = pytest.mark.slow

@@ -57,7 +57,7 @@ def acknowledged(writer: subprocess.Popen[str]) -> list[str]:
 
 def check_what_is_there(written: list[str], environment: dict[str, str]) -> None:
     reader = python(READER, environment)
-    output, errors = reader.communicate(timeout=60)
+    output, errors = reader.communicate(timeout=600)
     assert reader.returncode == 0, errors
     stored = [line for line in output.splitlines() if line.startswith("m")]
     assert stored[: 2 * len(written)] == [f"m{number}-{part}" for number in written for part in "ab"]
@@ -71,7 +71,7 @@ def test_a_server_killed_in_the_middle_of_a_write_loses_nothing(server_folder: P
         with python(WRITER, environment) as writer:
             written = acknowledged(writer)
             server.kill()
-            rest, errors = writer.communicate(timeout=60)
+            rest, errors = writer.communicate(timeout=600)
         assert writer.returncode != 0
         assert "OperationalError" in errors
         server.start()
@@ -84,7 +84,7 @@ def test_a_writer_killed_in_the_middle_of_a_write_loses_nothing(tmp_path: Path) 
     with python(WRITER, environment) as writer:
         written = acknowledged(writer)
         writer.kill()
-        rest = writer.communicate(timeout=60)[0]
+        rest = writer.communicate(timeout=600)[0]
     check_what_is_there([*written, *rest.split()], environment)
 
 
