@@ -10,7 +10,7 @@ knows the place of every message; only the messages of one window are read.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, NamedTuple, Self
 
 from django.db.models import F, OuterRef, Subquery
@@ -18,6 +18,7 @@ from django.db.models.functions import Left
 from django.http import HttpRequest
 
 from context_store.lineage import Place, Span, spans_above
+from context_store.managers.base import chunked
 from context_store.managers.messages import MessageQuerySet
 from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
 
@@ -39,6 +40,8 @@ from .transcript import (
 )
 
 WINDOW = 200
+# Runs that are laid out: with 100,000 it would take ten seconds.
+MAX_RUNS = 5_000
 PREVIEW_LENGTH = 90
 ROW_HEIGHT, LANE_WIDTH = 28, 18
 
@@ -86,10 +89,11 @@ class Node(NamedTuple):
 
 
 class Layout:
-    """Where everything lies."""
+    """Where everything lies; ``is_cut`` if there is more than is drawn."""
 
-    def __init__(self, pieces: list[Piece]) -> None:
+    def __init__(self, pieces: list[Piece], *, is_cut: bool = False) -> None:
         self.pieces = pieces
+        self.is_cut = is_cut
 
     @property
     def rows(self) -> int:
@@ -130,21 +134,33 @@ class Layout:
                 yield Line(above.lane, piece.row - 1, piece.lane, piece.row, active)
 
 
-def layout(messages: MessageQuerySet, chat_id: str, active: Place | None) -> Layout:
-    """Lay out the chat's graph, in one query for its runs and what the way up from the active head needs."""
+def layout(messages: MessageQuerySet, chat_id: str, active: Place | None, focus: Place | None = None) -> Layout:
+    """
+    Lay out the chat's graph, in one query for its runs and what the ways up from the active head and the focus need.
+
+    Of a chat with more than ``MAX_RUNS`` runs there are the first, which hold the forks of one another, and those ways.
+    """
+
+    def way(place: Place | None) -> list[Span]:
+        spans = spans_above(place, 0, lambda segment: ancestry_of(messages, segment)) if place else ()
+        return list(islice(spans, MAX_RUNS))
+
     tips = messages.filter(segment=OuterRef("segment")).order_by("-depth").values("depth")[:1]
-    rows = (
-        messages.filter(chat_id=chat_id, pk=F("segment"))
-        .order_by("created_at", "id")
-        .annotate(last=Subquery(tips))
-        .values_list("id", "depth", "last", "ancestry")
-    )
+    starts = messages.filter(chat_id=chat_id, pk=F("segment")).annotate(last=Subquery(tips))
+    starts = starts.values_list("id", "depth", "last", "ancestry")
+    rows = list(starts.order_by("created_at", "id")[: MAX_RUNS + 1])
+    is_cut = len(rows) > MAX_RUNS
+    active_way = way(active)
+    if is_cut:
+        del rows[MAX_RUNS:]
+        missing = {span.segment for span in (*active_way, *way(focus))} - {row[0] for row in rows}
+        for some in chunked(missing):
+            rows += starts.filter(pk__in=some)
     runs: list[Run] = [
         (Span(segment, depth, last), (str(ancestry[0][0]), int(ancestry[0][1])) if ancestry else None)
         for segment, depth, last, ancestry in rows
     ]
-    path = spans_above(active, 0, lambda segment: ancestry_of(messages, segment)) if active else ()
-    return Layout(arrange(runs, {span.segment: span.last for span in path}))
+    return Layout(arrange(runs, {span.segment: span.last for span in active_way}), is_cut=is_cut)
 
 
 @dataclass
@@ -252,9 +268,9 @@ class Row(NamedTuple):
 def graph(admin: StoreAdmin, request: HttpRequest, chat: Chat, path: Path) -> dict[str, Any]:
     """Return what the page of the graph shows: a window of rows, around the path's end or the message asked for."""
     messages = Message.objects.using(admin.using)
-    drawn = layout(messages, chat.pk, find_path(messages, chat.pk).place)
     wanted = request.GET.get("message") or path.head_id
     found: tuple[str, Place] | None = messages.place(chat_id=chat.pk, pk=wanted) if wanted else None
+    drawn = layout(messages, chat.pk, find_path(messages, chat.pk).place, found[1] if found else None)
     focus = drawn.row_of(found[1].segment, found[1].depth) if found else None
     start = asked_number(request, "row")
     if start is None:
@@ -272,6 +288,8 @@ def graph(admin: StoreAdmin, request: HttpRequest, chat: Chat, path: Path) -> di
         "first_number": start + 1 if drawn.rows else 0,
         "last_number": end,
         "row_count": drawn.rows,
+        "is_cut": drawn.is_cut,
+        "run_count": MAX_RUNS,
         "earlier_url": window_url(start - WINDOW) if start else "",
         "later_url": window_url(end) if end < drawn.rows else "",
         "first_url": window_url(0),

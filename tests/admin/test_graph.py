@@ -134,3 +134,27 @@ def test_a_graph_laid_out_from_the_database_is_the_one_laid_out_from_memory(chat
     drawn = layout(Message.objects.all(), "c1", None)
     assert drawn.rows == 4
     assert drawn.lanes == 2
+
+
+def test_a_graph_of_very_many_forks_has_the_first_and_the_ways_in_view(
+    reader: Client, store: ContextStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("context_store.admin.graph.MAX_RUNS", 3)
+    store.create_chat("c1", user_id="alice")
+    store.append_messages("c1", [{"id": f"m{n}", "name": "user", "data": n, "created_at": n} for n in range(3)])
+    for number in range(6):
+        for parent, name in (("m0", f"x{number}"), (f"x{number}", f"y{number}"), (f"x{number}", f"z{number}")):
+            store.rewind("c1", parent)
+            message = {"id": name, "name": "user", "data": name, "created_at": 10 * number + ord(name[0])}
+            store.append_messages("c1", [message])
+
+    def shown(**query: str) -> set[str]:
+        response = reader.get(f"{CHAT}graph/", query)
+        assert "more forks than are drawn: here are the first 3" in response.content.decode()
+        return {row["url"].partition("message=")[2].partition("#")[0] for row in response.context_data["rows"]}
+
+    first, active = {"m0", "m1", "m2", "x0", "y0", "z0"}, {"x5", "y5", "z5"}
+    assert shown() == first | active
+    assert shown(message="z3") == first | active | {"x3", "y3", "z3"}
+    monkeypatch.setattr("context_store.admin.graph.MAX_RUNS", 5_000)
+    assert "more forks" not in reader.get(f"{CHAT}graph/").content.decode()
