@@ -54,11 +54,19 @@ class Project:
     A new Django project; it knows nothing of the suite's settings.
 
     On SQLite, unless ``database`` is the ``DATABASES["default"]`` of another one. ``redis_url`` stands in for the Redis
-    that pages name.
+    that pages name, ``package`` is the folder that the package is imported from.
     """
 
-    def __init__(self, folder: Path, *, database: Mapping[str, Any] | None = None, redis_url: str = REDIS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        database: Mapping[str, Any] | None = None,
+        redis_url: str = REDIS,
+        package: Path = REPOSITORY,
+    ) -> None:
         self.folder = folder
+        self.package = package
         self.redis_url = redis_url
         self.is_sqlite = database is None
         self._run("-m", "django", "startproject", "mysite", str(folder))
@@ -136,9 +144,9 @@ class Project:
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
         strange = ("DJANGO_SETTINGS_MODULE", "DATABASE_URL", "TEST_DATABASE")
         inherited = {key: value for key, value in os.environ.items() if key not in strange}
-        # The worktree's package, wherever another one is installed; and the Python of the suite is "python".
+        # This package, wherever another one is installed; and the suite's Python is "python".
         paths = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", "")])
-        return {**inherited, "PYTHONPATH": str(REPOSITORY), "PATH": paths, **more}
+        return {**inherited, "PYTHONPATH": str(self.package), "PATH": paths, **more}
 
 
 def text_of(page: str) -> str:
