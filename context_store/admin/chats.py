@@ -10,7 +10,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import ADDITION, CHANGE
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet, Sum, TextField
+from django.db.models import CharField, QuerySet, Sum, TextField
 from django.db.models.functions import Cast
 from django.forms.fields import InvalidJSONInput
 from django.http import (
@@ -91,8 +91,7 @@ class ChatForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "title" in self.fields:
-            self.fields["title"].widget = forms.TextInput(attrs={"class": "vTextField", "maxlength": 500})
-            self.fields["title"].required = False
+            self.fields["title"].widget.attrs["maxlength"] = 500
         if "metadata" in self.fields:
             self.fields["metadata"].widget.attrs.update({"rows": 12, "spellcheck": "false"})
             self.fields["metadata"].help_text = gettext_lazy(
@@ -158,6 +157,12 @@ class ChatAdmin(StoreAdmin):
     search_fields = ("title",)
     actions = ("export_json", "export_markdown")
     change_list_template = "admin/context_store/chat/change_list.html"
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "title":
+            # One line, in the look of the theme.
+            kwargs["widget"] = self.formfield_overrides[CharField]["widget"]
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     # The list
 
