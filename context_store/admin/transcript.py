@@ -10,8 +10,8 @@ from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple
 
-from django.db.models import Count, F, Max, Q, Window
-from django.db.models.functions import Lag, Lead, RowNumber
+from django.db.models import Count, Max, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
@@ -200,27 +200,27 @@ def turns(
 
 
 def siblings(messages: MessageQuerySet, chat_id: str, records: list[MessageRecord]) -> dict[str, Siblings]:
-    """Return the siblings of those messages that have any, in one query."""
-    parents = [record.parent_id for record in records if record.parent_id is not None]
-    families = Q(parent_id__in=parents)
-    if len(parents) < len(records):
-        families |= Q(parent_id__isnull=True)
-    group, order = [F("parent_id")], [F("created_at").asc(), F("id").asc()]
-    rows = (
-        messages.filter(families, chat_id=chat_id)
-        .order_by()
-        .annotate(
-            number=Window(RowNumber(), partition_by=group, order_by=order),
-            total=Window(Count("*"), partition_by=group),
-            before=Window(Lag("id"), partition_by=group, order_by=order),
-            after=Window(Lead("id"), partition_by=group, order_by=order),
-            # A condition on the id itself would come before the counting, and leave its siblings out.
-            own=Window(Max("id"), partition_by=[F("id")]),
+    """Return the siblings of those messages that have any: in one query for replies, and one for roots if there are."""
+    earlier = Q(created_at__lt=OuterRef("created_at")) | Q(created_at=OuterRef("created_at"), id__lt=OuterRef("id"))
+    later = Q(created_at__gt=OuterRef("created_at")) | Q(created_at=OuterRef("created_at"), id__gt=OuterRef("id"))
+
+    def count(family: Any) -> Coalesce:
+        return Coalesce(Subquery(family.values("chat_id").annotate(count=Count("*")).values("count")), 0)
+
+    found: dict[str, Siblings] = {}
+    for is_root in {record.parent_id is None for record in records}:
+        parent = {"parent_id__isnull": True} if is_root else {"parent_id": OuterRef("parent_id")}
+        family = messages.filter(chat_id=chat_id, **parent).order_by()
+        ids = [record.id for record in records if (record.parent_id is None) == is_root]
+        rows = messages.filter(chat_id=chat_id, id__in=ids).annotate(
+            number=count(family.filter(earlier)) + 1,
+            total=count(family),
+            before=Subquery(family.filter(earlier).order_by("-created_at", "-id").values("id")[:1]),
+            after=Subquery(family.filter(later).order_by("created_at", "id").values("id")[:1]),
         )
-        .filter(total__gt=1, own__in=[record.id for record in records])
-        .values_list("id", "number", "total", "before", "after")
-    )
-    return {row[0]: Siblings(*row[1:]) for row in rows}
+        for row in rows.filter(total__gt=1).values_list("id", "number", "total", "before", "after"):
+            found[row[0]] = Siblings(*row[1:])
+    return found
 
 
 def ancestry_of(messages: MessageQuerySet, segment: str) -> Ancestry:
