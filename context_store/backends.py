@@ -3,10 +3,13 @@
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from itertools import combinations
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from django.core.checks import CheckMessage, Error
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Error, Warning
 from django.core.signals import setting_changed
 from django.utils.connection import BaseConnectionHandler, ConnectionDoesNotExist
 from django.utils.module_loading import import_string
@@ -15,8 +18,29 @@ from .conf import PREFIX, settings
 
 Backend = TypeVar("Backend")
 
-# Of each option what its value must be, in words and as a test.
-Values = Mapping[str, tuple[str, Callable[[Any], bool]]]
+
+class BaseBackend:
+    """What every backend has: options, what they may be, and checks of its own."""
+
+    # What may be configured, with its default.
+    defaults: ClassVar[dict[str, Any]] = {}
+    # Of an option what its value must be, in words and as a test.
+    values: ClassVar[dict[str, tuple[str, Callable[[Any], bool]]]] = {}
+
+    def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        self.alias = alias
+        self.options = {**self.defaults, **params}
+
+    @classmethod
+    def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
+        """Return what is wrong with a configuration of this backend; the setting and the alias are put before it."""
+        return []
+
+    @classmethod
+    def places(cls, options: Mapping[str, Any]) -> list[tuple[Any, str]]:
+        """Return where it keeps keys: what is equal for the same place, and what the keys begin with there."""
+        return []
+
 
 if TYPE_CHECKING:
 
@@ -88,7 +112,7 @@ def index_by_alias(package: str, backends: Backends[Any]) -> None:
     sys.modules[package].__class__ = Package
 
 
-def check_backends(handler: Backends[Any], base: type, values: Values, first_id: int) -> list[CheckMessage]:
+def check_backends(handler: Backends[Any], base: type[BaseBackend], first_id: int) -> list[CheckMessage]:
     """Check the setting, and each alias with its backend; the errors of the setting have the ids from ``first_id``."""
     name = f"{PREFIX}{handler.setting}"
     aliases = getattr(settings, handler.setting)
@@ -101,18 +125,17 @@ def check_backends(handler: Backends[Any], base: type, values: Values, first_id:
         try:
             backend = _backend(params.get("BACKEND", handler.default_backend), base)
         except ImportError as error:
-            problems = [(1, str(error), f"BACKEND is the dotted path of a class, such as {handler.default_backend}.")]
+            hint = f"BACKEND is the dotted path of a class, such as {handler.default_backend}."
+            messages: list[CheckMessage] = [Error(str(error), hint, None, f"context_store.E{first_id + 1}")]
         else:
-            problems = list(_problems(backend, options, values))
-            found += backend.check(alias, options)
-        found += [
-            Error(f"{name}[{alias!r}]: {text}", hint, None, f"context_store.E{first_id + number}")
-            for number, text, hint in problems
-        ]
+            messages = [*_check_options(backend, options, first_id), *backend.check({**backend.defaults, **options})]
+        for message in messages:
+            message.msg = f"{name}[{alias!r}]: {message.msg}"
+        found += messages
     return found
 
 
-def _backend(path: Any, base: type) -> Any:
+def _backend(path: Any, base: type[BaseBackend]) -> type[BaseBackend]:
     try:
         backend = import_string(path)
     except (ImportError, AttributeError) as error:
@@ -122,13 +145,52 @@ def _backend(path: Any, base: type) -> Any:
     return backend
 
 
-def _problems(backend: Any, options: Mapping[str, Any], values: Values) -> Iterator[tuple[int, str, str]]:
-    """Give what is wrong with the options: the number of the error, its text and its hint."""
+def _check_options(backend: type[BaseBackend], options: Mapping[str, Any], first_id: int) -> Iterator[CheckMessage]:
     for option in options:
         if option not in backend.defaults:
             hint = f"{backend.__name__} knows BACKEND, {', '.join(sorted(backend.defaults))}."
-            yield 2, f"the backend has no option {option!r}.", hint
-    for option, (wanted, is_valid) in values.items():
-        value = options.get(option, backend.defaults.get(option))
-        if option in backend.defaults and not is_valid(value):
-            yield 3, f"{option} is {value!r}.", f"{option} must be {wanted}."
+            yield Error(f"the backend has no option {option!r}.", hint, None, f"context_store.E{first_id + 2}")
+    for option, default in backend.defaults.items():
+        wanted, is_valid = backend.values.get(option, ("", None))
+        value = options.get(option, default)
+        if is_valid is not None and not is_valid(value):
+            hint = f"{option} must be {wanted}."
+            yield Error(f"{option} is {value!r}.", hint, None, f"context_store.E{first_id + 3}")
+
+
+def check_database(using: str | None, number: int) -> list[CheckMessage]:
+    """Check that the database of an option ``USING`` exists."""
+    if using is None or using in django_settings.DATABASES:
+        return []
+    hint = "Name one as USING, or leave it to the routers."
+    return [Error(f"DATABASES has no alias {using!r}.", hint, None, f"context_store.E{number}")]
+
+
+def check_prefixes(*handlers: Backends[Any]) -> list[CheckMessage]:
+    """Check that no alias can read or write the keys of another: that no prefix begins with another in one place."""
+    places = [
+        (place, prefix, f"{PREFIX}{handler.setting}[{alias!r}]")
+        for handler in handlers
+        for alias in handler
+        for place, prefix in _places(handler, alias)
+    ]
+    return [
+        Warning(
+            f"{name} and {other_name} share keys: in one place the prefix {prefix!r} does not part them from "
+            f"{other_prefix!r}.",
+            "Give each a prefix that the other's does not begin with; silence this if they are meant to share.",
+            None,
+            "context_store.W004",
+        )
+        for (place, prefix, name), (other_place, other_prefix, other_name) in combinations(places, 2)
+        if place == other_place and (prefix.startswith(other_prefix) or other_prefix.startswith(prefix))
+    ]
+
+
+def _places(handler: Backends[Any], alias: str) -> list[tuple[str, str]]:
+    # What is wrong with an alias the other checks say.
+    with suppress(Exception):
+        params = dict(handler.settings[alias])
+        backend: type[BaseBackend] = import_string(params.pop("BACKEND", handler.default_backend))
+        return backend.places({**backend.defaults, **params})
+    return []

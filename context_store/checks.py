@@ -7,12 +7,10 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
+from .backends import check_backends, check_prefixes
 from .conf import settings
-from .contexts.checks import check_contexts
-from .sessions.checks import check_sessions
-
-register("context_store")(check_contexts)
-register("context_store")(check_sessions)
+from .contexts import BaseContexts, contexts
+from .sessions import BaseSessions, sessions
 
 # Seconds that a writer waits for another one; a busy site needs more than SQLite's own 5.
 SQLITE_TIMEOUT = 20
@@ -22,6 +20,24 @@ SQLITE_TIMEOUT = 20
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     """Check the app's own settings."""
     return [*_payload_size(), *_search_language(), *_text_extractor()]
+
+
+@register("context_store")
+def check_contexts(**kwargs: Any) -> list[CheckMessage]:
+    """Check each alias of ``CONTEXT_STORE_CONTEXTS`` with its backend; their ids are 100-199."""
+    return check_backends(contexts, BaseContexts, 100)
+
+
+@register("context_store")
+def check_sessions(**kwargs: Any) -> list[CheckMessage]:
+    """Check each alias of ``CONTEXT_STORE_SESSIONS`` with its backend; their ids are 200-299."""
+    return check_backends(sessions, BaseSessions, 200)
+
+
+@register("context_store")
+def check_shared_keys(**kwargs: Any) -> list[CheckMessage]:
+    """Check that no two aliases share keys."""
+    return check_prefixes(contexts, sessions)
 
 
 @register("context_store")

@@ -2,7 +2,7 @@ import pytest
 from django.core.checks import Error, Warning, run_checks
 from django.db import connections
 
-from context_store.checks import check_settings, check_sqlite_options
+from context_store.checks import check_settings, check_shared_keys, check_sqlite_options
 
 
 def ids(messages):
@@ -52,3 +52,46 @@ def test_sqlite_in_memory_needs_no_options(monkeypatch):
 def test_the_checks_of_contexts_are_registered(settings):
     settings.CONTEXT_STORE_CONTEXTS = {"default": {"BACKEND": "nowhere.Contexts"}}
     assert "context_store.E101" in ids(run_checks(tags=["context_store"]))
+
+
+CACHE = "context_store.contexts.cache.CacheContexts"
+DATABASE = "context_store.contexts.database.DatabaseContexts"
+TIERED = "context_store.contexts.tiered.TieredContexts"
+CACHE_SESSIONS = {"BACKEND": "context_store.sessions.cache.CacheSessions", "CACHE": "redis"}
+TWINS = {
+    "one": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://one", "KEY_PREFIX": "a"},
+    "same": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://one", "KEY_PREFIX": "a"},
+    "other": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://one", "KEY_PREFIX": "b"},
+}
+
+
+@pytest.mark.parametrize(
+    ("aliases", "sessions", "count"),
+    [
+        ([{"BACKEND": CACHE}, {"BACKEND": CACHE, "PREFIX": "other:"}], {}, 0),
+        ([{"BACKEND": CACHE}, {"BACKEND": CACHE}], {}, 1),
+        ([{"BACKEND": CACHE}, {"BACKEND": CACHE, "PREFIX": "ctx:inner:"}], {}, 1),
+        (
+            [{"BACKEND": CACHE, "PREFIX": ""}, {"BACKEND": CACHE, "PREFIX": "a:"}, {"BACKEND": CACHE, "PREFIX": "b:"}],
+            {},
+            2,
+        ),
+        ([{"BACKEND": CACHE, "CACHE": "one"}, {"BACKEND": CACHE, "CACHE": "same"}], {}, 1),
+        ([{"BACKEND": CACHE, "CACHE": "one"}, {"BACKEND": CACHE, "CACHE": "other"}], {}, 0),
+        ([{"BACKEND": DATABASE}, {"BACKEND": DATABASE, "USING": "default"}], {}, 1),
+        ([{"BACKEND": DATABASE}, {"BACKEND": DATABASE, "USING": "other"}], {}, 0),
+        ([{"BACKEND": CACHE}, {"BACKEND": TIERED}], {}, 0),
+        ([{"BACKEND": DATABASE}, {"BACKEND": TIERED}], {}, 1),
+        ([{"BACKEND": CACHE, "CACHE": "redis"}], {"default": CACHE_SESSIONS}, 0),
+        ([{"BACKEND": CACHE, "CACHE": "redis"}], {"default": {**CACHE_SESSIONS, "PREFIX": "ctx:s:"}}, 1),
+        # What the other checks refuse.
+        ([{"BACKEND": CACHE}, {"BACKEND": "nowhere"}, {"BACKEND": CACHE, "CACHE": "nowhere"}], {}, 0),
+    ],
+)
+def test_aliases_that_share_keys(settings, aliases, sessions, count):
+    settings.CACHES = {**settings.CACHES, **TWINS}
+    settings.CONTEXT_STORE_CONTEXTS = {f"alias {number}": params for number, params in enumerate(aliases)}
+    settings.CONTEXT_STORE_SESSIONS = sessions
+    found = check_shared_keys()
+    assert [message.id for message in found] == ["context_store.W004"] * count
+    assert all("share keys" in message.msg and "redis://" not in message.msg and message.hint for message in found)

@@ -2,11 +2,9 @@
 
 from context_store.backends import Backends, index_by_alias
 
-from .base import BaseContexts
-from .bound import BoundContext
+from .base import BaseContexts, BoundContext, contexts_degraded
 from .locks import ContextLock
-from .metering import Observation
-from .signals import contexts_degraded
+from .stats import Observation
 
 __all__ = [
     "BaseContexts",

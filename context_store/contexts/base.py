@@ -5,35 +5,40 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
-from typing import Any, ClassVar, Generic, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from asgiref.sync import async_to_sync
-from django.core.checks import CheckMessage
+from django.dispatch import Signal
+from django.utils.module_loading import import_string
 
 from context_store.asynchronous import asynchronous
+from context_store.backends import BaseBackend
 from context_store.exceptions import ContextsUnavailable, InvalidData, UpdateConflict
 from context_store.types import UNSET, Unset
 
-from .bound import BoundContext
-from .keys import SEPARATOR, decode_name, milliseconds, scope_prefix, stored_key
 from .locks import ContextLock
-from .metering import Counters, FailureLog, Meter
-from .signals import contexts_degraded
-from .storage import MISSING, Storage, decode, encode
+from .stats import Counters, Stats
+from .storage import MISSING, SEPARATOR, Storage, decode, encode, milliseconds, scope_prefix, stored_key, unescape
 
-Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 Seconds = float | Unset | None
 
 UPDATE_ATTEMPTS = 1000
+SECONDS = "a number of seconds"
+
+# With ON_ERROR "degrade": a call that failed was answered as if nothing were stored. Arguments: contexts (the store, or
+# its scope, that was called), operation ("get", "set", …), keys (as the caller gave them), values (what was to be
+# written and is not; {} for what writes no value), error.
+contexts_degraded = Signal()
 
 
 @dataclass(frozen=True)
 class Operation(Generic[Result]):
-    """A call by its name, and what it answers when nothing can be asked and the alias degrades."""
+    """A call by its name, and what it answers when its server fails and the alias degrades."""
 
     name: str
     absent: Result
+    can_degrade: bool = True
 
 
 GET: Operation[Any] = Operation("get", absent=MISSING)
@@ -48,7 +53,63 @@ SET_MANY = Operation("set_many", absent=None)
 DELETE_MANY = Operation("delete_many", absent=0)
 
 
-class BaseContexts:
+def is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def is_seconds(value: Any) -> bool:
+    """Tell whether the value is a number of seconds over 0."""
+    try:
+        return milliseconds(value) is not None
+    except InvalidData:
+        return False
+
+
+def is_observer(value: Any) -> bool:
+    if isinstance(value, str):
+        try:
+            value = import_string(value)
+        except ImportError:
+            return False
+    return value is None or callable(value)
+
+
+class BoundContext:
+    """The context under one key: what a workflow holds for the length of a run."""
+
+    def __init__(self, contexts: "BaseContexts", key: str) -> None:
+        self.contexts = contexts
+        self.key = key
+
+    def __repr__(self) -> str:
+        return f"{self.contexts!r}.bound({self.key!r})"
+
+    def get(self, default: Any = None) -> Any:
+        """Return the value, or the default."""
+        return self.contexts.get(self.key, default)
+
+    aget = asynchronous(get)
+
+    def set(self, value: Any, ttl: Seconds = UNSET) -> None:
+        """Set the value. ``ttl`` is in seconds, ``0`` or ``None`` is forever, unset the configured one."""
+        self.contexts.set(self.key, value, ttl)
+
+    aset = asynchronous(set)
+
+    def update(self, updater: Callable[[Any], Any], ttl: Seconds = UNSET) -> Any:
+        """Change the value atomically and return it; see ``BaseContexts.update``."""
+        return self.contexts.update(self.key, updater, ttl)
+
+    aupdate = asynchronous(update)
+
+    def delete(self) -> bool:
+        """Delete the value and return whether there was one."""
+        return self.contexts.delete(self.key)
+
+    adelete = asynchronous(delete)
+
+
+class BaseContexts(BaseBackend):
     """
     Small JSON values under string keys, with a time to live.
 
@@ -58,13 +119,24 @@ class BaseContexts:
     prefix ``a``. A subclass makes a storage, declares what it supports and checks its own configuration.
     """
 
-    # What may be configured, with its default.
     defaults: ClassVar[dict[str, Any]] = {
         "TTL": 3600,
         "PREFIX": "",
         "ON_ERROR": "raise",
         "LOG_INTERVAL": 60,
         "OBSERVER": None,
+    }
+    # Of all backends here: those that have the option check it.
+    values: ClassVar[dict[str, tuple[str, Callable[[Any], bool]]]] = {
+        "TTL": (f"{SECONDS}, or 0 or None for ever", lambda value: value in (0, None) or is_seconds(value)),
+        "PREFIX": ("text", is_text),
+        "CACHE_PREFIX": ("text", is_text),
+        "CACHE": ("an alias of CACHES", is_text),
+        "USING": ("an alias of DATABASES or None", lambda value: value is None or is_text(value)),
+        "ON_ERROR": ('"raise" or "degrade"', lambda value: value in ("raise", "degrade")),
+        "LOG_INTERVAL": (SECONDS, lambda value: value == 0 or is_seconds(value)),
+        "FRONT_TTL": (f"{SECONDS} over 0", is_seconds),
+        "OBSERVER": ("a callable, its dotted path, or None", is_observer),
     }
     # Whether other processes see the values, and take part in ``update`` and ``lock``.
     supports_processes: bool = True
@@ -74,23 +146,16 @@ class BaseContexts:
     supports_listing: bool = False
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
-        self.alias = alias
-        self.options = {**self.defaults, **params}
+        super().__init__(alias, params)
         self._ttl = milliseconds(self.options["TTL"], "TTL")
         self._degrades = self.options["ON_ERROR"] == "degrade"
-        self._meter = Meter(alias, self.options["OBSERVER"])
-        self._failures = FailureLog(alias, self.options["LOG_INTERVAL"])
+        self._stats = Stats(alias, self.options["OBSERVER"], self.options["LOG_INTERVAL"])
         self._scope = ""
         self.storage = self.make_storage()
 
     def make_storage(self) -> Storage:
         """Return where the values lie."""
         raise NotImplementedError
-
-    @classmethod
-    def check(cls, alias: str, params: Mapping[str, Any]) -> list[CheckMessage]:
-        """Return what is wrong with a configuration of this backend."""
-        return []
 
     def __repr__(self) -> str:
         scope = f" in {self._scope!r}" if self._scope else ""
@@ -118,7 +183,7 @@ class BaseContexts:
 
         Raises ``InvalidData`` for what is no such key, as that of a lock.
         """
-        *scopes, key = (decode_name(part) for part in stored.split(SEPARATOR))
+        *scopes, key = (unescape(part) for part in stored.split(SEPARATOR))
         contexts = self
         for scope in scopes:
             contexts = contexts.scoped(scope)
@@ -126,7 +191,7 @@ class BaseContexts:
 
     def counters(self) -> Counters:
         """Return what this process has counted for the alias, all scopes together."""
-        return self._meter.counters()
+        return self._stats.counters()
 
     # One key
 
@@ -198,7 +263,8 @@ class BaseContexts:
         free, with ``blocking_timeout`` that many seconds at most and then raises ``LockTimeout``. It keeps nobody from
         reading or writing the value. A server that does not answer always raises: there is no lock to pretend.
         """
-        return ContextLock(self, key, stored_key(self._scope, key, "key"), timeout, blocking_timeout)
+        stored = stored_key(self._scope, key, "key")
+        return ContextLock(self.storage, self._call_for_lock, key, stored, timeout, blocking_timeout)
 
     def alock(self, key: str, timeout: float = 30, *, blocking_timeout: float | None = None) -> ContextLock:
         """Return the same lock, for ``async with contexts.alock(…)``; it may be awaited like the other twins."""
@@ -248,50 +314,50 @@ class BaseContexts:
         operation: Operation[Result],
         keys: Iterable[str],
         values: Mapping[str, Any] | None,
-        call: Callable[Arguments, Result],
-        *args: Arguments.args,
-        **kwargs: Arguments.kwargs,
+        call: Callable[..., Result],
+        *args: Any,
     ) -> Result:
-        """Call the storage. If it fails and the alias degrades, say so and return what an empty storage would."""
-        try:
-            return self._attempt(operation.name, call, *args, **kwargs)
-        except ContextsUnavailable as error:
-            if not self._degrades:
-                raise
-            self._degrade(operation.name, tuple(keys), dict(values or {}), error)
-            return operation.absent
+        """
+        Call the storage and count the call.
 
-    def _degrade(self, operation: str, keys: tuple[str, ...], values: dict[str, Any], error: Exception) -> None:
-        self._failures.report(operation, error.__cause__ or error)
-        contexts_degraded.send_robust(
-            type(self), contexts=self, operation=operation, keys=keys, values=values, error=error
-        )
-
-    def _attempt(
-        self, operation: str, call: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
-    ) -> Result:
-        """Call the storage and count it. What the storage raises when it fails becomes ``ContextsUnavailable``."""
+        What the storage raises when it fails becomes ``ContextsUnavailable``; an alias that degrades says so and
+        returns what an empty storage would.
+        """
         started = time.perf_counter()
         try:
-            result = call(*args, **kwargs)
-        except ContextsUnavailable:
-            self._meter.record(operation, time.perf_counter() - started, error=True)
-            raise
+            result = call(*args)
+        except ContextsUnavailable as error:
+            unavailable = error
         except self.storage.errors as error:
-            self._meter.record(operation, time.perf_counter() - started, error=True)
-            raise ContextsUnavailable(f"Contexts {self.alias!r} cannot {operation}: their server failed.") from error
-        seconds = time.perf_counter() - started
-        if operation == "get":
-            missed = result is MISSING
-            self._meter.record(operation, seconds, hits=not missed, misses=missed)
-        elif operation == "get_many":
-            found, asked = len(result), len(args[0])  # type: ignore[arg-type]
-            self._meter.record(operation, seconds, hits=found, misses=asked - found)
+            unavailable = ContextsUnavailable(f"Contexts {self.alias!r} cannot {operation.name}: their server failed.")
+            unavailable.__cause__ = error
         else:
-            self._meter.record(operation, seconds)
-        return result
+            hits = misses = 0
+            if operation is GET:
+                hits, misses = (0, 1) if result is MISSING else (1, 0)
+            elif operation is GET_MANY:
+                hits = len(result)  # type: ignore[arg-type]
+                misses = len(args[0]) - hits
+            self._stats.record(operation.name, time.perf_counter() - started, hits=hits, misses=misses)
+            return result
+        self._stats.record(operation.name, time.perf_counter() - started, error=True)
+        if not (self._degrades and operation.can_degrade):
+            raise unavailable
+        self._stats.log_failure(operation.name, unavailable.__cause__ or unavailable)
+        contexts_degraded.send_robust(
+            type(self),
+            contexts=self,
+            operation=operation.name,
+            keys=tuple(keys),
+            values=dict(values or {}),
+            error=unavailable,
+        )
+        return operation.absent
+
+    def _call_for_lock(self, operation: str, call: Callable[..., Any], *args: Any) -> Any:
+        return self._perform(Operation(operation, None, can_degrade=False), (), None, call, *args)
 
     def report_failure(self, operation: str, error: BaseException) -> None:
         """Count and log a failure that the caller is spared: a storage may have something to fall back on."""
-        self._meter.record(operation, 0.0, error=True)
-        self._failures.report(operation, error)
+        self._stats.record(operation, 0.0, error=True)
+        self._stats.log_failure(operation, error)

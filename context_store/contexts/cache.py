@@ -1,17 +1,25 @@
 """Contexts in one of Django's caches: Redis in production, local memory while developing."""
 
+import threading
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from django.conf import settings as django_settings
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.locmem import LocMemCache
-from django.core.checks import CheckMessage
+from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 from .base import BaseContexts
-from .memory import MemoryStorage
-from .storage import Storage
+from .storage import Storage, Text, shortened
+
+# Django warns of keys that memcached would refuse: over 250 characters, or with a space in them.
+LONGEST_KEY = 200
+PICKLE = "django_redis.serializers.pickle.PickleSerializer"
+JSON = "django_redis.serializers.json.JSONSerializer"
+_writing = threading.RLock()
 
 
 class CacheContexts(BaseContexts):
@@ -30,10 +38,12 @@ class CacheContexts(BaseContexts):
         return storage
 
     @classmethod
-    def check(cls, alias: str, params: Mapping[str, Any]) -> list[CheckMessage]:
-        from .checks import check_cache
+    def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
+        return check_cache(options["CACHE"])
 
-        return check_cache(alias, {**cls.defaults, **params})
+    @classmethod
+    def places(cls, options: Mapping[str, Any]) -> list[tuple[Any, str]]:
+        return [(cache_place(options["CACHE"]), options["PREFIX"])]
 
 
 def storage_on(cache_alias: str, prefix: str) -> Storage:
@@ -60,3 +70,146 @@ def has_redis_client(cache_class: type) -> bool:
     """Tell whether a cache is Redis, through django-redis or Django's own backend, without importing either."""
     known = ("django_redis.cache", "django.core.cache.backends.redis")
     return any(base.__module__ in known for base in cache_class.__mro__)
+
+
+def cache_place(name: str) -> tuple[str, ...]:
+    """Return what two caches have in common that are the same: their server and what they put before keys."""
+    config: Any = django_settings.CACHES[name]
+    return tuple(str(config.get(part, "")) for part in ("LOCATION", "KEY_PREFIX", "VERSION"))
+
+
+class MemoryStorage(Storage):
+    """JSON text in Django's local memory cache. Every write holds one lock, which makes ``swap`` atomic."""
+
+    def __init__(self, cache: LocMemCache, prefix: str) -> None:
+        self._cache = cache
+        self._prefix = prefix
+
+    def make_key(self, key: str) -> str:
+        return shortened(self._prefix + key, 0 if " " in key else LONGEST_KEY)
+
+    def fetch(self, key: str) -> Text | None:
+        text: Text | None = self._cache.get(self.make_key(key))
+        return text
+
+    def fetch_many(self, keys: list[str]) -> dict[str, Text]:
+        return {key: text for key in keys if (text := self.fetch(key)) is not None}
+
+    def store(self, key: str, text: str, ttl: int | None) -> None:
+        with _writing:
+            self._cache.set(self.make_key(key), str(text), _seconds(ttl))
+
+    def store_many(self, texts: Mapping[str, str], ttl: int | None) -> None:
+        for key, text in texts.items():
+            self.store(key, text, ttl)
+
+    def insert(self, key: str, text: str, ttl: int | None) -> bool:
+        with _writing:
+            return self._cache.add(self.make_key(key), str(text), _seconds(ttl))
+
+    def remove(self, key: str) -> bool:
+        with _writing:
+            return self._cache.delete(self.make_key(key))
+
+    def remove_many(self, keys: list[str]) -> int:
+        return sum(self.remove(key) for key in keys)
+
+    def expire(self, key: str, ttl: int | None) -> bool:
+        with _writing:
+            return bool(self._cache.touch(self.make_key(key), _seconds(ttl)))
+
+    def read(self, key: str) -> tuple[Text | None, Any]:
+        text = self.fetch(key)
+        return text, text
+
+    def swap(self, key: str, seen: Any, text: str, ttl: int | None) -> bool:
+        with _writing:
+            unchanged: bool = self.fetch(key) == seen
+            if unchanged:
+                self.store(key, text, ttl)
+            return unchanged
+
+    def lock(self, key: str, token: int, ttl: int) -> bool:
+        return self.insert(key, str(token), ttl)
+
+    def unlock(self, key: str, token: int) -> bool:
+        with _writing:
+            return bool(self.fetch(key) == str(token) and self.remove(key))
+
+    def relock(self, key: str, token: int, ttl: int) -> bool:
+        with _writing:
+            return bool(self.fetch(key) == str(token) and self.expire(key, ttl))
+
+
+def _seconds(ttl: int | None) -> float | None:
+    return None if ttl is None else ttl / 1000
+
+
+def check_cache(name: Any) -> list[CheckMessage]:
+    """Check that the cache exists, keeps what it is given, and unpickles nothing."""
+    config: Any = django_settings.CACHES.get(name) if isinstance(name, str) else None
+    if config is None:
+        return [_error(110, f"CACHES has no alias {name!r}.", "Add it to CACHES, or name another as CACHE.")]
+    try:
+        cache_class = import_string(config["BACKEND"])
+    except (ImportError, AttributeError, KeyError) as error:
+        return [_error(110, f"the cache {name!r} cannot be imported: {error}.", "Correct its BACKEND.")]
+    if issubclass(cache_class, LocMemCache):
+        return _check_local_memory(name)
+    if has_redis_client(cache_class):
+        return [*_check_pickle(name, cache_class, config), *_check_replicas(name, config)]
+    hint = "Use django-redis, or the backend context_store.contexts.database.DatabaseContexts."
+    return [_error(112, f"the cache {name!r}, a {cache_class.__name__}, cannot hold contexts.", hint)]
+
+
+def _check_local_memory(name: str) -> list[CheckMessage]:
+    if django_settings.DEBUG:
+        return []
+    text = f"the cache {name!r} is this process's memory: other processes do not see it, locks do not hold there."
+    return [_warning(113, text, "Use django-redis, or the database backend.")]
+
+
+def _check_pickle(name: str, cache_class: type, config: Mapping[str, Any]) -> list[CheckMessage]:
+    """Refuse pickle: contexts never unpickle, but whoever can write to their Redis could reach the cache's users."""
+    if cache_class.__module__ == "django_redis.cache":
+        path = config.get("OPTIONS", {}).get("SERIALIZER", PICKLE)
+        hint = f'Set "SERIALIZER": "{JSON}" in the OPTIONS of the cache {name!r}.'
+    else:
+        path = config.get("OPTIONS", {}).get("serializer", PICKLE)
+        hint = "Use django_redis.cache.RedisCache with a JSON serializer."
+    if not _pickles(path):
+        return []
+    text = f"the cache {name!r} unpickles what lies in Redis: whoever can write there can run code here."
+    return [_error(111, text, hint)]
+
+
+def _pickles(serializer: Any) -> bool:
+    if not isinstance(serializer, str):
+        serializer = f"{serializer.__module__}.{serializer.__qualname__}"
+    if "pickle" in serializer.lower():
+        return True
+    try:
+        base: Any = import_string(PICKLE)
+        return issubclass(import_string(serializer), base)
+    except (ImportError, TypeError):
+        return False
+
+
+def _check_replicas(name: str, config: Mapping[str, Any]) -> list[CheckMessage]:
+    location = config.get("LOCATION", "")
+    servers = location.split(",") if isinstance(location, str) else list(location)
+    if len(servers) < 2:
+        return []
+    text = (
+        f"the cache {name!r} has several LOCATIONs and reads from replicas, which lag behind. Contexts use the first "
+        "LOCATION alone, so that they see their own writes."
+    )
+    return [_warning(114, text, "Give contexts a cache with one LOCATION, the primary or its Sentinel.")]
+
+
+def _error(number: int, text: str, hint: str) -> CheckMessage:
+    return Error(text, hint, None, f"context_store.E{number}")
+
+
+def _warning(number: int, text: str, hint: str) -> CheckMessage:
+    return Warning(text, hint, None, f"context_store.W{number}")

@@ -11,6 +11,7 @@ from django.db import Error, IntegrityError, connections, router, transaction
 from django.db.models import F, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
+from context_store.backends import check_database
 from context_store.db import retried
 from context_store.ids import now_ms
 from context_store.models import ContextEntry
@@ -37,10 +38,12 @@ class DatabaseContexts(BaseContexts):
         return DatabaseStorage(self.options["USING"], self.options["PREFIX"])
 
     @classmethod
-    def check(cls, alias: str, params: Mapping[str, Any]) -> list[CheckMessage]:
-        from .checks import check_database
+    def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
+        return check_database(options["USING"], 120)
 
-        return check_database(alias, {**cls.defaults, **params})
+    @classmethod
+    def places(cls, options: Mapping[str, Any]) -> list[tuple[Any, str]]:
+        return [(options["USING"] or router.db_for_write(ContextEntry), options["PREFIX"])]
 
 
 def live() -> Q:

@@ -5,19 +5,17 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from context_store.asynchronous import asynchronous
-from context_store.exceptions import ContextsUnavailable, InvalidData, LockTimeout
+from context_store.exceptions import BackendUnavailable, InvalidData, LockTimeout
 
-from .keys import lock_key, milliseconds
-
-if TYPE_CHECKING:
-    from .base import BaseContexts
+from .storage import Storage, lock_key, milliseconds
 
 logger = logging.getLogger("context_store.contexts")
+# Seconds between two attempts, at most.
 LONGEST_PAUSE = 0.1
 
 
@@ -26,17 +24,29 @@ class ContextLock:
     A lock on one key, for ``with`` and ``async with``.
 
     It ends when it is released, or ``timeout`` seconds after it was taken or extended. It is not reentrant, and one
-    object serves one holder at a time.
+    object serves one holder at a time. A server that does not answer raises ``BackendUnavailable``.
+
+    This is not redis-py's ``Lock``, though Redis is asked through that: one class serves every storage, and an
+    ``async`` waiter sleeps in its own task, where redis-py's occupies the thread that the holder needs to release.
     """
 
     def __init__(
-        self, contexts: "BaseContexts", key: str, stored: str, timeout: float, blocking_timeout: float | None
+        self,
+        storage: Storage,
+        call: Callable[..., Any],
+        key: str,
+        stored: str,
+        timeout: float,
+        blocking_timeout: float | None,
     ) -> None:
-        self._contexts = contexts
+        """``call(operation, function, *args)`` calls the storage and raises what is to be raised when it fails."""
+        self._storage = storage
+        self._call = call
         self._key = key
         self._name = lock_key(stored)
         self._timeout = _duration(timeout)
         self._patience = None if blocking_timeout is None else milliseconds(blocking_timeout, "blocking_timeout") or 0
+        # A random number while this object holds the lock: only who knows it can release the lock.
         self._token: int | None = None
 
     def acquire(self, *, blocking: bool = True) -> bool:
@@ -63,15 +73,16 @@ class ContextLock:
     def release(self) -> bool:
         """Give the lock back; return ``False`` if it had expired, and then leave alone whoever holds it now."""
         token, self._token = self._token, None
-        return token is not None and self._contexts._attempt("unlock", self._storage.unlock, self._name, token)
+        return token is not None and self._call("unlock", self._storage.unlock, self._name, token)
 
     arelease = asynchronous(release)
 
     def extend(self, timeout: float | None = None) -> bool:
         """Begin the time anew, with another timeout if one is given; return ``False`` if the lock had expired."""
         duration = self._timeout if timeout is None else _duration(timeout)
-        held = self._token is not None
-        return held and self._contexts._attempt("relock", self._storage.relock, self._name, self._token, duration)
+        if self._token is None:
+            return False
+        return bool(self._call("relock", self._storage.relock, self._name, self._token, duration))
 
     aextend = asynchronous(extend)
 
@@ -100,17 +111,13 @@ class ContextLock:
     ) -> None:
         await self._aleave()
 
-    @property
-    def _storage(self) -> Any:
-        return self._contexts.storage
-
     def _take(self) -> bool:
         if self._token is not None:
             raise RuntimeError(f"This lock on {self._key!r} is held already: make one for each holder.")
         token = self._token = secrets.randbits(63)
-        taken: bool = False
+        taken = False
         try:
-            taken = self._contexts._attempt("lock", self._storage.lock, self._name, token, self._timeout)
+            taken = bool(self._call("lock", self._storage.lock, self._name, token, self._timeout))
         finally:
             if not taken:
                 self._token = None
@@ -119,7 +126,12 @@ class ContextLock:
     _atake = asynchronous(_take)
 
     def _pauses(self, *, blocking: bool) -> Iterator[float]:
-        """Give pauses in seconds, longer and longer and never the same for two waiters, as long as there is time."""
+        """
+        Give pauses in seconds, longer and longer and never the same for two waiters, as long as there is time.
+
+        This is not tenacity: it would not cut the last pause to the time that is left, so that a waiter gives up early
+        or late.
+        """
         if not blocking:
             return
         deadline = None if self._patience is None else time.monotonic() + self._patience / 1000
@@ -138,10 +150,9 @@ class ContextLock:
         try:
             if self._token is not None and not self.release():
                 logger.warning("The lock on %r expired before its holder was done: give it more time.", self._key)
-        except ContextsUnavailable as error:
-            logger.warning(
-                "The lock on %r was not released, and lasts until it expires: %s", self._key, error.__cause__
-            )
+        except BackendUnavailable as error:
+            cause = error.__cause__
+            logger.warning("The lock on %r was not released, and lasts until it expires: %s", self._key, cause)
 
     _aleave = asynchronous(_leave)
 

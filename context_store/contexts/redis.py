@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.core.cache.backends.base import BaseCache
-from redis.exceptions import RedisError
+from redis.exceptions import LockNotOwnedError, RedisError
+from redis.lock import Lock
 
 from .storage import Storage, Text
 
@@ -14,10 +15,6 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if ARGV[3] == '' then redis.call('SET', KEYS[1], ARGV[2]) else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 return 1
 """
-# KEYS[1]; ARGV: the holder's token.
-UNLOCK = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('DEL', KEYS[1])"
-# KEYS[1]; ARGV: the holder's token, milliseconds.
-RELOCK = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('PEXPIRE', KEYS[1], ARGV[2])"
 
 
 def redis_client(cache: BaseCache) -> Any:
@@ -37,7 +34,7 @@ class RedisStorage(Storage):
         self.client = redis_client(cache)
         self._cache = cache
         self._prefix = prefix
-        self._swap, self._unlock, self._relock = map(self.client.register_script, (SWAP, UNLOCK, RELOCK))
+        self._swap = self.client.register_script(SWAP)
 
     def make_key(self, key: str) -> str:
         """Return the key as Redis has it: with the cache's KEY_PREFIX and VERSION, and the alias's PREFIX."""
@@ -96,10 +93,23 @@ class RedisStorage(Storage):
         return bool(self._swap([self.make_key(key)], [seen, text, "" if ttl is None else ttl]))
 
     def lock(self, key: str, token: int, ttl: int) -> bool:
-        return self.insert(key, str(token), ttl)
+        return bool(self._lock(key, token, ttl).acquire(blocking=False, token=str(token)))
 
     def unlock(self, key: str, token: int) -> bool:
-        return bool(self._unlock([self.make_key(key)], [token]))
+        try:
+            self._lock(key, token).release()
+        except LockNotOwnedError:
+            return False
+        return True
 
     def relock(self, key: str, token: int, ttl: int) -> bool:
-        return bool(self._relock([self.make_key(key)], [token, ttl]))
+        try:
+            return bool(self._lock(key, token, ttl).reacquire())
+        except LockNotOwnedError:
+            return False
+
+    def _lock(self, key: str, token: int, ttl: int | None = None) -> Lock:
+        """Return redis-py's lock in the hands of the token's holder."""
+        lock = Lock(self.client, self.make_key(key), ttl and ttl / 1000, thread_local=False)
+        lock.local.token = str(token)
+        return lock

@@ -1,11 +1,14 @@
 """
 Contexts in the database, with a cache in front of it.
 
-The database alone decides; the cache only answers reads. Two rules keep the cache from holding what the database no
-longer has. Who reads the database to fill the cache first puts a claim of his own there, which is not JSON, and the
-value only in its place. Who writes puts a claim there before, over everything, and afterwards the value only in its
-place, or else nothing at all. A claim that is gone thus means: somebody else wrote meanwhile. A claim expires, should
-its maker die.
+The database decides, the cache only answers reads. Memcache-style leases keep the cache from holding what the database
+no longer has: a reader that finds nothing puts a lease there, reads the database, and stores the value only by
+compare-and-swap on its lease; a writer replaces whatever is there by a lease of its own before it writes, and then does
+the same. So a value is stored only if nobody else wrote meanwhile. A lease is no JSON. It lasts 10 s, should its owner
+die.
+
+    reader: lease ---- read the database ---- swap(lease -> value)   fails: the lease is gone
+    writer:       lease' ---- write the database ---- swap(lease' -> value)
 """
 
 import secrets
@@ -20,16 +23,14 @@ from context_store.exceptions import CorruptContext
 from context_store.ids import now_ms
 
 from .base import BaseContexts
-from .cache import storage_on
-from .database import DatabaseStorage
-from .front import Front
-from .keys import milliseconds
-from .memory import MemoryStorage
-from .storage import MISSING, Storage, Text, decode
+from .breaker import CircuitBreaker
+from .cache import MemoryStorage, cache_place, check_cache, storage_on
+from .database import DatabaseContexts, DatabaseStorage
+from .storage import MISSING, Storage, Text, decode, milliseconds
 
 Result = TypeVar("Result")
 
-CLAIM_MILLISECONDS = 10_000
+LEASE_MILLISECONDS = 10_000
 
 
 class TieredContexts(BaseContexts):
@@ -42,7 +43,7 @@ class TieredContexts(BaseContexts):
     """
 
     defaults: ClassVar[dict[str, Any]] = {
-        **BaseContexts.defaults, "CACHE": "default", "USING": None, "CACHE_PREFIX": "ctx:front:", "FRONT_TTL": 300,
+        **BaseContexts.defaults, "CACHE": "default", "USING": None, "CACHE_PREFIX": "ctx-front:", "FRONT_TTL": 300,
     }  # fmt: skip
     supports_persistence = True
     supports_listing = True
@@ -53,37 +54,40 @@ class TieredContexts(BaseContexts):
         cache = storage_on(options["CACHE"], options["CACHE_PREFIX"])
         # A process's own memory does not learn what other processes write.
         self.supports_processes = not isinstance(cache, MemoryStorage)
-        front = Front(cache, lifetime, self.report_failure)
-        return TieredStorage(DatabaseStorage(options["USING"], options["PREFIX"]), front)
+        breaker = CircuitBreaker(cache, lifetime, self.report_failure)
+        return TieredStorage(DatabaseStorage(options["USING"], options["PREFIX"]), breaker)
 
     @classmethod
-    def check(cls, alias: str, params: Mapping[str, Any]) -> list[CheckMessage]:
-        from .checks import check_tiered
+    def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
+        return [*check_cache(options["CACHE"]), *DatabaseContexts.check(options)]
 
-        return check_tiered(alias, {**cls.defaults, **params})
+    @classmethod
+    def places(cls, options: Mapping[str, Any]) -> list[tuple[Any, str]]:
+        return [(cache_place(options["CACHE"]), options["CACHE_PREFIX"]), *DatabaseContexts.places(options)]
 
 
 class TieredStorage(Storage):
-    """A database storage, and a front that answers reads for it."""
+    """The database's storage, ``record``, and a cache that answers reads for it."""
 
     errors = DatabaseStorage.errors
 
-    def __init__(self, record: DatabaseStorage, front: Front) -> None:
+    def __init__(self, record: DatabaseStorage, breaker: CircuitBreaker) -> None:
         self.record = record
-        self.front = front
+        self.breaker = breaker
+        self.cache = breaker.storage
 
     def load(self, key: str) -> Any:
         if self.record.in_transaction:
             return self.record.load(key)
-        text = self.front.ask(self.front.storage.fetch, key)
+        text = self.breaker.call(self.cache.fetch, key)
         value = MISSING if text is None else self._trusted(key, text)
-        return self._refill(key, claimed=text is not None) if value is MISSING else value
+        return self._refill(key, is_leased=text is not None) if value is MISSING else value
 
     def load_many(self, keys: Iterable[str]) -> dict[str, Any]:
         keys = list(keys)
         if self.record.in_transaction:
             return self.record.load_many(keys)
-        texts = self.front.ask(self.front.storage.fetch_many, keys) or {}
+        texts = self.breaker.call(self.cache.fetch_many, keys) or {}
         values = {key: value for key, text in texts.items() if (value := self._trusted(key, text)) is not MISSING}
         return {**values, **self.record.load_many(key for key in keys if key not in values)}
 
@@ -127,57 +131,53 @@ class TieredStorage(Storage):
         return self.record.relock(key, token, ttl)
 
     def _trusted(self, key: str, text: Text) -> Any:
-        """Return the value, or ``MISSING`` for a claim and for what nobody of ours wrote."""
+        """Return the value, or ``MISSING`` for a lease and for what nobody of ours wrote."""
         try:
             return decode(key, text)
         except CorruptContext:
             return MISSING
 
-    def _refill(self, key: str, *, claimed: bool) -> Any:
-        """Return the record's value, and put it into the front if nobody else is about to."""
-        front, claim = self.front, None if claimed else _claim()
-        if claim and not front.ask(front.storage.insert, key, claim, CLAIM_MILLISECONDS):
-            claim = None
+    def _refill(self, key: str, *, is_leased: bool) -> Any:
+        """Return the record's value, and store it in the cache if nobody else is about to."""
+        call, lease = self.breaker.call, _new_lease()
+        has_lease = not is_leased and call(self.cache.insert, key, lease, LEASE_MILLISECONDS)
         text, expires_at = self.record.fetch_entry(key)
         if text is None:
             return MISSING
-        if claim and (lifetime := self._lifetime(expires_at)) > 0:
-            front.ask(front.storage.swap, key, claim, text, lifetime)
+        lifetime = self.breaker.lifetime if expires_at is None else min(self.breaker.lifetime, expires_at - now_ms())
+        if has_lease and lifetime > 0:
+            call(self.cache.swap, key, lease, text, lifetime)
         return decode(key, text)
 
-    def _lifetime(self, expires_at: int | None) -> int:
-        return self.front.lifetime if expires_at is None else min(self.front.lifetime, expires_at - now_ms())
-
     def _write(self, key: str, text: str, ttl: int | None, write: Callable[[], Result]) -> Result:
-        """Write the record, then show the text in the front if nobody else wrote meanwhile."""
+        """Write the record, then the text into the cache if nobody else wrote meanwhile."""
         if self.record.in_transaction:
             return self._write_many([key], write)
-        front, claim = self.front, _claim()
-        shown = False
-        front.ask(front.storage.store, key, claim, CLAIM_MILLISECONDS)
+        call, lease = self.breaker.call, _new_lease()
+        is_cached = False
+        call(self.cache.store, key, lease, LEASE_MILLISECONDS)
         try:
             result = write()
             # None is what a write returns that cannot have been refused.
             if result is None or result:
-                lifetime = self.front.lifetime if ttl is None else min(self.front.lifetime, ttl)
-                shown = bool(front.ask(front.storage.swap, key, claim, text, lifetime))
+                lifetime = self.breaker.lifetime if ttl is None else min(self.breaker.lifetime, ttl)
+                is_cached = bool(call(self.cache.swap, key, lease, text, lifetime))
             return result
         finally:
-            if not shown:
-                front.forget([key])
+            if not is_cached:
+                self.breaker.invalidate([key])
 
     def _write_many(self, keys: list[str], write: Callable[[], Result]) -> Result:
-        """Write the record, and take the keys out of the front: at the commit, if there is a transaction."""
-        front = self.front
-        front.ask(front.storage.store_many, dict.fromkeys(keys, _claim()), CLAIM_MILLISECONDS)
+        """Write the record, and delete the keys from the cache: at the commit, if there is a transaction."""
+        self.breaker.call(self.cache.store_many, dict.fromkeys(keys, _new_lease()), LEASE_MILLISECONDS)
         if self.record.in_transaction:
-            transaction.on_commit(partial(front.forget, keys), using=self.record.database)
+            transaction.on_commit(partial(self.breaker.invalidate, keys), using=self.record.database)
             return write()
         try:
             return write()
         finally:
-            front.forget(keys)
+            self.breaker.invalidate(keys)
 
 
-def _claim() -> str:
+def _new_lease() -> str:
     return f"~{secrets.token_hex(12)}"

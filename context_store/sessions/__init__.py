@@ -2,9 +2,7 @@
 
 from context_store.backends import Backends, index_by_alias
 
-from .base import BaseSessions
-from .locks import SessionLock
-from .records import SessionMessage, SessionRecord
+from .base import BaseSessions, SessionLock, SessionMessage, SessionRecord
 
 __all__ = ["BaseSessions", "SessionLock", "SessionMessage", "SessionRecord", "SessionsHandler", "sessions"]
 

@@ -1,19 +1,45 @@
-"""What all backends of sessions share: the methods and their twins, users, and what is checked before anything else."""
+"""
+What all backends of sessions share: records, the methods and their twins, users, and what is checked at first.
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Self
+Times are integer milliseconds since the Unix epoch, UTC.
+"""
 
-from django.core.checks import CheckMessage
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 from context_store.asynchronous import asynchronous
-from context_store.exceptions import InvalidData, SessionDoesNotExist
+from context_store.backends import BaseBackend
+from context_store.contexts.locks import ContextLock
+from context_store.contexts.storage import Storage, escape, lock_key, milliseconds
+from context_store.exceptions import InvalidData, OwnerMismatch, SessionDoesNotExist, SessionsUnavailable
 from context_store.ids import new_id
 from context_store.records import MessageRecord
 from context_store.types import UNSET, Unset
 from context_store.validation import check_count, check_identifier, check_metadata
 
-from .locks import SessionLock
-from .records import SessionMessage, SessionRecord
+Result = TypeVar("Result")
+
+
+class SessionMessage(NamedTuple):
+    """A message of a session: its place is its index in the conversation."""
+
+    id: str
+    name: str
+    type: str | None
+    data: Any
+    created_at: int
+
+
+class SessionRecord(NamedTuple):
+    """``message_count`` is the length of the conversation."""
+
+    id: str
+    user_id: str
+    metadata: dict[str, Any]
+    message_count: int
+    created_at: int
+    updated_at: int
+
 
 MessageGiven = SessionMessage | MessageRecord | Mapping[str, Any]
 # Where sessions have a method of the name ``list``, which is theirs within the class.
@@ -22,7 +48,30 @@ Records = list[SessionRecord]
 Given = list[Mapping[str, Any]]
 
 
-class BaseSessions:
+class SessionLock(ContextLock):
+    """
+    A lock on one session, for ``with`` and ``async with``; see ``ContextLock``.
+
+    The session need not exist: until it does, its lock is that of the user whose it would be, so that nobody can hold
+    up others by its id. Taking it raises ``OwnerMismatch`` if the session belongs to another user.
+    """
+
+    def __init__(
+        self, sessions: "BaseSessions", session_id: str, timeout: float, blocking_timeout: float | None
+    ) -> None:
+        super().__init__(sessions.lock_storage, sessions.call, session_id, session_id, timeout, blocking_timeout)
+        self._sessions = sessions
+
+    def _take(self) -> bool:
+        owner = self._sessions.owner_of(self._key) or self._sessions.new_owner
+        if self._sessions.user_id not in (None, owner):
+            raise OwnerMismatch(f"Session {self._key!r} belongs to another user.")
+        # No context's key begins like this.
+        self._name = lock_key(f"~session|{escape(owner)}|{self._key}")
+        return super()._take()
+
+
+class BaseSessions(BaseBackend):
     """
     Conversations addressed only by a session id.
 
@@ -30,11 +79,21 @@ class BaseSessions:
     ``for_user(...)``. With such a user the sessions of others behave as if they did not exist, and writing to one
     raises ``OwnerMismatch``. A message is given as a record or a mapping ``{"name", "data"}`` with optional ``id``,
     ``type`` and ``created_at``. What the store refuses raises ``InvalidData``; a call that fails changes nothing. Each
-    method has an async twin with the prefix ``a``. A subclass stores, and checks its own configuration.
+    method has an async twin with the prefix ``a``. A subclass stores, checks its own configuration and says where locks
+    lie.
     """
 
-    # What may be configured, with its default.
     defaults: ClassVar[dict[str, Any]] = {"MAX_MESSAGES": None, "USER_ID": "(nobody)"}
+    # Of all backends here: those that have the option check it.
+    values: ClassVar[dict[str, tuple[str, Callable[[Any], bool]]]] = {
+        "MAX_MESSAGES": (
+            "a whole number of at least 1, or None for no limit",
+            lambda value: value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0),
+        ),
+        "USER_ID": ("an id of a user", lambda value: _is_accepted(check_identifier, value)),
+        "TTL": ("a number of seconds, or 0 or None for ever", lambda value: _is_accepted(milliseconds, value)),
+        "PREFIX": ("text", lambda value: isinstance(value, str)),
+    }
     # Whether sessions that nobody uses go by themselves.
     supports_expiry: bool = False
     # Whether sessions outlive the server's restart.
@@ -42,16 +101,14 @@ class BaseSessions:
     # Whether each session is a chat, which ``ContextStore``, search, the REST API of chats and the admin show too.
     supports_chats: bool = False
 
+    # Where locks lie, and what the server's driver raises when it fails.
+    lock_storage: Storage
+    errors: tuple[type[Exception], ...] = ()
+
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
-        self.alias = alias
-        self.options = {**self.defaults, **params}
+        super().__init__(alias, params)
         self.max_messages = _max_messages(self.options["MAX_MESSAGES"], "MAX_MESSAGES")
         self._user_id: str | None = None
-
-    @classmethod
-    def check(cls, alias: str, params: Mapping[str, Any]) -> list[CheckMessage]:
-        """Return what is wrong with a configuration of this backend."""
-        return []
 
     def __repr__(self) -> str:
         user = f" of {self._user_id!r}" if self._user_id is not None else ""
@@ -72,33 +129,34 @@ class BaseSessions:
 
     def get(self, session_id: str) -> SessionRecord | None:
         """Return the session without its messages, or ``None``."""
-        return self._get(_session_id(session_id))
+        return self.call("get", self._get, _session_id(session_id))
 
     aget = asynchronous(get)
 
     def load(self, session_id: str) -> Messages:
         """Return the messages, oldest first; none for a session that does not exist."""
-        return self._load(_session_id(session_id), self.max_messages)
+        return self.call("load", self._load, _session_id(session_id), self.max_messages)
 
     aload = asynchronous(load)
 
     def load_recent(self, session_id: str, n: int) -> Messages:
         """Return the last ``n`` messages, oldest first, at a cost that depends on ``n`` alone."""
         check_count(n, "n")
-        return self._load(_session_id(session_id), n if self.max_messages is None else min(n, self.max_messages))
+        limit = n if self.max_messages is None else min(n, self.max_messages)
+        return self.call("load", self._load, _session_id(session_id), limit)
 
     aload_recent = asynchronous(load_recent)
 
     def count(self, session_id: str) -> int:
         """Return how many messages ``load`` would."""
-        record = self._get(_session_id(session_id))
+        record = self.call("count", self._get, _session_id(session_id))
         return record.message_count if record else 0
 
     acount = asynchronous(count)
 
     def owner_of(self, session_id: str) -> str | None:
         """Return whose the session is, also if it is another user's; ``None`` without a session."""
-        raise NotImplementedError
+        return self.call("get", self._owner_of, session_id)
 
     # Writing
 
@@ -113,7 +171,7 @@ class BaseSessions:
         _session_id(session_id)
         limit = self._limit(max_messages)
         given = _given(messages)
-        return self._save(session_id, given if limit is None else given[-limit:])
+        return self.call("save", self._save, session_id, given if limit is None else given[-limit:])
 
     asave = asynchronous(save)
 
@@ -127,13 +185,14 @@ class BaseSessions:
         more than ``max_messages`` in all the newest are kept.
         """
         _session_id(session_id)
-        return self._append(session_id, _given(messages), self._limit(max_messages))
+        return self.call("append", self._append, session_id, _given(messages), self._limit(max_messages))
 
     aappend = asynchronous(append)
 
     def merge_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Merge top-level keys, ``None`` removes one; return the result. Racing merges are all kept."""
-        return self._merge(_session_id(session_id), check_metadata(metadata, "metadata"))
+        given = check_metadata(metadata, "metadata")
+        return self.call("merge metadata of", self._merge, _session_id(session_id), given)
 
     amerge_metadata = asynchronous(merge_metadata)
 
@@ -146,13 +205,13 @@ class BaseSessions:
         check_identifier(source_id, "source_id")
         if new_session_id is not None:
             check_identifier(new_session_id, "new_session_id")
-        return self._fork(source_id, new_id() if new_session_id is None else new_session_id)
+        return self.call("fork", self._fork, source_id, new_id() if new_session_id is None else new_session_id)
 
     afork = asynchronous(fork)
 
     def delete(self, session_id: str) -> bool:
         """Delete the session with all it has; of racing calls one gets ``True``."""
-        return self._delete(_session_id(session_id))
+        return self.call("delete", self._delete, _session_id(session_id))
 
     adelete = asynchronous(delete)
 
@@ -162,9 +221,9 @@ class BaseSessions:
 
         It expires ``timeout`` seconds after it was taken, whatever became of its holder. Entering waits until it is
         free, with ``blocking_timeout`` that many seconds at most and then raises ``LockTimeout``. It keeps nobody from
-        reading or writing the session.
+        reading or writing the session. A server that does not answer raises ``SessionsUnavailable``.
         """
-        return self._lock(_session_id(session_id), timeout, blocking_timeout)
+        return SessionLock(self, _session_id(session_id), timeout, blocking_timeout)
 
     def alock(self, session_id: str, timeout: float = 30, *, blocking_timeout: float | None = None) -> SessionLock:
         """Return the same lock, for ``async with sessions.alock(…)``; it may be awaited like the other twins."""
@@ -182,11 +241,14 @@ class BaseSessions:
             return []
         if limit is not None:
             check_count(limit, "limit")
-        return self._list(user_id or self._new_owner, limit, check_count(offset, "offset"))
+        return self.call("list", self._list, user_id or self.new_owner, limit, check_count(offset, "offset"))
 
     alist = asynchronous(list)
 
     # What a backend does, with values that have been checked.
+
+    def _owner_of(self, session_id: str) -> str | None:
+        raise NotImplementedError
 
     def _get(self, session_id: str) -> SessionRecord | None:
         raise NotImplementedError
@@ -209,16 +271,20 @@ class BaseSessions:
     def _delete(self, session_id: str) -> bool:
         raise NotImplementedError
 
-    def _lock(self, session_id: str, timeout: float, blocking_timeout: float | None) -> SessionLock:
-        raise NotImplementedError
-
     def _list(self, user_id: str, limit: int | None, offset: int) -> Records:
         raise NotImplementedError
 
     @property
-    def _new_owner(self) -> str:
-        """Whose a new session is."""
+    def new_owner(self) -> str:
+        """The user whose a new session is."""
         return check_identifier(self.options["USER_ID"], "USER_ID") if self._user_id is None else self._user_id
+
+    def call(self, operation: str, function: Callable[..., Result], *args: Any) -> Result:
+        """Call the server behind the sessions. What it raises when it fails becomes ``SessionsUnavailable``."""
+        try:
+            return function(*args)
+        except self.errors as error:
+            raise SessionsUnavailable(f"Sessions {self.alias!r} cannot {operation}: their server failed.") from error
 
     def _limit(self, given: int | Unset | None) -> int | None:
         return self.max_messages if isinstance(given, Unset) else _max_messages(given, "max_messages")
@@ -230,6 +296,14 @@ class BaseSessions:
 
 def missing(session_id: str) -> SessionDoesNotExist:
     return SessionDoesNotExist(f"There is no session {session_id!r}.")
+
+
+def _is_accepted(check: Callable[[Any], Any], value: Any) -> bool:
+    try:
+        check(value)
+    except InvalidData:
+        return False
+    return True
 
 
 def _session_id(value: Any) -> str:

@@ -1,38 +1,47 @@
 """Sessions in Redis, through one of Django's caches."""
 
 import json
+import random
+import secrets
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
 
-from django.core.checks import CheckMessage
+from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
-from context_store.contexts import BaseContexts
-from context_store.contexts.cache import CacheContexts
-from context_store.contexts.keys import milliseconds
-from context_store.contexts.storage import decode, encode
-from context_store.exceptions import CorruptContext, IdConflict, OwnerMismatch, SessionsUnavailable
+from context_store.contexts.cache import MemoryStorage, cache_place, check_cache, storage_on
+from context_store.contexts.storage import decode, encode, milliseconds
+from context_store.exceptions import CorruptContext, IdConflict, OwnerMismatch, SessionsUnavailable, UpdateConflict
 from context_store.ids import new_id, now_ms
 from context_store.managers.drafts import Draft, parse_messages
-from context_store.validation import check_json
+from context_store.validation import check_json, check_metadata
 
-from .base import BaseSessions, Given, Messages, Records, missing
-from .locks import SessionLock
-from .records import SessionMessage, SessionRecord
+from .base import BaseSessions, Given, Messages, Records, SessionMessage, SessionRecord, missing
 
-ATTEMPTS = 100
-PARTS = ("info", "metadata", "messages", "ids")
+# Attempts of a call that others keep overtaking, and seconds between two of them at most.
+ATTEMPTS = 1000
+PAUSE = 0.05
+PARTS = ("info", "messages", "ids")
 INDEXES = ("updates", "expiries")
-SCRIPTS = ("READ", "SAVE", "APPEND", "MERGE", "CREATE", "DELETE", "ENTER", "LEAVE", "NEWEST")
+SCRIPTS = (
+    "READ", "SAVE", "APPEND", "ABANDON", "DROP", "MERGE", "DELETE",
+    "ENTER", "LEAVE", "NEWEST",
+)  # fmt: skip
+# Id and JSON text of each message.
+Entries = list[tuple[str, str]]
 
 
-class Answer(NamedTuple):
-    """What a script says: how it went, the session, and more of what was asked."""
+class Page(NamedTuple):
+    """Messages of a session that were read together; ``start`` and ``stop`` are the numbers of all that are wanted."""
 
-    outcome: str
     record: SessionRecord
-    more: list[bytes]
+    metadata_version: bytes
+    epoch: str
+    start: int
+    stop: int
+    texts: list[bytes]
 
 
 class CacheSessions(BaseSessions):
@@ -42,7 +51,7 @@ class CacheSessions(BaseSessions):
     Values are JSON text that this package writes and reads itself, past the cache's serializer. Every change of a
     session is one script on keys of one slot, then one on the index of its user, which is another slot: a process that
     dies between the two leaves a session that is missing from the list until it is used again, or an entry of one that
-    is gone, which no list shows.
+    is gone, which no list shows. What is too much for one script goes in pieces, and shows with the last of them.
     """
 
     defaults: ClassVar[dict[str, Any]] = {
@@ -53,146 +62,274 @@ class CacheSessions(BaseSessions):
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)
         self._ttl = milliseconds(self.options["TTL"], "TTL")
-        options = {"CACHE": self.options["CACHE"], "PREFIX": self.options["PREFIX"]}
-        self._locks: BaseContexts = CacheContexts(f"sessions {alias}", options)
-        storage: Any = self._locks.storage
-        if not hasattr(storage, "client"):
+        storage: Any = storage_on(self.options["CACHE"], self.options["PREFIX"])
+        if isinstance(storage, MemoryStorage):
             raise ImproperlyConfigured(
-                f"Sessions cannot lie in the cache {options['CACHE']!r}: use django-redis, or the backend "
+                f"Sessions cannot lie in the cache {self.options['CACHE']!r}: use django-redis, or the backend "
                 "context_store.sessions.database.DatabaseSessions."
             )
         from . import redis
 
-        self._client, self._make_key, self._errors = storage.client, storage.make_key, storage.errors
+        self.lock_storage, self.errors = storage, storage.errors
+        self._client, self._make_key = storage.client, storage.make_key
         self._scripts = {name: self._client.register_script(getattr(redis, name)) for name in SCRIPTS}
+        self._piece, self._piece_bytes, self._staged_for = redis.PIECE, redis.PIECE_BYTES, redis.STAGED_MILLISECONDS
 
     @classmethod
-    def check(cls, alias: str, params: Mapping[str, Any]) -> list[CheckMessage]:
-        from .checks import check_cache
+    def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
+        found = check_cache(options["CACHE"])
+        if any(message.id in ("context_store.E110", "context_store.E112", "context_store.W113") for message in found):
+            hint = "Name a cache on django-redis, or use the backend context_store.sessions.database.DatabaseSessions."
+            return [Error(f"CACHES[{options['CACHE']!r}] is no Redis.", hint, None, "context_store.E210")]
+        return found
 
-        return check_cache(alias, {**cls.defaults, **params})
+    @classmethod
+    def places(cls, options: Mapping[str, Any]) -> list[tuple[Any, str]]:
+        return [(cache_place(options["CACHE"]), options["PREFIX"])]
 
-    def owner_of(self, session_id: str) -> str | None:
-        with self._reaching():
-            owner: bytes | None = self._client.hget(self._keys(session_id)[0], "user_id")
+    def _owner_of(self, session_id: str) -> str | None:
+        owner: bytes | None = self._client.hget(self._keys(session_id)[0], "user_id")
         return None if owner is None else owner.decode()
 
     # Reading
 
     def _get(self, session_id: str) -> SessionRecord | None:
-        answer = self._run("READ", session_id, 0, 0)
-        return answer.record if answer else None
+        page = self._read(session_id, recent=0, with_metadata=1)
+        return page.record if page else None
 
     def _load(self, session_id: str, limit: int | None) -> Messages:
-        answer = self._run("READ", session_id, _text(limit), 1)
-        if answer is None:
-            return []
-        self._enter(answer.record)
-        return self._messages(session_id, answer.more)
+        return self._load_page(session_id, limit)[1]
+
+    def _load_page(self, session_id: str, limit: int | None = None, **given: Any) -> tuple[Page | None, Messages]:
+        """Return the session and its last messages, as they are at one moment."""
+        for _ in range(ATTEMPTS):
+            page = self._read(session_id, recent=_text(limit), slide=1, **given)
+            if page is None:
+                return None, []
+            messages = self._messages(session_id, page.epoch, page.start, page.stop, page.texts)
+            if messages is not None:
+                self._enter(page.record)
+                return page, messages
+        raise UpdateConflict(f"Others changed session {session_id!r} during each of {ATTEMPTS} attempts to load it.")
+
+    def _messages(
+        self, session_id: str, epoch: str, start: int, stop: int, texts: Sequence[bytes] = ()
+    ) -> Messages | None:
+        """Return the messages by their numbers, page by page, or ``None`` if they are not there any more."""
+        found = list(texts)
+        while len(found) < stop - start:
+            page = self._read(session_id, epoch=epoch, start=str(start + len(found)), stop=str(stop))
+            if page is None:
+                return None
+            found += page.texts
+        with self._reading(session_id):
+            values = (decode(session_id, text) for text in found)
+            return [SessionMessage(*(value[field] for field in SessionMessage._fields)) for value in values]
 
     # Writing
 
     def _save(self, session_id: str, messages: Given) -> Messages:
         drafts = parse_messages(messages, chat_id=session_id)
-        self._write("SAVE", session_id, *_entries(drafts))
+        self._replace(session_id, self.new_owner, drafts)
         return [_stored(draft) for draft in drafts]
 
     def _append(self, session_id: str, messages: Given, limit: int | None) -> Messages:
         drafts = parse_messages(messages, chat_id=session_id)
-        for _ in range(ATTEMPTS):
-            answer = self._write("APPEND", session_id, _text(limit), "", *_entries(drafts))
-            if answer.outcome == "ok":
-                return [_stored(draft) for draft in drafts]
-            known = self._messages(session_id, answer.more[1::2])
-            _check_known(drafts, known, [int(place) for place in answer.more[::2]])
-            new = drafts[len(known) :]
-            if not new:
-                return known
-            answer = self._write("APPEND", session_id, _text(limit), known[-1].id, *_entries(new))
-            if answer.outcome == "ok":
-                return [*known, *map(_stored, new)]
-        raise IdConflict(f"Others kept changing the messages of session {session_id!r}.")
+        # Those at the beginning that a former call has stored.
+        known: Messages = []
+        for _ in self._attempts(session_id):
+            after = known[-1].id if known else ""
+            outcome, *more = self._push(session_id, drafts[len(known) :], limit, after)
+            if outcome == "ok":
+                return [*known, *(_stored(draft) for draft in drafts[len(known) :])]
+            if outcome == "changed":
+                known = []
+            elif outcome == "known":
+                index, epoch, numbers = more
+                found = self._known(session_id, drafts[len(known) :], index, epoch, numbers)
+                known = [*known, *found] if found is not None else []
+                if len(known) == len(drafts):
+                    return known
+        raise AssertionError  # The attempts end with an error.
 
     def _merge(self, session_id: str, metadata: dict[str, Any]) -> dict[str, Any]:
-        kept = {key: value for key, value in metadata.items() if value is not None}
-        removed = metadata.keys() - kept.keys()
-        return self._write("MERGE", session_id, len(kept), *_pairs(kept), *removed).record.metadata
+        for _ in self._attempts(session_id):
+            page = self._read(session_id, recent=0, with_metadata=1)
+            merged = {**(page.record.metadata if page else {}), **metadata}
+            # Checked as a whole: many small changes make large metadata.
+            merged = check_metadata({key: value for key, value in merged.items() if value is not None}, "metadata")
+            version = page.metadata_version.decode() if page else ""
+            given = {"metadata": encode(merged, "metadata"), "version": version}
+            outcome, *more = self._run("MERGE", session_id, owner=self.new_owner, **given)
+            if outcome == "ok":
+                self._enter(self._record(session_id, more[0], b""))
+                return merged
+        raise AssertionError  # The attempts end with an error.
 
     def _fork(self, source_id: str, new_session_id: str) -> SessionRecord:
-        source = self._run("READ", source_id, "", 1)
-        if source is None:
+        page, messages = self._load_page(source_id, with_metadata=1)
+        if page is None:
             raise missing(source_id)
-        self._enter(source.record)
-        copies = [{**message._asdict(), "id": new_id()} for message in self._messages(source_id, source.more)]
+        source = page.record
+        copies = [{**message._asdict(), "id": new_id()} for message in messages]
         drafts = parse_messages(copies, chat_id=new_session_id)
-        metadata = source.record.metadata
-        more = (now_ms(), source.record.user_id, len(metadata), *_pairs(metadata), *_entries(drafts))
-        answer = self._run("CREATE", new_session_id, *more)
-        assert answer is not None  # noqa: S101
-        self._enter(answer.record)
-        return answer.record
+        given = {"create": 1, "metadata": encode(source.metadata, "metadata")}
+        return self._replace(new_session_id, source.user_id, drafts, **given)._replace(metadata=source.metadata)
 
     def _delete(self, session_id: str) -> bool:
-        with self._reaching():
-            outcome, *more = self._scripts["DELETE"](self._keys(session_id), self._first_arguments())
-        if outcome != b"ok":
+        outcome, *more = self._run("DELETE", session_id)
+        if outcome != "ok":
             return False
-        self._leave(more[0][0].decode(), session_id)
+        self._leave(more[0][0].decode(), [session_id])
         return True
 
-    def _lock(self, session_id: str, timeout: float, blocking_timeout: float | None) -> SessionLock:
-        return SessionLock(self, self._locks, session_id, timeout, blocking_timeout)
+    def _replace(self, session_id: str, owner: str, drafts: list[Draft], **given: Any) -> SessionRecord:
+        """Make the session hold these messages. More than a piece of them are staged first."""
+        pieces = list(self._pieces(drafts))
+        staged: list[str] = []
+        if len(pieces) > 1:
+            token = secrets.token_hex(8)
+            staged = [f"{key}:{token}" for key in self._keys(session_id)[1:]]
+            for piece in pieces:
+                self._stage(staged, piece)
+            pieces, given = [], {**given, "staged": str(len(drafts))}
+        entries = [part for piece in pieces for entry in piece for part in entry]
+        _, described = self._run("SAVE", session_id, *entries, staged_keys=staged, owner=owner, **given)
+        record = self._record(session_id, described, b"")
+        self._enter(record)
+        return record
+
+    def _stage(self, keys: list[str], piece: Entries) -> None:
+        messages, ids = keys
+        with self._client.pipeline(transaction=False) as pipeline:
+            pipeline.rpush(messages, *(text for _, text in piece))
+            # Numbered by the length, which only this process changes.
+            pipeline.llen(messages)
+            for key in keys:
+                pipeline.pexpire(key, self._staged_for)
+            length = pipeline.execute()[1]
+            numbers = range(length - len(piece), length)
+            pipeline.zadd(ids, {message_id: number for (message_id, _), number in zip(piece, numbers, strict=True)})
+            pipeline.pexpire(ids, self._staged_for)
+            pipeline.execute()
+
+    def _push(self, session_id: str, drafts: list[Draft], limit: int | None, after: str) -> list[Any]:
+        """
+        Append the messages in pieces, of which the last one shows all.
+
+        Return ``["ok"]``, ``["changed"]`` if another change came first, or if some are known ``["known", …]`` with the
+        index of the piece, the session's epoch, and index and number of each in turn.
+        """
+        token, pushed = secrets.token_hex(8), 0
+        pieces = list(self._pieces(drafts)) or [[]]
+        for piece in pieces:
+            given = {"token": token, "limit": str(_text(limit)), "after": after, "pushed": str(pushed)}
+            if piece is pieces[-1]:
+                given["last"] = "1"
+            entries = [part for entry in piece for part in entry]
+            for _ in self._attempts(session_id):
+                outcome, *more = self._run("APPEND", session_id, *entries, owner=self.new_owner, **given)
+                if outcome not in ("busy", "again"):
+                    break
+            if outcome != "ok":
+                if pushed:
+                    self._run("ABANDON", session_id, token=token)
+                return [outcome, pushed, *more]
+            pushed += len(piece)
+        described, left = more
+        self._enter(self._record(session_id, described, b""))
+        while int(left):
+            left = self._run("DROP", session_id)
+        return ["ok"]
+
+    def _known(
+        self, session_id: str, drafts: list[Draft], index: int, epoch: bytes, numbers: list[bytes]
+    ) -> Messages | None:
+        """
+        Return the stored messages that the drafts begin with, or ``None`` if they are not there any more.
+
+        Raises ``IdConflict`` for what is known otherwise: with other content, in another place or after new messages.
+        """
+        places = [int(number) for number in numbers[1::2]]
+        expected = range(places[0], places[0] + len(places))
+        in_order = index == 0 and [int(number) for number in numbers[::2]] == list(range(len(places)))
+        if not in_order or places != list(expected):
+            raise IdConflict(f"Message ids of session {session_id!r} are taken, in other places than these.")
+        found = self._messages(session_id, epoch.decode(), expected.start, expected.stop)
+        for draft, message in zip(drafts, found or (), strict=False):
+            same = (message.id, message.name, message.type) == (draft.record.id, draft.record.name, draft.record.type)
+            if not same or check_json(message.data) != draft.text:
+                raise IdConflict(f"Message id {message.id!r} is taken, by other content.")
+        return found
 
     # Listing
 
     def _list(self, user_id: str, limit: int | None, offset: int) -> Records:
         if self._user_id not in (None, user_id):
             return []
-        while True:
-            with self._reaching():
-                found = self._scripts["NEWEST"](
-                    self._index(user_id), [_text(None if limit is None else offset + limit)]
-                )
-            ids = [session_id.decode() for session_id in found]
+        wanted = None if limit is None else offset + limit
+        found: dict[str, SessionRecord] = {}
+        while wanted is None or len(found) < wanted:
+            stop = len(found) + self._piece - 1 if wanted is None else min(len(found) + self._piece, wanted) - 1
+            ids = self._newest(user_id, len(found), stop)
             records = self._records(ids)
             gone = [name for name in ids if name not in records or records[name].user_id != user_id]
-            if not gone:
-                return [records[name] for name in ids[offset:]]
-            self._leave(user_id, *gone)
+            if gone:
+                self._leave(user_id, gone)
+                continue
+            before = len(found)
+            # One that was written meanwhile is the newest now, and others are a place further back than before.
+            found.update((name, records[name]) for name in ids)
+            if len(ids) < self._piece or len(found) == before:
+                break
+        return list(found.values())[offset:]
+
+    def _newest(self, user_id: str, start: int, stop: int) -> list[str]:
+        """Return ids by their places in the user's index, once nothing in it has expired."""
+        while True:
+            found = self._run_index("NEWEST", user_id, start=start, stop=stop)
+            if found is not None:
+                with self._reading(f"the list of {user_id}"):
+                    return [session_id.decode() for session_id in found]
 
     def _records(self, ids: Sequence[str]) -> dict[str, SessionRecord]:
         """Return the sessions that exist, with one round trip and without beginning their time anew."""
-        with self._reaching(), self._client.pipeline(transaction=False) as pipeline:
+        fields = ("user_id", "created_at", "updated_at", "first", "next", "metadata")
+        with self._client.pipeline(transaction=False) as pipeline:
             for session_id in ids:
-                info, metadata, messages, _ = self._keys(session_id)
-                pipeline.hmget(info, "user_id", "created_at", "updated_at")
-                pipeline.llen(messages)
-                pipeline.hgetall(metadata)
-            answers = iter(pipeline.execute())
-        found = zip(ids, answers, answers, answers, strict=True)
-        return {
-            session_id: self._record(session_id, (*info, count), metadata.items())
-            for session_id, info, count, metadata in found
-            if info[0] is not None
-        }
+                pipeline.hmget(self._keys(session_id)[0], fields)
+            answers = pipeline.execute()
+        records = {}
+        for session_id, (user_id, created_at, updated_at, first, next_, metadata) in zip(ids, answers, strict=True):
+            if user_id is not None:
+                with self._reading(session_id):
+                    count = int(next_) - int(first)
+                records[session_id] = self._record(session_id, (user_id, created_at, updated_at, count), metadata)
+        return records
 
     # Redis
 
-    def _write(self, script: str, session_id: str, *arguments: Any) -> Answer:
-        """Run a script that makes the session if there is none, and put it into its user's index."""
-        answer = self._run(script, session_id, now_ms(), self._new_owner, *arguments)
-        assert answer is not None  # noqa: S101
-        if answer.outcome == "ok":
-            self._enter(answer.record)
-        return answer
+    def _attempts(self, session_id: str) -> Iterator[int]:
+        """
+        Give numbers, with a random pause after the first, until it is time to raise ``UpdateConflict``.
 
-    def _run(self, script: str, session_id: str, *arguments: Any) -> Answer | None:
-        """Run a script on the session and return its answer, or ``None`` where it finds no session."""
-        with self._reaching():
-            outcome, *more = self._scripts[script](self._keys(session_id), [*self._first_arguments(), *arguments])
-        outcome = outcome.decode()
-        if outcome == "missing":
-            return None
+        This is not tenacity: its calls for one attempt take longer than what is attempted.
+        """
+        for attempt in range(ATTEMPTS):
+            yield attempt
+            time.sleep(random.uniform(0, min(PAUSE, 0.002 * (attempt + 1))))  # noqa: S311
+        raise UpdateConflict(f"Others changed session {session_id!r} during each of {ATTEMPTS} attempts to write it.")
+
+    def _run(self, script: str, session_id: str, *more: str, staged_keys: Sequence[str] = (), **given: Any) -> Any:
+        """Run a script on the session and return its answer, the outcome as text."""
+        given = {
+            "user": self._user_id or "", "ttl": str(_text(self._ttl)),
+            "now": str(now_ms()), "token": secrets.token_hex(8), **given,
+        }  # fmt: skip
+        answer = self._scripts[script]([*self._keys(session_id), *staged_keys], [json.dumps(given), *more])
+        if not isinstance(answer, list):
+            return answer
+        outcome = answer[0].decode()
         if outcome == "owner":
             raise OwnerMismatch(f"Session {session_id!r} belongs to another user.")
         if outcome == "taken":
@@ -202,41 +339,36 @@ class CacheSessions(BaseSessions):
                 f"Redis has lost messages of session {session_id!r}: save it anew, or delete it. Let its "
                 "maxmemory-policy be noeviction."
             )
-        if outcome == "changed":
-            return Answer(outcome, NOBODY, [])
-        *columns, metadata = more[0]
-        return Answer(
-            outcome,
-            self._record(session_id, columns, zip(metadata[::2], metadata[1::2], strict=True)),
-            more[1] if len(more) > 1 else [],
-        )
+        return [outcome, *answer[1:]]
 
-    def _record(
-        self, session_id: str, columns: Iterable[Any], metadata: Iterable[tuple[bytes, bytes]]
-    ) -> SessionRecord:
+    def _read(self, session_id: str, **given: Any) -> Page | None:
+        """Return a page of the session, or ``None`` without one, or if its messages are not there any more."""
+        given = {name: str(value) for name, value in given.items()}
+        outcome, *more = self._run("READ", session_id, **given)
+        if outcome != "ok":
+            return None
+        described, metadata, version, (epoch, start, stop), texts = more
+        record = self._record(session_id, described, metadata)
+        return Page(record, version, epoch.decode(), int(start), int(stop), texts)
+
+    def _record(self, session_id: str, columns: Iterable[Any], metadata: bytes | None) -> SessionRecord:
         user_id, created_at, updated_at, count = columns
         with self._reading(session_id):
-            values = {key.decode(): decode(session_id, text) for key, text in sorted(metadata)}
-            return SessionRecord(
-                session_id, user_id.decode(), values, self._shown(count), int(created_at), int(updated_at)
-            )
-
-    def _messages(self, session_id: str, texts: Iterable[bytes]) -> Messages:
-        with self._reading(session_id):
-            values = (decode(session_id, text) for text in texts)
-            return [SessionMessage(*(value[field] for field in SessionMessage._fields)) for value in values]
+            values = decode(session_id, metadata) if metadata else {}
+            if not isinstance(values, dict):
+                raise TypeError("metadata is no object")
+            shown = self._shown(int(count))
+            return SessionRecord(session_id, user_id.decode(), values, shown, int(created_at), int(updated_at))
 
     def _enter(self, record: SessionRecord) -> None:
-        arguments = (record.id, record.updated_at, _text(self._ttl))
-        with self._reaching():
-            self._scripts["ENTER"](self._index(record.user_id), arguments)
+        ttl = str(_text(self._ttl))
+        self._run_index("ENTER", record.user_id, id=record.id, updated_at=str(record.updated_at), ttl=ttl)
 
-    def _leave(self, user_id: str, *session_ids: str) -> None:
-        with self._reaching():
-            self._scripts["LEAVE"](self._index(user_id), session_ids)
+    def _leave(self, user_id: str, session_ids: Sequence[str]) -> None:
+        self._run_index("LEAVE", user_id, *session_ids)
 
-    def _first_arguments(self) -> tuple[Any, Any]:
-        return self._user_id or "", _text(self._ttl)
+    def _run_index(self, script: str, user_id: str, *more: str, **given: Any) -> Any:
+        return self._scripts[script](self._index(user_id), [json.dumps(given), *more])
 
     def _keys(self, session_id: str) -> list[str]:
         """Return the keys of a session; what is in braces decides on the slot."""
@@ -245,25 +377,29 @@ class CacheSessions(BaseSessions):
     def _index(self, user_id: str) -> list[str]:
         return [self._make_key(f"{{u:{_escaped(user_id)}}}:{part}") for part in INDEXES]
 
-    @contextmanager
-    def _reaching(self) -> Iterator[None]:
-        try:
-            yield
-        except self._errors as error:
-            raise SessionsUnavailable(f"Sessions {self.alias!r}: their server failed.") from error
+    def _pieces(self, drafts: Iterable[Draft]) -> Iterator[Entries]:
+        """Give the messages in pieces that one script may handle."""
+        piece: Entries = []
+        size = 0
+        for draft in drafts:
+            entry = _entry(draft)
+            if piece and (len(piece) == self._piece or size + len(entry[1]) > self._piece_bytes):
+                yield piece
+                piece, size = [], 0
+            piece.append(entry)
+            size += len(entry[1])
+        if piece:
+            yield piece
 
     @contextmanager
     def _reading(self, session_id: str) -> Iterator[None]:
         """Refuse what nobody of ours wrote; it is looked at and never executed."""
         try:
             yield
-        except (CorruptContext, LookupError, TypeError, ValueError) as error:
+        except (CorruptContext, AttributeError, LookupError, TypeError, ValueError) as error:
             raise SessionsUnavailable(
                 f"What is stored of session {session_id!r} is no session, so it was not read."
             ) from error
-
-
-NOBODY = SessionRecord("", "", {}, 0, 0, 0)
 
 
 def _text(number: int | None) -> Any:
@@ -274,35 +410,14 @@ def _escaped(name: str) -> str:
     return name.replace("~", "~0").replace("{", "~2").replace("}", "~3")
 
 
-def _pairs(metadata: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in metadata.items():
-        yield key
-        yield encode(value, "metadata", key)
-
-
-def _entries(drafts: Iterable[Draft]) -> Iterator[str]:
-    """Give id and JSON text of each message."""
-    for draft in drafts:
-        message = draft.record
-        yield message.id
-        yield (
-            f'{{"id":{_quoted(message.id)},"name":{_quoted(message.name)},"type":{_quoted(message.type)},'
-            f'"created_at":{message.created_at},"data":{draft.text}}}'
-        )
-
-
-def _quoted(value: str | None) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def _entry(draft: Draft) -> tuple[str, str]:
+    """Return id and JSON text of a message. Its data is text already, and goes in as it is."""
+    message = draft.record
+    fields = {"id": message.id, "name": message.name, "type": message.type, "created_at": message.created_at}
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    return message.id, f'{text[:-1]},"data":{draft.text}}}'
 
 
 def _stored(draft: Draft) -> SessionMessage:
     message = draft.record
     return SessionMessage(message.id, message.name, message.type, message.data, message.created_at)
-
-
-def _check_known(drafts: list[Draft], known: list[SessionMessage], places: list[int]) -> None:
-    """Refuse what is known otherwise than as the beginning of the drafts: one after another, with this content."""
-    for index, (draft, message) in enumerate(zip(drafts, known, strict=False)):
-        same = (message.id, message.name, message.type) == (draft.record.id, draft.record.name, draft.record.type)
-        if not same or check_json(message.data) != draft.text or places[index] != places[0] + index:
-            raise IdConflict(f"Message id {message.id!r} is taken, by other content or in another place.")

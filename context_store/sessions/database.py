@@ -5,11 +5,12 @@ from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 
 from django.core.checks import CheckMessage
+from django.db import InterfaceError, OperationalError
 from django.db.models import F, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
-from context_store.contexts import BaseContexts
-from context_store.contexts.database import DatabaseContexts
+from context_store.backends import check_database
+from context_store.contexts.database import DatabaseStorage
 from context_store.exceptions import IdConflict, OwnerMismatch
 from context_store.managers.chats import ChatQuerySet
 from context_store.managers.messages import MessageQuerySet
@@ -18,9 +19,7 @@ from context_store.managers.transfer import fork_chat
 from context_store.models import Branch, Chat, Message
 from context_store.records import MessageRecord
 
-from .base import BaseSessions, Given, Messages, Records, missing
-from .locks import SessionLock
-from .records import SessionMessage, SessionRecord
+from .base import BaseSessions, Given, Messages, Records, SessionMessage, SessionRecord, missing
 
 Result = TypeVar("Result")
 
@@ -36,18 +35,17 @@ class DatabaseSessions(BaseSessions):
     defaults: ClassVar[dict[str, Any]] = {**BaseSessions.defaults, "USING": None}
     supports_persistence = True
     supports_chats = True
+    errors = (InterfaceError, OperationalError)
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)
-        self._locks: BaseContexts = DatabaseContexts(f"sessions {alias}", {"USING": self.options["USING"]})
+        self.lock_storage = DatabaseStorage(self.options["USING"], "")
 
     @classmethod
-    def check(cls, alias: str, params: Mapping[str, Any]) -> list[CheckMessage]:
-        from .checks import check_database
+    def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
+        return check_database(options["USING"], 220)
 
-        return check_database(alias, {**cls.defaults, **params})
-
-    def owner_of(self, session_id: str) -> str | None:
+    def _owner_of(self, session_id: str) -> str | None:
         return self._chats.unscoped().filter(pk=session_id).values_list("user_id", flat=True).first()
 
     def _get(self, session_id: str) -> SessionRecord | None:
@@ -93,9 +91,6 @@ class DatabaseSessions(BaseSessions):
     def _delete(self, session_id: str) -> bool:
         return self._chats.delete_chat(session_id)
 
-    def _lock(self, session_id: str, timeout: float, blocking_timeout: float | None) -> SessionLock:
-        return SessionLock(self, self._locks, session_id, timeout, blocking_timeout)
-
     def _list(self, user_id: str, limit: int | None, offset: int) -> Records:
         chats = self._chats.for_user(user_id).newest_first()
         return self._records(chats[offset : None if limit is None else offset + limit])
@@ -122,7 +117,7 @@ class DatabaseSessions(BaseSessions):
         except Chat.DoesNotExist:
             with self._chats.writing() as stored:
                 try:
-                    stored.create_chat(session_id, user_id=self._new_owner)
+                    stored.create_chat(session_id, user_id=self.new_owner)
                 except IdConflict as error:
                     # Somebody made it just now, unless it is another user's.
                     if not stored.filter(pk=session_id).exists():

@@ -1,131 +1,220 @@
 """
 The scripts by which sessions in Redis change: each is atomic, and all its keys are in one slot of Redis Cluster.
 
-A session is four keys. ``info``: a hash with ``user_id``, ``created_at``, ``updated_at``, ``first`` and ``next``, the
-numbers of the first message and of the one to come. ``metadata``: a hash of JSON texts. ``messages``: a list of JSON
-texts. ``ids``: a sorted set of the messages' ids by number. A user's index is two sorted sets of session ids:
-``updates`` by the time of the last write, ``expiries`` by the time at which the session will be gone.
+A session is three keys. ``info`` is a hash:
+
+- ``user_id``, ``created_at``, ``updated_at``; ``metadata``, a JSON text, and ``metadata_version``, new with each change
+- ``base``, ``first``, ``next``: messages are numbered, and these are the numbers of the first one that is stored, of
+  the first one that is shown, and of the one to come
+- ``epoch``: new with each ``save``, after which the numbers begin anew
+- ``writer``, ``writer_until``: who is appending in pieces, and until when (milliseconds) others wait for it
+
+``messages`` is a list of JSON texts, ``ids`` a sorted set of the messages' ids by number.
+
+Redis does nothing else while a script runs, so none does more than a bounded piece of work, whatever is stored:
+
+    numbers   base ........ first .................. next ........
+    messages  [ old: dropped | shown                 | hidden ]
+                by the next     what everybody reads   pushed by an append in pieces; its last piece
+                appends                                moves `next` and so shows all of them at once
+
+What ``save`` and ``fork`` write in pieces is staged under keys of its own, which take the place of ``messages`` and
+``ids`` by RENAME. A user's index is two sorted sets of session ids: ``updates`` by the time of the last write,
+``expiries`` by the time at which the session will be gone.
+
+Of ARGV the first is a JSON object, ``given``: numbers are text in it, since Lua would round and reformat them.
 """
 
-# KEYS: info, metadata, messages, ids. ARGV: the user whose sessions are visible or "", milliseconds to live or "".
-SESSION = """
-local info, metadata, messages, ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local scope, ttl = ARGV[1], ARGV[2]
+# Messages, index entries or texts that one script handles, and bytes of texts that it returns or takes, at most.
+PIECE = 500
+PIECE_BYTES = 1024 * 1024
+# Milliseconds that an append in pieces may take between two pieces before others go on without it.
+WRITER_MILLISECONDS = 10_000
+# Milliseconds after which what a dead process staged is gone.
+STAGED_MILLISECONDS = 600_000
+
+# KEYS: info, messages, ids. Given: user (whose sessions are visible, or ""), ttl (milliseconds to live, or "").
+SESSION = (
+    f"""
+local PIECE, PIECE_BYTES = {PIECE}, {PIECE_BYTES}
+local WRITER_MILLISECONDS, STAGED_MILLISECONDS = {WRITER_MILLISECONDS}, {STAGED_MILLISECONDS}
+"""
+    + """
+local info, messages, ids = KEYS[1], KEYS[2], KEYS[3]
+local given = cjson.decode(ARGV[1])
 local owner = redis.call('HGET', info, 'user_id')
-local visible = owner and (scope == '' or owner == scope)
-local function slide()
-  for _, key in ipairs(KEYS) do
-    if ttl == '' then redis.call('PERSIST', key) else redis.call('PEXPIRE', key, ttl) end
-  end
-end
-local function number(field) return tonumber(redis.call('HGET', info, field)) end
+local visible = owner and (given.user == '' or owner == given.user)
+local function text(field) return redis.call('HGET', info, field) end
+local function number(field) return tonumber(text(field) or 0) end
 local function whole(n) return string.format('%.0f', n) end
-local function is_intact() return redis.call('LLEN', messages) == number('next') - number('first') end
 local function described()
-  return {owner, redis.call('HGET', info, 'created_at'), redis.call('HGET', info, 'updated_at'),
-          redis.call('LLEN', messages), redis.call('HGETALL', metadata)}
+  return {owner, text('created_at'), text('updated_at'), whole(number('next') - number('first'))}
 end
-local function write(now, new_owner)
-  if not owner then
-    owner = new_owner
-    redis.call('HSET', info, 'user_id', owner, 'created_at', now, 'first', 0, 'next', 0)
-    redis.call('DEL', metadata, messages, ids)
+local function hidden() return redis.call('LLEN', messages) - (number('next') - number('base')) end
+local function slide()
+  for index = 1, 3 do
+    if given.ttl == '' then redis.call('PERSIST', KEYS[index]) else redis.call('PEXPIRE', KEYS[index], given.ttl) end
   end
-  redis.call('HSET', info, 'updated_at', now)
 end
-local function push(from)
-  local place = number('next')
-  for index = from, #ARGV, 2 do
+local function write()
+  if not owner then
+    owner = given.owner
+    redis.call('HSET', info, 'user_id', owner, 'created_at', given.now, 'metadata_version', given.token)
+  end
+  -- A clock that goes back takes no time back.
+  if number('updated_at') < tonumber(given.now) then redis.call('HSET', info, 'updated_at', given.now) end
+  slide()
+end
+local function begin_anew()
+  -- The first command is one that a Redis without memory refuses: afterwards a script goes on to its end.
+  redis.call('HSET', info, 'base', 0, 'first', 0, 'next', 0, 'epoch', given.token)
+  redis.call('HDEL', info, 'writer', 'writer_until')
+  redis.call('UNLINK', messages, ids)
+end
+local function push(place)
+  for index = 2, #ARGV, 2 do
     redis.call('RPUSH', messages, ARGV[index + 1])
     redis.call('ZADD', ids, whole(place), ARGV[index])
     place = place + 1
   end
-  redis.call('HSET', info, 'next', whole(place))
+  return place
+end
+local function drop_old()
+  local base = number('base')
+  local dropped = math.min(number('first') - base, PIECE)
+  if dropped > 0 then
+    redis.call('LTRIM', messages, whole(dropped), -1)
+    redis.call('ZREMRANGEBYSCORE', ids, '-inf', '(' .. whole(base + dropped))
+    redis.call('HSET', info, 'base', whole(base + dropped))
+  end
+  return whole(number('first') - number('base'))
 end
 """
+)
 
-# More ARGV: how many messages from the end, or "" for all; "1" to begin the time to live anew.
+# Given: recent (how many messages from the end, or "" for all), or epoch, start and stop (their numbers) for what
+# follows a first page; slide ("1" to begin the time to live anew), with_metadata. Returns as many messages as a page
+# has.
 READ = (
     SESSION
     + """
 if not visible then return {'missing'} end
-if not is_intact() then return {'lost'} end
-if ARGV[4] == '1' then slide() end
-local shown = {}
-if ARGV[3] == '' then
-  shown = redis.call('LRANGE', messages, 0, -1)
-elseif ARGV[3] ~= '0' then
-  shown = redis.call('LRANGE', messages, '-' .. ARGV[3], -1)
+if hidden() < 0 then return {'lost'} end
+local base, start, stop = number('base'), number('first'), number('next')
+if given.epoch then
+  if given.epoch ~= text('epoch') or tonumber(given.start) < base then return {'missing'} end
+  start, stop = tonumber(given.start), tonumber(given.stop)
+elseif given.recent ~= '' then
+  start = math.max(start, stop - tonumber(given.recent))
 end
-return {'ok', described(), shown}
+if given.slide then slide() end
+local texts, bytes = {}, 0
+while start + #texts < stop and #texts < PIECE and bytes < PIECE_BYTES do
+  local place = start + #texts - base
+  -- A few at a time: each may be as large as a page.
+  local found = redis.call('LRANGE', messages, whole(place), whole(math.min(place + 16, stop - base) - 1))
+  for _, message in ipairs(found) do
+    texts[#texts + 1] = message
+    bytes = bytes + #message
+  end
+end
+local metadata = given.with_metadata and text('metadata') or ''
+return {'ok', described(), metadata, text('metadata_version'), {text('epoch'), whole(start), whole(stop)}, texts}
 """
 )
-# More ARGV: now, owner of a new session; then id and text of each message.
+# KEYS: and those that are staged. Given: now, owner (of a new session), token; create ("1" for a session that is not to
+# exist), metadata (of a new one), staged (how many messages lie there). Then id and text of each message that is not.
 SAVE = (
     SESSION
     + """
+if given.create and owner then return {'taken'} end
 if owner and not visible then return {'owner'} end
-write(ARGV[3], ARGV[4])
-redis.call('DEL', messages, ids)
-redis.call('HSET', info, 'first', 0, 'next', 0)
-push(5)
-slide()
+if given.staged and redis.call('LLEN', KEYS[4]) ~= tonumber(given.staged) then return {'lost'} end
+begin_anew()
+if given.staged then
+  redis.call('RENAME', KEYS[4], messages)
+  redis.call('RENAME', KEYS[5], ids)
+  redis.call('HSET', info, 'next', given.staged)
+else
+  redis.call('HSET', info, 'next', whole(push(0)))
+end
+if given.metadata then redis.call('HSET', info, 'metadata', given.metadata) end
+write()
 return {'ok', described()}
 """
 )
-# More ARGV: now, owner of a new session, most messages or "", an id that has to be there or ""; then id and text of
-# each message. Known ids keep all from being written, and are answered with their numbers and texts.
+# Given: now, owner, token; limit (most messages, or ""), after (an id that has to be there, or ""), pushed (how many
+# this call has pushed and not shown), last ("1" for the last piece). Then id and text of each message. Known ids keep
+# the piece from being written, and are answered: the index of each and its number.
 APPEND = (
     SESSION
     + """
 if owner and not visible then return {'owner'} end
-if owner and not is_intact() then return {'lost'} end
-if ARGV[6] ~= '' and not redis.call('ZSCORE', ids, ARGV[6]) then return {'changed'} end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local writer = text('writer')
+if writer and writer ~= given.token and number('writer_until') > now then return {'busy'} end
+-- What a writer left that died before there was a session counts for nothing.
+local is_new = not owner and writer ~= given.token
+local first, next, out_of_sight = 0, 0, 0
+if not is_new then
+  first, next, out_of_sight = number('first'), number('next'), hidden()
+  if out_of_sight < 0 then return {'lost'} end
+end
+if given.pushed ~= '0' and (writer ~= given.token or given.pushed ~= whole(out_of_sight)) then return {'changed'} end
+if given.pushed == '0' and out_of_sight > 0 then
+  -- Of a writer that died, or went no further.
+  local dropped = math.min(out_of_sight, PIECE)
+  redis.call('LTRIM', messages, 0, whole(-dropped - 1))
+  redis.call('ZREMRANGEBYSCORE', ids, whole(next + out_of_sight - dropped), '+inf')
+  return {'again'}
+end
+local function place_of(id)
+  local place = tonumber(redis.call('ZSCORE', ids, id) or -1)
+  return place >= first and place < next and place
+end
+if given.after ~= '' and not place_of(given.after) then return {'changed'} end
 local known = {}
-for index = 7, #ARGV, 2 do
-  local place = redis.call('ZSCORE', ids, ARGV[index])
+for index = 2, #ARGV, 2 do
+  local place = place_of(ARGV[index])
   if place then
-    known[#known + 1] = place
-    known[#known + 1] = redis.call('LINDEX', messages, whole(tonumber(place) - number('first')))
+    known[#known + 1] = whole(index / 2 - 1)
+    known[#known + 1] = whole(place)
   end
 end
-if #known > 0 then return {'known', described(), known} end
-write(ARGV[3], ARGV[4])
-push(7)
-local excess = ARGV[5] == '' and 0 or redis.call('LLEN', messages) - tonumber(ARGV[5])
-if excess > 0 then
-  local first = number('first') + excess
-  redis.call('LTRIM', messages, whole(excess), -1)
-  redis.call('ZREMRANGEBYSCORE', ids, '-inf', '(' .. whole(first))
-  redis.call('HSET', info, 'first', whole(first))
+if #known > 0 then return {'known', text('epoch'), known} end
+if is_new then begin_anew() end
+local place = push(next + out_of_sight)
+if not given.last then
+  redis.call('HSET', info, 'writer', given.token, 'writer_until', whole(now + WRITER_MILLISECONDS))
+  if not owner then
+    for index = 1, 3 do redis.call('PEXPIRE', KEYS[index], STAGED_MILLISECONDS) end
+  end
+  return {'ok'}
 end
-slide()
-return {'ok', described()}
+redis.call('HSET', info, 'next', whole(place))
+redis.call('HDEL', info, 'writer', 'writer_until')
+if given.limit ~= '' and place - first > tonumber(given.limit) then
+  redis.call('HSET', info, 'first', whole(place - tonumber(given.limit)))
+end
+local old = drop_old()
+write()
+return {'ok', described(), old}
 """
 )
-# More ARGV: now, owner of a new session, number of keys to set; then key and text of each, then the keys to remove.
+# Given: token of an append that goes no further. Lets the next one drop what it has pushed.
+ABANDON = SESSION + "if text('writer') == given.token then redis.call('HDEL', info, 'writer_until') end"
+# Drops what is shown no more and returns how much is left of it.
+DROP = SESSION + "return drop_old()"
+# Given: now, owner, token; metadata, version (of the metadata that was read, or "" where there was no session).
 MERGE = (
     SESSION
     + """
 if owner and not visible then return {'owner'} end
-write(ARGV[3], ARGV[4])
-local last = 5 + 2 * tonumber(ARGV[5])
-for index = 6, last, 2 do redis.call('HSET', metadata, ARGV[index], ARGV[index + 1]) end
-for index = last + 1, #ARGV do redis.call('HDEL', metadata, ARGV[index]) end
-slide()
-return {'ok', described()}
-"""
-)
-# More ARGV: now, owner, number of metadata keys; then key and text of each, then id and text of each message.
-CREATE = (
-    SESSION
-    + """
-if owner then return {'taken'} end
-write(ARGV[3], ARGV[4])
-local last = 5 + 2 * tonumber(ARGV[5])
-for index = 6, last, 2 do redis.call('HSET', metadata, ARGV[index], ARGV[index + 1]) end
-push(last + 1)
-slide()
+if (owner and text('metadata_version') or '') ~= given.version then return {'changed'} end
+if not owner then begin_anew() end
+write()
+redis.call('HSET', info, 'metadata', given.metadata, 'metadata_version', given.token)
 return {'ok', described()}
 """
 )
@@ -133,19 +222,21 @@ DELETE = (
     SESSION
     + """
 if not visible then return {'missing'} end
-redis.call('DEL', unpack(KEYS))
+redis.call('UNLINK', info, messages, ids)
 return {'ok', {owner}}
 """
 )
 
-# KEYS: updates, expiries. Takes out what has expired, and lets both keys go with their last session.
-INDEX = """
+# KEYS: updates, expiries. Takes out what has expired, a piece at a time, and lets both keys go with their last session.
+INDEX = (
+    f"local PIECE = {PIECE}"
+    + """
 local updates, expiries = KEYS[1], KEYS[2]
+local given = cjson.decode(ARGV[1])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-while true do
-  local gone = redis.call('ZRANGEBYSCORE', expiries, '-inf', string.format('%.0f', now), 'LIMIT', 0, 1000)
-  if #gone == 0 then break end
+local gone = redis.call('ZRANGEBYSCORE', expiries, '-inf', string.format('%.0f', now), 'LIMIT', 0, PIECE)
+if #gone > 0 then
   redis.call('ZREM', expiries, unpack(gone))
   redis.call('ZREM', updates, unpack(gone))
 end
@@ -157,32 +248,33 @@ local function expire()
   end
 end
 """
-# ARGV: session id, time of its last write, milliseconds to live or "".
+)
+# Given: id, updated_at (of the session), ttl (milliseconds to live, or "").
 ENTER = (
     INDEX
     + """
-redis.call('ZADD', updates, 'GT', ARGV[2], ARGV[1])
-redis.call('ZADD', expiries, ARGV[3] == '' and '+inf' or string.format('%.0f', now + ARGV[3]), ARGV[1])
+redis.call('ZADD', updates, 'GT', given.updated_at, given.id)
+redis.call('ZADD', expiries, given.ttl == '' and '+inf' or string.format('%.0f', now + given.ttl), given.id)
 expire()
 """
 )
-# ARGV: session ids that are to be taken out.
+# More ARGV: at most a piece of session ids that are to be taken out.
 LEAVE = (
     INDEX
     + """
-for _, id in ipairs(ARGV) do
-  redis.call('ZREM', updates, id)
-  redis.call('ZREM', expiries, id)
+for index = 2, #ARGV do
+  redis.call('ZREM', updates, ARGV[index])
+  redis.call('ZREM', expiries, ARGV[index])
 end
 expire()
 """
 )
-# ARGV: how many.
+# Given: start and stop, the places of at most a piece of ids, the one written last first. While anything expires,
+# nothing is returned.
 NEWEST = (
     INDEX
     + """
-if ARGV[1] == '' then return redis.call('ZREVRANGE', updates, 0, -1) end
-if ARGV[1] == '0' then return {} end
-return redis.call('ZREVRANGE', updates, 0, string.format('%.0f', tonumber(ARGV[1]) - 1))
+if #gone > 0 then return false end
+return redis.call('ZREVRANGE', updates, given.start, given.stop)
 """
 )

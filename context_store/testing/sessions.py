@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from asgiref.sync import async_to_sync
 from django.db import connections
+from django.test import override_settings
 
 from context_store.exceptions import (
     ContextStoreError,
@@ -279,6 +280,15 @@ class SessionsContract(Base):
         self.race(*[lambda name=name: self.sessions.merge_metadata(self.session_id, {name: 1}) for name in names])
         self.assertEqual(self.sessions.merge_metadata(self.session_id, {}), dict.fromkeys(names, 1))
 
+    def test_metadata_is_checked_as_a_whole(self) -> None:
+        with override_settings(CONTEXT_STORE_MAX_PAYLOAD_BYTES=1000):
+            for number in range(4):
+                self.sessions.merge_metadata(self.session_id, {f"key {number}": "x" * 200})
+            with self.assertRaisesRegex(InvalidData, "CONTEXT_STORE_MAX_PAYLOAD_BYTES"):
+                self.sessions.merge_metadata(self.session_id, {"one more": "x" * 200})
+            merged = self.sessions.merge_metadata(self.session_id, {"key 0": None, "one more": "x" * 200})
+            self.assertEqual(sorted(merged), ["key 1", "key 2", "key 3", "one more"])
+
     def test_bad_metadata_is_refused(self) -> None:
         sessions: Any = self.sessions
         bad: Any
@@ -434,6 +444,8 @@ class SessionsContract(Base):
     # Locks
 
     def test_lock_lets_one_take_a_turn(self) -> None:
+        self.sessions.save(self.session_id, [])
+
         def turn() -> None:
             with self.everybody.lock(self.session_id, blocking_timeout=30):
                 history = self.sessions.load(self.session_id)
@@ -443,10 +455,21 @@ class SessionsContract(Base):
         self.assertEqual(self.data(), list(range(5)))
 
     def test_held_lock_times_out(self) -> None:
+        self.sessions.save(self.session_id, [])
         with self.sessions.lock(self.session_id), self.assertRaises(LockTimeout):
             self.everybody.lock(self.session_id, blocking_timeout=0.05).__enter__()
         with self.sessions.lock(new_id()), self.sessions.lock(self.session_id, blocking_timeout=0.05):
             pass
+
+    def test_lock_of_a_session_to_be_holds_up_its_user_alone(self) -> None:
+        other = self.everybody.for_user(self.other)
+        with self.sessions.lock(self.session_id), other.lock(self.session_id, blocking_timeout=0) as theirs:
+            self.assertFalse(self.sessions.lock(self.session_id).acquire(blocking=False))
+            self.sessions.save(self.session_id, [])
+            # What others hold of it counts for nothing, and they get no more of it.
+            self.assertTrue(theirs.release())
+            self.assertRaises(OwnerMismatch, theirs.acquire)
+            self.assertFalse(self.everybody.lock(self.session_id).acquire(blocking=False))
 
     def test_lock_expires(self) -> None:
         self.sessions.lock(self.session_id, timeout=0.2).acquire()
@@ -456,6 +479,8 @@ class SessionsContract(Base):
     # Async
 
     def test_async_lock_may_be_awaited(self) -> None:
+        self.sessions.save(self.session_id, [])
+
         async def scenario() -> None:
             async with await self.sessions.alock(self.session_id), self.sessions.alock(new_id()):
                 self.assertFalse(await self.everybody.lock(self.session_id).aacquire(blocking=False))

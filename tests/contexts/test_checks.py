@@ -4,7 +4,7 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 
-from context_store.contexts.checks import check_contexts
+from context_store.checks import check_contexts
 
 CACHE = "context_store.contexts.cache.CacheContexts"
 DATABASE = "context_store.contexts.database.DatabaseContexts"

@@ -6,9 +6,9 @@ from typing import Any
 from django.core.cache import cache
 from django.test import override_settings
 
+from context_store.checks import check_contexts
 from context_store.contexts import contexts_degraded
 from context_store.contexts.cache import CacheContexts
-from context_store.contexts.checks import check_contexts
 from context_store.contexts.database import DatabaseContexts
 from context_store.contexts.tiered import TieredContexts
 from tests.data import REPOSITORY
@@ -40,8 +40,8 @@ def test_settings_of_the_page_pass_the_checks() -> None:
 
 
 def test_every_option_and_every_check_is_on_the_page() -> None:
-    source = (REPOSITORY / "context_store" / "contexts" / "checks.py").read_text()
-    numbers = re.findall(r"_(?:error|warning)\((\d{3})", source)
+    sources = [path.read_text() for path in (REPOSITORY / "context_store" / "contexts").glob("*.py")]
+    numbers = re.findall(r"(?:_error\(|_warning\(|\], )(1\d\d)[,)]", "".join(sources))
     documented = re.findall(r"`context_store\.[EW](\d{3})`", PAGE)
     assert set(documented) == {"100", "101", "102", "103", *numbers}
     for backend in (CacheContexts, DatabaseContexts, TieredContexts):

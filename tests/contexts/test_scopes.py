@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from context_store.contexts.keys import encode, lock_key, scope_prefix, stored_key
+from context_store.contexts.storage import escape, lock_key, scope_prefix, stored_key
 from context_store.exceptions import InvalidData
 
 # The separators and what looks like their escapes, among a few letters: collisions are near.
@@ -50,4 +50,4 @@ def test_any_text_is_a_key_or_is_refused(scope: str, key: str) -> None:
 
 @pytest.mark.parametrize("name", ["user:alice", "run-456", "https://agent.example/a#b", "ключ", "a b"])
 def test_usual_names_stay_readable(name: str) -> None:
-    assert encode(name) == name
+    assert escape(name) == name

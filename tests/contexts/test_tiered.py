@@ -12,8 +12,8 @@ import redis
 from django.db import transaction
 
 from context_store.contexts import contexts_degraded
+from context_store.contexts.breaker import PAUSE_SECONDS
 from context_store.contexts.database import DatabaseContexts
-from context_store.contexts.front import PAUSE_SECONDS
 from context_store.contexts.tiered import TieredContexts, TieredStorage
 from context_store.models import ContextEntry
 from tests.conftest import SOCKET_TIMEOUT
@@ -21,7 +21,7 @@ from tests.races import run_processes
 from tests.servers import RedisServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
-FRONT_KEY = ":1:ctx:front:k"
+FRONT_KEY = ":1:ctx-front:k"
 
 
 def make(**options: Any) -> TieredContexts:
@@ -212,7 +212,7 @@ def test_writer_that_dies_before_it_tells_the_cache_leaves_no_old_value(private_
         raise SystemExit
 
     interrupt(contexts, after="store", act=die)
-    contexts.storage.front.forget = lambda keys: None  # type: ignore[attr-defined]
+    contexts.storage.breaker.invalidate = lambda keys: None  # type: ignore[attr-defined]
     with pytest.raises(SystemExit):
         contexts.set("k", "new")
     assert make().get("k") == "new"
@@ -252,7 +252,7 @@ def test_long_transaction_neither_believes_nor_fills_the_front(private_cache: Re
     contexts.set("k", "old")
     with transaction.atomic(), redis.Redis.from_url(private_cache.url(9)) as client:
         contexts.set("k", "new")
-        # The writer's claim has expired, and somebody has read what is committed.
+        # The writer's lease has expired, and somebody has read what is committed.
         client.set(FRONT_KEY, b'"old"')
         assert contexts.get("k") == "new"
         assert contexts.get_many(["k"]) == {"k": "new"}
@@ -273,8 +273,8 @@ def test_rolled_back_write_is_never_seen(private_cache: RedisServer) -> None:
     assert contexts.get("k") == make().get("k") == "old"
 
 
-def test_many_doubted_keys_are_given_time_to_expire(private_cache: RedisServer, monkeypatch: Any) -> None:
-    monkeypatch.setattr("context_store.contexts.front.MAX_DOUBTED", 3)
+def test_many_stale_keys_are_given_time_to_expire(private_cache: RedisServer, monkeypatch: Any) -> None:
+    monkeypatch.setattr("context_store.contexts.breaker.MAX_STALE", 3)
     contexts = make(FRONT_TTL=2)
     contexts.set_many(dict.fromkeys("abcde", "old"))
     for key in "abcde":

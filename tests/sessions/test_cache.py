@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import redis
@@ -141,14 +142,14 @@ def test_limit_takes_ids_out_too(server: redis.Redis) -> None:
     sessions = make(MAX_MESSAGES=3)
     for number in range(10):
         sessions.append("s", [text(number)])
-    _, _, messages, ids = sessions._keys("s")
+    _, messages, ids = sessions._keys("s")
     assert (server.llen(messages), server.zcard(ids)) == (3, 3)
 
 
 def test_lost_messages_are_an_error_and_no_empty_session(server: redis.Redis) -> None:
     sessions = make()
     sessions.save("s", [text(1)])
-    server.delete(sessions._keys("s")[2])
+    server.delete(sessions._keys("s")[1])
     for call in (sessions.load, sessions.count, lambda session_id: sessions.append(session_id, [text(2)])):
         with pytest.raises(SessionsUnavailable, match="lost messages"):
             call("s")
@@ -168,17 +169,56 @@ exploded: list[int] = []
 def test_planted_values_are_an_error_and_execute_nothing(server: redis.Redis, planted: bytes) -> None:
     sessions = make()
     sessions.save("s", [text(1)])
-    server.lset(sessions._keys("s")[2], 0, planted)
+    server.lset(sessions._keys("s")[1], 0, planted)
     with pytest.raises(SessionsUnavailable, match="not read"):
         sessions.load("s")
     sessions.save("s", [text(1)])
-    server.hset(sessions._keys("s")[1], "a", pickle.dumps(Bomb()))
+    server.hset(sessions._keys("s")[0], "metadata", pickle.dumps(Bomb()))
     with pytest.raises(SessionsUnavailable):
         sessions.get("s")
     server.set(sessions._keys("t")[0], pickle.dumps(Bomb()))
     with pytest.raises(SessionsUnavailable):
         sessions.append("t", [text(1)])
     assert exploded == []
+
+
+@pytest.mark.parametrize("field", ["user_id", "created_at", "metadata", "next"])
+def test_bad_bytes_are_one_error(server: redis.Redis, field: str) -> None:
+    sessions = make()
+    sessions.save("s", [text(1)])
+    server.hset(sessions._keys("s")[0], field, b"\xff")
+    with pytest.raises(SessionsUnavailable):
+        sessions.get("s")
+    with pytest.raises(SessionsUnavailable):
+        sessions.list()
+    if field == "user_id":
+        with pytest.raises(SessionsUnavailable):
+            sessions.owner_of("s")
+
+
+def test_bad_bytes_in_the_index_are_one_error(server: redis.Redis) -> None:
+    sessions = make()
+    sessions.save("s", [text(1)])
+    server.zadd(sessions._index("(nobody)")[0], {b"\xff": 1})
+    with pytest.raises(SessionsUnavailable):
+        sessions.list()
+
+
+def test_time_of_the_last_write_does_not_go_back_with_the_clock(server: redis.Redis) -> None:
+    sessions = make()
+    sessions.append("s", [text(1)])
+    before = sessions.get("s")
+    assert before is not None
+    with mock.patch("context_store.sessions.cache.now_ms", return_value=before.updated_at - 1000):
+        for write in (
+            lambda: sessions.append("s", [text(2)]),
+            lambda: sessions.save("s", [text(3)]),
+            lambda: sessions.merge_metadata("s", {"a": 1}),
+        ):
+            write()
+            record = sessions.get("s")
+            assert record is not None
+            assert (record.updated_at, record.created_at) == (before.updated_at, before.created_at)
 
 
 def test_server_that_does_not_answer_is_one_error(private_cache: RedisServer) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
+from context_store.checks import check_sessions
 from context_store.sessions import BaseSessions
 from context_store.sessions.cache import CacheSessions
-from context_store.sessions.checks import check_sessions
 from context_store.sessions.database import DatabaseSessions
 from tests.data import REPOSITORY
 from tests.docs.pages import blocks
@@ -44,6 +44,7 @@ def test_every_method_option_and_check_is_on_the_page() -> None:
     assert [name for name in methods if f"`{name}(" not in PAGE] == []
     for backend in (DatabaseSessions, CacheSessions):
         assert [name for name in backend.defaults if f"`{name}`" not in PAGE] == []
-    source = (REPOSITORY / "context_store" / "sessions" / "checks.py").read_text()
-    numbers = {"200", "203", *re.findall(r"_error\((\d{3})", source)}
+    sources = [path.read_text() for path in (REPOSITORY / "context_store" / "sessions").glob("*.py")]
+    numbers = {"200", "203", *re.findall(r"(?:context_store\.E|\], )(2\d\d)", "".join(sources))}
+    assert {"210", "220"} < numbers
     assert [number for number in numbers if f"E{number}" not in PAGE] == []

@@ -8,9 +8,9 @@ from django.test import override_settings
 from django.utils.connection import ConnectionDoesNotExist
 
 import context_store.sessions
+from context_store.checks import check_sessions
 from context_store.sessions import sessions
 from context_store.sessions.cache import CacheSessions
-from context_store.sessions.checks import check_sessions
 from context_store.sessions.database import DatabaseSessions
 
 CACHE = "context_store.sessions.cache.CacheSessions"

@@ -1,4 +1,4 @@
-"""Counting what happens, and saying it in the log once an interval."""
+"""Counting what happens, and saying in the log once an interval what fails."""
 
 import logging
 import threading
@@ -27,22 +27,30 @@ class Observation(NamedTuple):
 class Counters:
     """What this process has counted since it started. ``seconds`` is the time that all calls took together."""
 
-    calls: int
-    hits: int
-    misses: int
-    errors: int
-    seconds: float
+    calls: int = 0
+    hits: int = 0
+    misses: int = 0
+    errors: int = 0
+    seconds: float = 0.0
 
 
-class Meter:
-    """Count calls in this process, and tell the site's observer of each if there is one."""
+class Stats:
+    """
+    Count the calls of one alias in this process, and tell the site's observer of each if there is one.
 
-    def __init__(self, alias: str, observer: str | Callable[[Observation], object] | None) -> None:
+    Failures are logged once in ``interval`` seconds, with the number of those since.
+    """
+
+    def __init__(self, alias: str, observer: str | Callable[[Observation], object] | None, interval: float) -> None:
         self._alias = alias
         self._observer: Any = import_string(observer) if isinstance(observer, str) else observer
+        self._interval = interval
         self._lock = threading.Lock()
         self._calls = self._hits = self._misses = self._errors = 0
         self._seconds = 0.0
+        # When the next failure is logged (as time.monotonic() says it), and how many were not since the last.
+        self._next_log = 0.0
+        self._silent = 0
 
     def record(self, operation: str, seconds: float, *, hits: int = 0, misses: int = 0, error: bool = False) -> None:
         with self._lock:
@@ -51,38 +59,25 @@ class Meter:
             self._misses += misses
             self._errors += error
             self._seconds += seconds
-        if self._observer is not None:
-            self._tell(Observation(self._alias, operation, hits, misses, error, seconds))
+        if self._observer is None:
+            return
+        try:
+            self._observer(Observation(self._alias, operation, hits, misses, error, seconds))
+        except Exception:  # A broken dashboard stops no conversation.
+            logger.exception("The OBSERVER of contexts %r failed.", self._alias)
 
     def counters(self) -> Counters:
         with self._lock:
             return Counters(self._calls, self._hits, self._misses, self._errors, self._seconds)
 
-    def _tell(self, observation: Observation) -> None:
-        try:
-            self._observer(observation)
-        except Exception:  # A broken dashboard stops no conversation.
-            logger.exception("The OBSERVER of contexts %r failed.", self._alias)
-
-
-class FailureLog:
-    """Log failures once an interval, with the number of those since."""
-
-    def __init__(self, alias: str, interval: float) -> None:
-        self._alias = alias
-        self._interval = interval
-        self._lock = threading.Lock()
-        self._next = 0.0
-        self._silent = 0
-
-    def report(self, operation: str, error: BaseException) -> None:
+    def log_failure(self, operation: str, error: BaseException) -> None:
         with self._lock:
             now = time.monotonic()
-            if now < self._next:
+            if now < self._next_log:
                 self._silent += 1
                 return
             silent, self._silent = self._silent, 0
-            self._next = now + self._interval
+            self._next_log = now + self._interval
         logger.error(
             "Contexts %r go on without their server: %s failed: %s (and %d calls since the last such line).",
             self._alias, operation, error, silent,
