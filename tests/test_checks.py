@@ -71,11 +71,7 @@ TWINS = {
         ([{"BACKEND": CACHE}, {"BACKEND": CACHE, "PREFIX": "other:"}], {}, 0),
         ([{"BACKEND": CACHE}, {"BACKEND": CACHE}], {}, 1),
         ([{"BACKEND": CACHE}, {"BACKEND": CACHE, "PREFIX": "ctx:inner:"}], {}, 1),
-        (
-            [{"BACKEND": CACHE, "PREFIX": ""}, {"BACKEND": CACHE, "PREFIX": "a:"}, {"BACKEND": CACHE, "PREFIX": "b:"}],
-            {},
-            2,
-        ),
+        ([{"BACKEND": CACHE, "PREFIX": prefix} for prefix in ("", "a:", "b:")], {}, 2),
         ([{"BACKEND": CACHE, "CACHE": "one"}, {"BACKEND": CACHE, "CACHE": "same"}], {}, 1),
         ([{"BACKEND": CACHE, "CACHE": "one"}, {"BACKEND": CACHE, "CACHE": "other"}], {}, 0),
         ([{"BACKEND": DATABASE}, {"BACKEND": DATABASE, "USING": "default"}], {}, 1),

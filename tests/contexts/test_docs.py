@@ -43,6 +43,6 @@ def test_every_option_and_every_check_is_on_the_page() -> None:
     sources = [path.read_text() for path in (REPOSITORY / "context_store" / "contexts").glob("*.py")]
     numbers = re.findall(r"(?:_error\(|_warning\(|\], )(1\d\d)[,)]", "".join(sources))
     documented = re.findall(r"`context_store\.[EW](\d{3})`", PAGE)
-    assert set(documented) == {"100", "101", "102", "103", *numbers}
+    assert set(documented) == {"004", "100", "101", "102", "103", *numbers}
     for backend in (CacheContexts, DatabaseContexts, TieredContexts):
         assert all(f"`{name}`" in PAGE for name in backend.defaults)
