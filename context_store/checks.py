@@ -19,7 +19,7 @@ SQLITE_TIMEOUT = 20
 @register("context_store")
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     """Check the app's own settings."""
-    return [*_payload_size(), *_search_language(), *_text_extractor()]
+    return [*_payload_size(), *_search_language(), *_text_extractor(), *_message_formats()]
 
 
 @register("context_store")
@@ -74,18 +74,36 @@ def _search_language() -> Iterator[CheckMessage]:
 
 
 def _text_extractor() -> Iterator[CheckMessage]:
-    try:
-        extractor = import_string(settings.TEXT_EXTRACTOR)
-    except (ImportError, AttributeError, TypeError) as error:
-        reason: str | None = str(error)
-    else:
-        reason = None if callable(extractor) else "it is not callable"
-    if reason is not None:
+    if reason := _why_no_function(settings.TEXT_EXTRACTOR):
         yield Error(
             f"CONTEXT_STORE_TEXT_EXTRACTOR is {settings.TEXT_EXTRACTOR!r}: {reason}.",
             hint="Give the dotted path of a function that takes a message's data and returns its text.",
             id="context_store.E003",
         )
+
+
+def _message_formats() -> Iterator[CheckMessage]:
+    paths = settings.MESSAGE_FORMATS
+    if isinstance(paths, (list, tuple)):
+        reasons = [f"{path!r}: {reason}" for path in paths if (reason := _why_no_function(path))]
+    else:
+        reasons = [f"{paths!r} is no list"]
+    for reason in reasons:
+        yield Error(
+            f"CONTEXT_STORE_MESSAGE_FORMATS: {reason}.",
+            hint="Give a list of dotted paths of functions that take a message or a block and return its parts, or "
+            "None if it is of another format.",
+            id="context_store.E004",
+        )
+
+
+def _why_no_function(path: Any) -> str:
+    """Return why the dotted path leads to no function, "" if it does."""
+    try:
+        found = import_string(path)
+    except (ImportError, AttributeError, TypeError) as error:
+        return str(error)
+    return "" if callable(found) else "it is not callable"
 
 
 def _sqlite_options(alias: str, database: dict[str, Any]) -> Iterator[CheckMessage]:

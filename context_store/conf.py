@@ -1,6 +1,6 @@
 """The app's settings: ``CONTEXT_STORE_<NAME>``, read when they are used, never at import."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from django.conf import settings as django_settings
@@ -33,6 +33,8 @@ class Settings:
     MAX_PAYLOAD_BYTES = Setting(4 * 1024 * 1024)
     SEARCH_LANGUAGE = Setting("english")
     TEXT_EXTRACTOR = Setting("context_store.search.text.extract_text")
+    # Readers of message formats of one's own, asked before the app's.
+    MESSAGE_FORMATS: Setting[Sequence[str]] = Setting(())
     # The REST API: request -> user_id, messages or chats a page, bytes a body (None: a payload and what surrounds it).
     USER_ID: Setting[str | Callable[[Any], str | None]] = Setting("context_store.rest.permissions.request_user_id")
     PAGE_SIZE = Setting(50)

@@ -34,6 +34,18 @@ def test_a_text_extractor_that_is_no_function_is_an_error(settings, path):
     assert "context_store.E003" in ids(check_settings())
 
 
+@pytest.mark.parametrize("paths", ["json.loads", None, ["nowhere.function"], ["json.loads", 5], ["json.__name__"]])
+def test_message_formats_that_are_no_functions_are_errors(settings, paths):
+    settings.CONTEXT_STORE_MESSAGE_FORMATS = paths
+    (message,) = check_settings()
+    assert (type(message), message.id) == (Error, "context_store.E004")
+
+
+def test_message_formats_that_are_functions_pass(settings):
+    settings.CONTEXT_STORE_MESSAGE_FORMATS = ["tests.messages.test_reading.read_ticket"]
+    assert check_settings() == []
+
+
 @pytest.mark.vendor("sqlite")
 def test_sqlite_without_the_options_of_a_busy_site_warns(monkeypatch):
     monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", {})

@@ -21,7 +21,7 @@ from context_store.models import ContextEntry
 from context_store.sessions import SessionRecord, sessions
 
 from .base import READ, ChoiceFilter, StoreAdmin
-from .blocks import blocks, fitted
+from .blocks import Room, fitted
 from .display import isolated, time_html
 from .transcript import json_html, role_of, shown_blocks
 
@@ -255,11 +255,12 @@ def _session(admin: StoreAdmin, request: HttpRequest, alias: str, session_id: st
     turns: list[dict[str, Any]] | None = None
     if admin.has_read_permission(request):
         admin.record(request, READ, "Read the last messages of a session.", name=f"{alias}: {session_id}")
+        room = Room()
         turns = [
             {
                 **role_of(message.name),
                 "time": time_html(message.created_at),
-                "blocks": shown_blocks(fitted(blocks(message.data))),
+                "blocks": shown_blocks(fitted(message.data, room)),
             }
             for message in store.load_recent(session_id, SHOWN_MESSAGES)
         ]

@@ -1,7 +1,6 @@
 """What the store holds, made fit to be seen: inert text, local times, legible JSON."""
 
 import html
-import json
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -10,11 +9,11 @@ from django.utils import formats, timezone
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from context_store import exact_json
+
 # Characters that change how the text around them is read: overrides, embeddings and isolates of direction; controls.
 # Marks (U+200E, U+200F) and joiners stay, since scripts and emoji are written with them.
 DECEPTIVE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-# Of JSON text: empty objects and lists, strings, punctuation, then numbers and the like.
-TOKEN = re.compile(r'{\s*}|\[\s*\]|"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 MARK = re.compile("(</?mark>)")
 
 
@@ -79,31 +78,10 @@ def time_text(milliseconds: int) -> str:
 
 def json_text(value: Any) -> str:
     """Return indented JSON, the deceptive characters in it as JSON's own escapes."""
-    return indented(json.dumps(value, ensure_ascii=False))[0]
+    return indented(exact_json.dumps(value))[0]
 
 
 def indented(text: str, limit: int | None = None) -> tuple[str, bool]:
-    """
-    Return JSON text indented, its numbers and escapes as they are written there, and whether more would follow.
-
-    Laying out stops at ``limit`` characters: ``[[],[],…]`` grows to many times its size.
-    """
-    pieces: list[str] = []
-    length = level = 0
-    for match in TOKEN.finditer(text):
-        piece = match[0]
-        if piece in ("{", "["):
-            level += 1
-            piece = f"{piece}\n{'  ' * level}"
-        elif piece in ("}", "]"):
-            level -= 1
-            piece = f"\n{'  ' * level}{piece}"
-        elif piece == ",":
-            piece = f",\n{'  ' * level}"
-        elif piece == ":":
-            piece = ": "
-        pieces.append(piece)
-        length += len(piece)
-        if limit is not None and length > limit:
-            return visible("".join(pieces)[:limit]), True
-    return visible("".join(pieces)), False
+    """Return JSON text indented and visible, as far as ``limit`` characters, and whether more would follow."""
+    text, is_cut = exact_json.indented(text, limit)
+    return visible(text), is_cut

@@ -16,11 +16,18 @@ from context_store.managers.messages import MessageQuerySet
 from context_store.records import ChatRecord, MessageRecord
 from context_store.store import ContextStore
 
-from .blocks import ATTACHMENT, THINKING, TOOL_CALL, TOOL_RESULT, blocks
+from .blocks import ATTACHMENT, SOURCE, THINKING, TOOL_CALL, TOOL_RESULT, blocks
 from .display import time_text, visible
 from .transcript import Path, find_path, forward
 
 UNSAFE = re.compile(r"[^\w.-]+")
+HEADINGS = {
+    TOOL_CALL: "Tool call",
+    TOOL_RESULT: "Tool result",
+    THINKING: "Thinking",
+    SOURCE: "Source",
+    ATTACHMENT: "Attachment",
+}
 BACKTICKS = re.compile("`{3,}")
 
 
@@ -69,15 +76,15 @@ def markdown(messages: MessageQuerySet, chat: ChatRecord, path: Path) -> Iterato
     yield f"- {kind}: {_code(where or '')}\n- Messages: {path.length} of {chat.message_count}\n"
     yield f"- Created: {time_text(chat.created_at)}\n- Last activity: {time_text(chat.updated_at)}\n"
     for depth, record in forward(messages, path.place):
-        yield from _message(depth, record)
+        yield from markdown_message(depth, record)
 
 
-def _message(depth: int, record: MessageRecord) -> Iterator[str]:
+def markdown_message(depth: int, record: MessageRecord) -> Iterator[str]:
+    """Yield one message of a transcript; ``depth`` is its distance from the root."""
     kind = f" ({_line(record.type)})" if record.type not in (None, "message") else ""
     yield f"\n## {depth + 1}. {_line(record.name)}{kind}, {time_text(record.created_at)}\n"
-    headings = {TOOL_CALL: "Tool call", TOOL_RESULT: "Tool result", THINKING: "Thinking", ATTACHMENT: "Attachment"}
     for block in blocks(record.data):
-        heading = headings.get(block.kind, "")
+        heading = HEADINGS.get(block.kind, "")
         if heading:
             yield f"\n**{heading}** {_code(block.label)}\n" if block.label else f"\n**{heading}**\n"
         yield f"\n{_fenced(block.text)}\n"

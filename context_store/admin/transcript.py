@@ -23,7 +23,7 @@ from context_store.models import Branch, Chat, Checkpoint, Message
 from context_store.records import BranchRecord, CheckpointRecord, MessageRecord
 
 from .base import StoreAdmin
-from .blocks import Block, blocks, fitted, usage
+from .blocks import Block, Room, fitted, usage
 from .display import indented, inert, isolated, time_html
 
 PAGE_SIZE = 50
@@ -185,11 +185,12 @@ def turns(
     branches = grouped(heads.oldest_first().values_list("head_message_id", "name")[:MAX_LISTED])
     named = Checkpoint.objects.using(messages.db).filter(chat_id=chat_id, message__in=ids)
     checkpoints = grouped(named.newest_first().values_list("message_id", "name")[:MAX_LISTED])
+    room = Room()
     return [
         Turn(
             record._replace(data=None),
             depth,
-            fitted(blocks(record.data)) if may_read else None,
+            fitted(record.data, room) if may_read else None,
             usage(record.data) if may_read else [],
             beside.get(record.id),
             branches.get(record.id, []),
@@ -333,7 +334,7 @@ def shown_blocks(found: Iterable[Block]) -> list[dict[str, Any]]:
             "text": inert(block.text) if block.text else "",
             "rest": inert(block.rest) if block.rest else "",
             "rest_length": len(block.rest),
-            "left_out": block.left_out,
+            "is_cut": block.is_cut,
             "url": block.url,
         }
         for block in found

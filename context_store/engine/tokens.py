@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from context_store.messages.parts import File, Part, Reasoning, Text, ToolCall, ToolResult, as_text, parts_of
+from context_store.messages import File, Part, Reasoning, ToolCall, ToolResult, as_text, joined, output_text, parts_of
 from context_store.records import MessageRecord
 
 DEFAULT_ENCODING = "o200k_base"
@@ -94,10 +94,10 @@ def count_prompt(tokenizer: Tokenizer, system_prompt: str, messages: Iterable[Me
 
 
 def _count_part(tokenizer: Tokenizer, part: Part) -> int:
-    if isinstance(part, (Text, Reasoning)):
+    if isinstance(part, Reasoning):
         return tokenizer.count(part.text)
     if isinstance(part, ToolCall):
         return tokenizer.count(part.name) + tokenizer.count(as_text(part.arguments))
     if isinstance(part, ToolResult):
-        return tokenizer.count(as_text(part.output))
-    return FILE_TOKENS if isinstance(part, File) else 0
+        return tokenizer.count(output_text(part.output))
+    return FILE_TOKENS if isinstance(part, File) else tokenizer.count(joined((part,)))

@@ -10,7 +10,7 @@ from contextlib import suppress
 from itertools import chain, islice
 from typing import NamedTuple
 
-from context_store.messages.parts import calls_in, is_empty, needs_call
+from context_store.messages import calls_in, is_empty, needs_call
 from context_store.models import Message
 from context_store.records import MessageRecord
 from context_store.store import ContextStore

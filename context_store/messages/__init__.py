@@ -1,8 +1,35 @@
-"""What messages say, whatever provider's format their data has, and prompts in the formats of providers."""
+"""
+What messages say, whatever provider's format their data has, and prompts in the formats of providers.
+
+``read`` turns the data of a message into parts; search, the engine, the admin and exports see these alone.
+"""
 
 from .anthropic import anthropic_messages
 from .openai import openai_messages
-from .parts import text_of
+from .parts import Break, File, Other, Part, Reasoning, Source, Text, ToolCall, ToolResult, as_text, joined
+from .reading import calls_in, is_empty, needs_call, output_text, parts_of, read, text_of
 from .ui import ui_messages
 
-__all__ = ["anthropic_messages", "openai_messages", "text_of", "ui_messages"]
+__all__ = [
+    "Break",
+    "File",
+    "Other",
+    "Part",
+    "Reasoning",
+    "Source",
+    "Text",
+    "ToolCall",
+    "ToolResult",
+    "anthropic_messages",
+    "as_text",
+    "calls_in",
+    "is_empty",
+    "joined",
+    "needs_call",
+    "openai_messages",
+    "output_text",
+    "parts_of",
+    "read",
+    "text_of",
+    "ui_messages",
+]

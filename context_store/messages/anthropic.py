@@ -6,8 +6,9 @@ from typing import Any
 
 from context_store.records import MessageRecord
 
-from .parts import File, Other, Part, Reasoning, Text, ToolCall, ToolResult, as_text
-from .turns import Turn, joined, turns_of
+from .parts import DATA_URL, Break, File, Part, Text, ToolCall, ToolResult, as_text, joined, spoken
+from .reading import parsed, read_output
+from .turns import Turn, grouped, turns_of
 
 Message = dict[str, Any]
 Block = dict[str, Any]
@@ -15,7 +16,6 @@ Block = dict[str, Any]
 # Blocks that the API takes back as it gave them, and that have no counterpart elsewhere.
 _OWN_TYPES = ("text", "image", "document", "tool_use", "tool_result", "thinking", "redacted_thinking", "search_result")
 _SERVER_TYPE = re.compile(r"server_tool_use|\w+_tool_result|container_upload")
-_DATA_URL = re.compile(r"data:(?P<media_type>[^;,]*);base64,(?P<data>.*)", re.DOTALL)
 
 
 def anthropic_messages(
@@ -34,7 +34,12 @@ def anthropic_messages(
     turns = turns_of(messages, drop_unanswered_calls=drop_unanswered_calls)
     system = [system_prompt, *(joined(turn.parts) for turn in turns if turn.role == "system")]
     written = [message for turn in turns if turn.role != "system" for message in _written(turn)]
-    prompt = {"messages": list(_merged(written, everything=merge_consecutive))}
+
+    def can_join(first: Message, second: Message) -> bool:
+        has_results = _has_results(first) and _has_results(second)
+        return first["role"] == second["role"] and (merge_consecutive or has_results)
+
+    prompt = {"messages": [_joined(group) for group in grouped(written, can_join)]}
     return {"system": "\n\n".join(filter(None, system)), **prompt} if any(system) else prompt
 
 
@@ -62,53 +67,56 @@ def _is_block(block: Any) -> bool:
     if not isinstance(block, dict):
         return False
     kind = block.get("type")
+    if kind in ("image", "document") and not isinstance(block.get("source"), dict):
+        return False
     return kind in _OWN_TYPES or (isinstance(kind, str) and _SERVER_TYPE.fullmatch(kind) is not None)
 
 
 def _blocks(part: Part) -> Iterator[Block]:
-    if isinstance(part, Text):
-        yield {"type": "text", "text": part.text}
-    elif isinstance(part, ToolCall):
-        arguments = part.arguments if isinstance(part.arguments, dict) else {"arguments": part.arguments}
-        yield {"type": "tool_use", "id": part.id, "name": part.name, "input": arguments}
-    elif isinstance(part, ToolResult):
-        error = {"is_error": True} if part.is_error else {}
-        yield {"type": "tool_result", "tool_use_id": part.id, "content": _output(part.output), **error}
-    elif isinstance(part, File):
-        yield _file(part)
-    elif isinstance(part, (Reasoning, Other)) and _is_block(part.block):
+    if not isinstance(part, (Text, Break)) and _is_block(part.block):
         yield part.block
+    elif isinstance(part, ToolCall):
+        if not part.is_hosted:
+            yield {"type": "tool_use", "id": part.id, "name": part.name, "input": arguments_of(part)}
+    elif isinstance(part, ToolResult):
+        if not part.is_hosted:
+            error = {"is_error": True} if part.is_error else {}
+            yield {"type": "tool_result", "tool_use_id": part.id, "content": _output(part.output), **error}
+    elif isinstance(part, File):
+        yield from _file(part)
+    else:
+        yield from ({"type": "text", "text": text} for text in spoken((part,)))
+
+
+def arguments_of(call: ToolCall) -> dict[str, Any]:
+    """Return the arguments as the object that they should be; a model may have written something else."""
+    arguments = parsed(call.arguments)
+    return arguments if isinstance(arguments, dict) else {"arguments": arguments} if arguments else {}
 
 
 def _output(output: Any) -> Any:
-    is_content = isinstance(output, list) and output and all(map(_is_block, output))
-    return output if is_content else as_text(output)
+    if isinstance(output, str) or (isinstance(output, list) and output and all(map(_is_block, output))):
+        return output
+    blocks = [block for part in read_output(output) for block in _blocks(part)]
+    if len(blocks) == 1 and blocks[0]["type"] == "text":
+        return blocks[0]["text"]
+    return blocks or as_text(output)
 
 
-def _file(part: File) -> Block:
-    kind = "image" if part.media_type.startswith("image/") else "document"
-    if match := _DATA_URL.fullmatch(part.url):
-        return {"type": kind, "source": {"type": "base64", **match.groupdict()}}
-    return {"type": kind, "source": {"type": "url", "url": part.url}}
+def _file(part: File) -> Iterator[Block]:
+    kind = "image" if part.kind == "image" else "document"
+    if match := DATA_URL.fullmatch(part.url):
+        yield {"type": kind, "source": {"type": "base64", **match.groupdict()}}
+    elif part.url:
+        yield {"type": kind, "source": {"type": "url", "url": part.url}}
 
 
-def _merged(messages: list[Message], *, everything: bool) -> Iterator[Message]:
-    last: Message | None = None
-    for message in messages:
-        if last is not None and _can_join(last, message, everything=everything):
-            last = {"role": last["role"], "content": _results_first(_as_blocks(last) + _as_blocks(message))}
-            continue
-        if last is not None:
-            yield last
-        last = message
-    if last is not None:
-        yield last
-
-
-def _can_join(first: Message, second: Message, *, everything: bool) -> bool:
-    if first["role"] != second["role"]:
-        return False
-    return everything or (_has_results(first) and _has_results(second))
+def _joined(messages: list[Message]) -> Message:
+    if len(messages) == 1:
+        return messages[0]
+    blocks = [block for message in messages for block in _as_blocks(message)]
+    blocks.sort(key=lambda block: block.get("type") != "tool_result")  # The API wants answers first.
+    return {"role": messages[0]["role"], "content": blocks}
 
 
 def _has_results(message: Message) -> bool:
@@ -118,7 +126,3 @@ def _has_results(message: Message) -> bool:
 def _as_blocks(message: Message) -> list[Block]:
     content = message["content"]
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
-
-
-def _results_first(blocks: list[Block]) -> list[Block]:
-    return sorted(blocks, key=lambda block: block.get("type") != "tool_result")

@@ -1,16 +1,21 @@
 """OpenAI's Chat Completions: https://platform.openai.com/docs/api-reference/chat/create."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain, groupby
 from typing import Any
 
 from context_store.records import MessageRecord
 
-from .parts import File, Other, Part, Text, ToolCall, ToolResult, as_text
-from .turns import Turn, joined, turns_of
+from .parts import DATA_URL, File, Part, ToolCall, ToolResult, as_text, is_call, is_result, joined, spoken
+from .reading import output_text
+from .turns import Turn, grouped, turns_of
 
 Message = dict[str, Any]
 
 _PART_TYPES = ("text", "image_url", "input_audio", "file", "refusal")
+_AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
+# Messages with these are of another format, or are answers that the API does not take as messages.
+_FOREIGN_KEYS = {"parts", "type", "audio"}
 # What applications keep beside a message: the API refuses keys that it does not know.
 _OWN_KEYS = ("id", "metadata", "usage", "created_at")
 
@@ -33,12 +38,12 @@ def openai_messages(
     for turn in turns_of(messages, drop_unanswered_calls=drop_unanswered_calls):
         role = system_role if turn.role == "system" else turn.role
         written += [_as_stored(turn.data, role)] if _is_openai(turn) else _written(turn, role)
-    return list(_merged(written)) if merge_consecutive else written
+    return [_joined(group) for group in grouped(written, _can_join)] if merge_consecutive else written
 
 
 def _is_openai(turn: Turn) -> bool:
     data = turn.data
-    if not isinstance(data, dict) or "parts" in data or not data.keys() & {"content", "tool_calls"}:
+    if not isinstance(data, dict) or data.keys() & _FOREIGN_KEYS or not data.keys() & {"content", "tool_calls"}:
         return False
     if "tool_call_id" in data and turn.role != "tool":
         return False
@@ -49,7 +54,7 @@ def _is_openai(turn: Turn) -> bool:
 def _is_part(block: Any) -> bool:
     if not isinstance(block, dict) or block.get("type") not in _PART_TYPES:
         return False
-    return block["type"] != "file" or "file" in block
+    return block["type"] not in ("file", "image_url") or isinstance(block.get(block["type"]), dict)
 
 
 def _as_stored(data: Message, role: str) -> Message:
@@ -59,22 +64,15 @@ def _as_stored(data: Message, role: str) -> Message:
 
 def _written(turn: Turn, role: str) -> list[Message]:
     if turn.role == "tool":
-        return [_tool_message(part) for part in turn.parts if isinstance(part, ToolResult)]
-    calls = [_call(part) for part in turn.parts if isinstance(part, ToolCall)]
+        return [_tool_message(part) for part in turn.parts if is_result(part)]
+    calls = [_call(part) for part in turn.parts if is_call(part)]
     content = _content(turn.parts) if turn.role == "user" else joined(turn.parts) or None
     message = {"role": role, "content": content, **({"tool_calls": calls} if calls else {})}
     return [message] if content or calls else []
 
 
 def _tool_message(part: ToolResult) -> Message:
-    return {"role": "tool", "tool_call_id": part.id, "content": _output(part.output)}
-
-
-def _output(output: Any) -> Any:
-    """Return the answer as the text that it is; one made of text blocks is their text."""
-    if isinstance(output, list) and output and all(isinstance(item, dict) and "text" in item for item in output):
-        return "\n".join(as_text(item["text"]) for item in output)
-    return as_text(output)
+    return {"role": "tool", "tool_call_id": part.id, "content": output_text(part.output)}
 
 
 def _call(part: ToolCall) -> Message:
@@ -86,34 +84,34 @@ def _call(part: ToolCall) -> Message:
 
 
 def _content(parts: list[Part]) -> Any:
+    return _plain([block for part in parts for block in _blocks(part)])
+
+
+def _plain(blocks: list[Message]) -> Any:
     """Return text where there is nothing but one, else the list of parts."""
-    blocks = [block for part in parts for block in _blocks(part)]
-    return blocks[0]["text"] if len(blocks) == 1 and blocks[0]["type"] == "text" else blocks
+    return blocks[0]["text"] if len(blocks) == 1 and blocks[0].keys() == {"type", "text"} else blocks
 
 
 def _blocks(part: Part) -> Iterator[Message]:
-    if isinstance(part, Text):
-        yield {"type": "text", "text": part.text}
-    elif isinstance(part, File) and part.media_type.startswith("image/"):
-        yield {"type": "image_url", "image_url": {"url": part.url}}
-    elif isinstance(part, File):
-        yield {"type": "file", "file": {"filename": part.name or "file", "file_data": part.url}}
-    elif isinstance(part, Other) and _is_part(part.block) and part.block["type"] != "text":
+    if isinstance(part, File):
+        yield from _file(part)
+    else:
+        yield from ({"type": "text", "text": text} for text in spoken((part,)))
+
+
+def _file(part: File) -> Iterator[Message]:
+    inline = DATA_URL.fullmatch(part.url)
+    if _is_part(part.block):
         yield part.block
-
-
-def _merged(messages: list[Message]) -> Iterator[Message]:
-    last: Message | None = None
-    for message in messages:
-        if last is None:
-            last = message
-        elif _can_join(last, message):
-            last = _join(last, message)
-        else:
-            yield last
-            last = message
-    if last is not None:
-        yield last
+    elif inline and part.media_type in _AUDIO_FORMATS:
+        yield {
+            "type": "input_audio",
+            "input_audio": {"data": inline["data"], "format": _AUDIO_FORMATS[part.media_type]},
+        }
+    elif part.kind == "image" and part.url:
+        yield {"type": "image_url", "image_url": {"url": part.url}}
+    elif part.url:
+        yield {"type": "file", "file": {"filename": part.name or "file", "file_data": part.url}}
 
 
 def _can_join(first: Message, second: Message) -> bool:
@@ -121,14 +119,15 @@ def _can_join(first: Message, second: Message) -> bool:
     return first["role"] == second["role"] != "tool" and "tool_calls" not in first
 
 
-def _join(first: Message, second: Message) -> Message:
-    contents = [message["content"] for message in (first, second) if message.get("content")]
-    if all(isinstance(content, str) for content in contents):
-        content: Any = "\n\n".join(contents) or None
-    else:
-        content = [block for content in contents for block in _as_blocks(content)]
-    return {**first, **second, "content": content}
-
-
-def _as_blocks(content: Any) -> list[Message]:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+def _joined(messages: list[Message]) -> Message:
+    if len(messages) == 1:
+        return messages[0]
+    content: list[Message] = []
+    contents: Iterator[Any] = (message.get("content") or "" for message in messages)
+    for is_text, run in groupby(contents, key=lambda content: isinstance(content, str)):
+        if not is_text:
+            content += chain.from_iterable(run)
+        elif text := "\n\n".join(filter(None, run)):
+            content.append({"type": "text", "text": text})
+    everything = {key: value for message in messages for key, value in message.items()}
+    return {**everything, "content": _plain(content) or None}

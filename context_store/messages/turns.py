@@ -6,12 +6,15 @@ answers without a call are left out, as every provider refuses them.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from context_store.records import MessageRecord
 
-from .parts import TOOL_NAMES, Break, Part, Text, ToolCall, ToolResult, is_empty, parts_of
+from .parts import Break, Part, is_call, is_result
+from .reading import TOOL_NAMES, is_empty, parts_of
+
+Message = dict[str, Any]
 
 ROLES = {
     "user": "user",
@@ -19,6 +22,7 @@ ROLES = {
     "assistant": "assistant",
     "ai": "assistant",
     "model": "assistant",
+    "agent": "assistant",
     "system": "system",
     "developer": "system",
     **dict.fromkeys(TOOL_NAMES, "tool"),
@@ -54,10 +58,10 @@ def _runs(parts: list[Part], role: str) -> Iterator[tuple[str, list[Part]]]:
     said: list[Part] = []
     results: list[Part] = []
     for part in parts:
-        if isinstance(part, ToolResult):
+        if is_result(part):
             results.append(part)
             continue
-        if results and not isinstance(part, ToolCall):
+        if results and not is_call(part):
             yield from _pair(said, results, role)
             said, results = [], []
         if not isinstance(part, Break):
@@ -75,7 +79,7 @@ def _pair(said: list[Part], results: list[Part], role: str) -> Iterator[tuple[st
 
 def _speaker(role: str, parts: list[Part]) -> str:
     """Return who says the parts: calls are the assistant's, and a tool that answers no call is heard as the user."""
-    if any(isinstance(part, ToolCall) for part in parts):
+    if any(map(is_call, parts)):
         return "assistant"
     return "user" if role == "tool" else role
 
@@ -85,13 +89,13 @@ def _reunited(turns: list[Turn]) -> Iterator[Turn]:
     answers: dict[str, deque[tuple[int, Turn]]] = {}
     for index, turn in enumerate(turns):
         for part in turn.parts:
-            if isinstance(part, ToolResult):
+            if is_result(part):
                 data = turn.data if len(turn.parts) == 1 else None
                 answers.setdefault(part.id, deque()).append((index, Turn("tool", [part], data)))
     for index, turn in enumerate(turns):
         if turn.role != "tool":
             yield turn
-            calls = [part for part in turn.parts if isinstance(part, ToolCall)]
+            calls = [part for part in turn.parts if is_call(part)]
             yield from filter(None, (_next_answer(answers.get(call.id), index) for call in calls))
 
 
@@ -104,10 +108,10 @@ def _next_answer(answers: deque[tuple[int, Turn]] | None, call_index: int) -> Tu
 
 
 def _without_unanswered(turns: list[Turn]) -> list[Turn]:
-    answered = {part.id for turn in turns for part in turn.parts if isinstance(part, ToolResult)}
+    answered = {part.id for turn in turns for part in turn.parts if is_result(part)}
     kept = []
     for turn in turns:
-        parts = [part for part in turn.parts if not isinstance(part, ToolCall) or part.id in answered]
+        parts = [part for part in turn.parts if not is_call(part) or part.id in answered]
         if len(parts) == len(turn.parts):
             kept.append(turn)
         elif parts:
@@ -115,6 +119,13 @@ def _without_unanswered(turns: list[Turn]) -> list[Turn]:
     return kept
 
 
-def joined(parts: Iterable[Part]) -> str:
-    """Return the text of the parts."""
-    return "\n".join(part.text for part in parts if isinstance(part, Text))
+def grouped(messages: Iterable[Message], can_join: Callable[[Message, Message], bool]) -> Iterator[list[Message]]:
+    """Give written messages in runs of those that can be joined with the one before."""
+    group: list[Message] = []
+    for message in messages:
+        if group and not can_join(group[-1], message):
+            yield group
+            group = []
+        group.append(message)
+    if group:
+        yield group

@@ -5,19 +5,8 @@ from typing import Any
 
 from context_store.records import MessageRecord
 
-from .parts import (
-    Break,
-    File,
-    Other,
-    Part,
-    Reasoning,
-    Text,
-    ToolCall,
-    ToolResult,
-    as_text,
-    is_empty,
-    parts_of,
-)
+from .parts import Break, File, Other, Part, Reasoning, Source, ToolCall, ToolResult, spoken
+from .reading import is_empty, output_text, parsed, parts_of
 from .turns import ROLES
 
 Message = dict[str, Any]
@@ -49,12 +38,17 @@ def ui_messages(messages: Iterable[MessageRecord], *, merge_consecutive: bool = 
 def _message(record: MessageRecord, open_calls: dict[str, Block]) -> Message:
     role = ROLES.get(record.name, "user")
     data = record.data if isinstance(record.data, dict) else {}
-    if isinstance(data.get("parts"), list):
+    if _is_ui(data.get("parts")):
         parts = list(data["parts"])
     else:
         parts = [block for part in parts_of(record) for block in _blocks(part, open_calls)]
     metadata = {"metadata": data["metadata"]} if "metadata" in data else {}
     return {"id": record.id, "role": "assistant" if role == "tool" else role, "parts": parts, **metadata}
+
+
+def _is_ui(parts: Any) -> bool:
+    """Tell whether the parts are those of a UI message, and not Gemini's, pydantic-ai's or A2A's."""
+    return isinstance(parts, list) and all(isinstance(part, dict) and "type" in part for part in parts)
 
 
 def _blocks(part: Part, open_calls: dict[str, Block]) -> Iterator[Block]:
@@ -70,8 +64,6 @@ def _blocks(part: Part, open_calls: dict[str, Block]) -> Iterator[Block]:
 
 
 def _block(part: Part) -> Block:
-    if isinstance(part, Text):
-        return {"type": "text", "text": part.text}
     if isinstance(part, Reasoning):
         return {"type": "reasoning", "text": part.text}
     if isinstance(part, ToolCall):
@@ -79,17 +71,22 @@ def _block(part: Part) -> Block:
             "type": f"tool-{part.name}",
             "toolCallId": part.id,
             "state": "input-available",
-            "input": part.arguments,
+            "input": parsed(part.arguments),
+            **({"providerExecuted": True} if part.is_hosted else {}),
         }
     if isinstance(part, File):
         name = {"filename": part.name} if part.name else {}
         return {"type": "file", "mediaType": part.media_type, "url": part.url, **name}
     if isinstance(part, Break):
         return {"type": "step-start"}
-    return dict(part.block) if isinstance(part, Other) and str(part.block.get("type")).startswith("data-") else {}
+    if isinstance(part, Source) and not part.text:
+        return {"type": "source-url", "sourceId": part.url, "url": part.url, "title": part.title}
+    if isinstance(part, Other) and str(part.block.get("type")).startswith("data-"):
+        return part.block
+    return next(({"type": "text", "text": text} for text in spoken((part,))), {})
 
 
 def _answer(part: ToolResult) -> Block:
     if part.is_error:
-        return {"state": "output-error", "errorText": as_text(part.output)}
+        return {"state": "output-error", "errorText": output_text(part.output)}
     return {"state": "output-available", "output": part.output}

@@ -129,6 +129,7 @@ WALK: dict[str, Callable[[Project, str], Any]] = {
     "docs/a2a.md": Project.run,
     "docs/stories.md": tell_stories,
     "docs/engine.md": Project.run,
+    "docs/messages.md": Project.run,
     "docs/rest.md": Project.run,
     "docs/rest-curl.md": run_programs,
     "docs/rest-clients.md": run_programs,

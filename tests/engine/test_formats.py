@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from context_store.engine import ContextEngine, assistant, hint, message, system, tool, user
-from context_store.messages.parts import calls_in, needs_call, parts_of, text_of
+from context_store.messages import calls_in, needs_call, parts_of, text_of
 from context_store.records import MessageRecord
 
 ARGUMENTS = {"city": "Rome"}

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from context_store.engine import ContextEngine, MessageFragment, assistant, message, user
 from context_store.exceptions import HeadConflict
 from context_store.ids import new_id
-from context_store.messages.parts import text_of
+from context_store.messages import text_of
 from context_store.models import Message
 from context_store.store import ContextStore
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from context_store.engine import ContextEngine, Outcome, assistant, hint, tool, user
 from context_store.engine.windows import PAGE_SIZE, Window, newest_first, take
 from context_store.exceptions import InvalidData
-from context_store.messages.parts import calls_in, needs_call
+from context_store.messages import calls_in, needs_call
 from context_store.records import MessageRecord
 
 

@@ -44,7 +44,7 @@ from context_store.search.words import words
         ({"content": {"content_type": "text", "parts": ["chatgpt", "export"]}}, "chatgpt\nexport"),
         ({"text": "telegram", "other": "no"}, "telegram"),
         ({"title": "all", "tags": ["string", {"leaves": "here"}], "n": 5, "b": True, "z": None}, "all\nstring\nhere"),
-        ({"content": None, "tool_calls": [{"function": {"name": "find", "arguments": '{"q": 1}'}}]}, 'find\n{"q": 1}'),
+        ({"content": None, "tool_calls": [{"function": {"name": "find", "arguments": '{"q": 1}'}}]}, ""),
         (["a", ["b"], 3], "a\nb"),
         (None, ""),
         (3.5, ""),

@@ -1,0 +1,103 @@
+"""JSON whose numbers keep the form that they were written in: ``49.90`` stays ``49.90``, ``1e22`` stays ``1e22``."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from itertools import chain, repeat
+from typing import Any
+
+# Below so many levels a value stands in one line: else deep lists become a hundred times as many blanks.
+MAX_INDENTED = 6
+# Empty objects and lists, strings, punctuation, then numbers and the like.
+_TOKEN = re.compile(r'{\s*}|\[\s*\]|"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
+
+
+class WrittenFloat(float):
+    """A float that was read from a text other than Python's own for it."""
+
+    __slots__ = ("text",)
+
+    text: str
+
+    def __new__(cls, text: str) -> "WrittenFloat":
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def __reduce__(self) -> tuple[type["WrittenFloat"], tuple[str]]:
+        return WrittenFloat, (self.text,)
+
+
+def read_float(text: str) -> float:
+    """Return the number as a plain float where that is written the same; for ``parse_float`` of decoders."""
+    number = float(text)
+    return number if repr(number) == text else WrittenFloat(text)
+
+
+# Text -> value. Raises ``ValueError`` for what is not JSON, ``RecursionError`` for what is nested too deeply.
+loads: Callable[[str], Any] = json.JSONDecoder(parse_float=read_float).decode
+
+
+def dumps(value: Any, *, encode: Callable[[Any], str] = _encode) -> str:
+    """Return compact JSON. ``encode`` writes what holds no written numbers."""
+    return "".join(_pieces(value, encode)) if has_written_numbers(value) else encode(value)
+
+
+def has_written_numbers(value: Any) -> bool:
+    """Tell whether a number in the value has a form of its own."""
+    if isinstance(value, dict):
+        return any(map(has_written_numbers, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(has_written_numbers, value))
+    return type(value) is WrittenFloat
+
+
+def _pieces(value: Any, encode: Callable[[Any], str]) -> Iterator[str]:
+    if not value or not isinstance(value, (dict, list, tuple)):
+        # The standard encoder asks ``float`` itself for the text of a number, so that no subclass can answer.
+        yield value.text if isinstance(value, WrittenFloat) else encode(value)
+    elif isinstance(value, dict):
+        for start, (key, item) in zip(_starts("{"), value.items(), strict=False):
+            yield f"{start}{_encode(key)}:"
+            yield from _pieces(item, encode)
+        yield "}"
+    else:
+        for start, item in zip(_starts("["), value, strict=False):
+            yield start
+            yield from _pieces(item, encode)
+        yield "]"
+
+
+def _starts(bracket: str) -> Iterator[str]:
+    return chain((bracket,), repeat(","))
+
+
+def indented(text: str, limit: int | None = None) -> tuple[str, bool]:
+    """
+    Return JSON text indented, numbers and escapes as they are written there, and whether it was cut.
+
+    Laying out stops at ``limit`` characters: ``[[],[],…]`` grows to many times its size.
+    """
+    pieces: list[str] = []
+    length = level = 0
+    for match in _TOKEN.finditer(text):
+        piece = match[0]
+        opens, closes = piece in ("{", "["), piece in ("}", "]")
+        line = f"\n{'  ' * (level + opens - closes)}" if level - closes < MAX_INDENTED else ""
+        level += opens - closes
+        if opens or piece == ",":
+            piece += line
+        elif closes:
+            piece = f"{line}{piece}"
+        elif piece == ":":
+            piece = ": "
+        pieces.append(piece)
+        length += len(piece)
+        if limit is not None and length > limit:
+            return "".join(pieces)[:limit], True
+    return "".join(pieces), False

@@ -1,0 +1,433 @@
+"""
+The one reader of messages: from the data of a message to its parts.
+
+Known are plain text, OpenAI's Chat Completions and Responses, Anthropic, Gemini, the AI SDK's UI and model messages,
+pydantic-ai, LangChain, A2A and ChatGPT's export. They differ in the names of things more than in the things: a block
+is of a kind (``type``, ``part_kind`` or ``kind``), or is known by a key, and what belongs to it has one of a few names.
+Readers of ``CONTEXT_STORE_MESSAGE_FORMATS`` are asked before.
+
+Parts are read one by one as they are asked for, in time that is linear in the data.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from django.utils.module_loading import import_string
+
+from context_store.conf import settings
+from context_store.exact_json import loads
+from context_store.records import MessageRecord
+
+from .parts import (
+    Block,
+    Break,
+    File,
+    Other,
+    Part,
+    Reasoning,
+    Source,
+    Text,
+    ToolCall,
+    ToolResult,
+    as_text,
+    is_call,
+    is_result,
+    joined,
+)
+
+# Messages in messages, as in content of content of content: what lies deeper is JSON.
+MAX_LEVELS = 8
+
+# A reader of one's own: the parts of a message or a block, ``None`` if it is of another format.
+Reader = Callable[[Block], Iterable[Part] | None]
+_BlockReader = Callable[[Block, int], Iterator[Part]]
+
+TOOL_NAMES = ("tool", "function")
+
+_TEXTS = ("content", "text", "refusal", "output")
+_THOUGHTS = ("thinking", "reasoning", "reasoning_content", "text", "content")
+_CALL_IDS = ("call_id", "toolCallId", "tool_call_id", "tool_use_id", "id")
+_NAMES = ("name", "toolName", "tool_name")
+_LANGCHAIN = ("human", "ai", "system", "tool", "chat", "function", "AIMessageChunk")
+_MCP_KEYS = {"content", "isError", "structuredContent", "_meta"}
+_ARGUMENTS = ("arguments", "input", "args", "rawInput", "action", "code")
+_OUTPUTS = ("content", "output", "result", "response", "results", "outputs")
+_MEDIA_TYPES = ("media_type", "mediaType", "mimeType", "mime_type", "contentType")
+_MEDIA = ("source", "file", "image_url", "input_audio", "audio", "inlineData", "inline_data", "fileData", "file_data")
+_URLS = ("url", "uri", "fileUri", "file_uri", "file_url", "image_url", "href")
+_BYTES = ("data", "base64", "bytes", "raw", "image", "file_data")
+_FILE_NAMES = ("filename", "file_name", "title", "name", "file_id", "fileId", "asset_pointer")
+_DEFAULT_MEDIA_TYPES = {"image": "image/*", "audio": "audio/*", "video": "video/*", "document": "application/pdf"}
+
+
+def read(data: Any) -> Iterator[Part]:
+    """
+    Yield what a message says. A placeholder, which says nothing yet, has no parts.
+
+    Text of white space is nothing. What is in no known format is ``Other``; never an error.
+    """
+    return _read(data, MAX_LEVELS)
+
+
+def read_output(output: Any) -> Iterator[Part]:
+    """Yield the parts of a tool's answer: ``Text``, content of a message, or ``Other`` for any other JSON."""
+    return read(output) if isinstance(output, str) or is_content(output) else iter((Other(output),))
+
+
+def is_content(output: Any) -> bool:
+    """Tell whether a tool's answer is content of a message, as MCP's servers give it, and no JSON of its own."""
+    if isinstance(output, dict) and output.keys() <= _MCP_KEYS:
+        output = output.get("content")
+    return isinstance(output, list) and bool(output) and all(_kind(item) in _KINDS for item in output)
+
+
+def output_text(output: Any) -> str:
+    """Return a tool's answer as text: the text of content, with the names of files in brackets, else JSON."""
+    return output if isinstance(output, str) else "\n".join(map(_described, read_output(output)))
+
+
+def _described(part: Part) -> str:
+    if isinstance(part, (Text, Reasoning)):
+        return part.text
+    if isinstance(part, Source):
+        return part.text or part.title or part.url
+    if isinstance(part, File):
+        return f"[{part.name or part.media_type}]"
+    return as_text(part.data if isinstance(part, Other) else getattr(part, "block", {}))
+
+
+def parsed(text: Any) -> Any:
+    """Return the JSON that a text holds, or what is given if it holds none."""
+    if isinstance(text, str) and text.lstrip()[:1] in ("{", "["):
+        try:
+            return loads(text.strip())
+        except (ValueError, RecursionError):
+            return text
+    return text
+
+
+def _read(data: Any, levels: int) -> Iterator[Part]:
+    if isinstance(data, str):
+        if data and not data.isspace():
+            yield Text(data)
+    elif isinstance(data, (list, tuple)) and levels and all(isinstance(item, (str, dict)) for item in data):
+        for item in data:
+            yield from _read(item, levels - 1)
+    elif isinstance(data, dict) and levels:
+        if data:
+            yield from _block(data, levels)
+    elif data is not None:
+        yield Other(data)
+
+
+def _block(block: Block, levels: int) -> Iterator[Part]:
+    for reader in _own_readers(tuple(settings.MESSAGE_FORMATS)):
+        if (parts := reader(block)) is not None:
+            return iter(parts)
+    kind = _kind(block)
+    if (read_kind := _KINDS.get(kind)) is not None:
+        return read_kind(block, levels)
+    if kind.endswith("_tool_result"):  # Anthropic's own tools: web_search_tool_result and the like.
+        return _hosted_result(block, levels)
+    if kind.startswith("tool-") and "toolCallId" in block:
+        return _ui_tool(block, levels)
+    for key, read_key in _KEYS.items():
+        if key in block:
+            return read_key(block, levels)
+    return iter((Other(block),))
+
+
+@lru_cache(maxsize=8)
+def _own_readers(paths: tuple[str, ...]) -> tuple[Reader, ...]:
+    return tuple(import_string(path) for path in paths)
+
+
+def _kind(block: Any) -> str:
+    if not isinstance(block, dict):
+        return ""
+    return next((kind for key in ("type", "part_kind", "kind") if isinstance(kind := block.get(key), str)), "")
+
+
+def _text(block: Mapping[str, Any], keys: Iterable[str]) -> str:
+    """Return the first text under the keys that is not empty."""
+    return next((value for key in keys if isinstance(value := block.get(key), str) and value), "")
+
+
+def _value(block: Mapping[str, Any], keys: Iterable[str], default: Any = None) -> Any:
+    """Return the value of the first of the keys that is there."""
+    return next((block[key] for key in keys if key in block), default)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if isinstance(value, dict) else []
+
+
+# --- Messages, and blocks of text
+
+
+def _message(block: Block, levels: int) -> Iterator[Part]:
+    """Read what holds text or content, and may have calls, thoughts, citations and files beside it."""
+    if isinstance(block.get("tool_call_id"), str):
+        yield from _result(block, levels)
+        return
+    if block.get("thought") is True:  # Gemini
+        yield from _reasoning(block, levels)
+        return
+    for key in ("reasoning_content", "reasoning", "thinking"):
+        if isinstance(block.get(key), str) and block[key]:
+            yield Reasoning(block[key], {})
+    calls = set()
+    # The AI SDK keeps the text of the parts in ``content`` too.
+    for key in ("parts",) if block.get("parts") is not None else _TEXTS:
+        for part in _read(block.get(key), levels - 1):
+            if isinstance(part, ToolCall):
+                calls.add(part.id)
+            yield part
+    if isinstance(block.get("audio"), dict):  # OpenAI: the answer is spoken.
+        yield from _read(block["audio"].get("transcript"), levels - 1)
+        yield from _file({"type": "audio", **block["audio"]}, levels)
+    for key in ("tool_calls", "toolInvocations", "function_call"):
+        for call in _list(block.get(key)):
+            # LangChain has calls twice: also in the content, as the provider wrote them.
+            yield from (part for part in _listed_call(call, levels) if isinstance(part, Other) or part.id not in calls)
+    for key in ("annotations", "citations"):
+        yield from filter(None, map(_citation, _list(block.get(key))))
+    for key in ("attachments", "experimental_attachments", "files", "images"):
+        for item in _list(block.get(key)):
+            yield from _file(item, levels) if isinstance(item, dict) else ()
+
+
+def _wrapped(block: Block, levels: int) -> Iterator[Part]:
+    """Read what LangChain's ``dumpd`` and ``messages_to_dict`` make of a message."""
+    inner = block.get("kwargs", block.get("data"))
+    is_message = "lc" in block or _kind(block) in _LANGCHAIN
+    return _block(inner, levels - 1) if is_message and levels and isinstance(inner, dict) else iter((Other(block),))
+
+
+def _citation(item: Any) -> Source | None:
+    if isinstance(item, dict):
+        inner = item["url_citation"] if isinstance(item.get("url_citation"), dict) else item
+        if url := _text(inner, ("url",)):
+            return Source(url, _text(inner, ("title",)), "", {})
+    return None
+
+
+def _reasoning(block: Block, levels: int) -> Iterator[Part]:
+    text = _text(block, _THOUGHTS)
+    if not text:  # OpenAI's Responses: a summary, or all of it, as lists of texts.
+        text = "\n".join(_texts(value, levels) for key in ("summary", "content") if (value := block.get(key)))
+    yield Reasoning(text, block)
+
+
+def _texts(content: Any, levels: int) -> str:
+    return "\n".join(part.text for part in _read(content, levels - 1) if isinstance(part, Text))
+
+
+# --- Tools
+
+
+def _call(block: Block, levels: int, *, is_hosted: bool = False) -> Iterator[ToolCall | Other]:
+    inner = _value(block, ("function", "custom", "functionCall", "function_call"), block)
+    name = _text(inner, _NAMES) if isinstance(inner, dict) else ""
+    if name:
+        # Gemini's calls have no ids: there a name is one.
+        call_id = _text(block, _CALL_IDS) or _text(inner, ("id",)) or name
+        yield ToolCall(call_id, name, _value(inner, _ARGUMENTS, {}), block, is_hosted)
+    else:
+        yield Other(block)
+
+
+def _listed_call(call: Any, levels: int) -> Iterator[ToolCall | ToolResult | Other]:
+    if isinstance(call, dict) and "toolCallId" in call:
+        yield from _ui_tool(call, levels)
+    elif isinstance(call, dict) and any(isinstance(part, ToolCall) for part in _call(call, levels)):
+        yield from _call(call, levels)
+    else:
+        yield Other({"type": "tool_call", "call": call})
+
+
+def _result(block: Block, levels: int, *, is_hosted: bool = False) -> Iterator[ToolResult | Other]:
+    inner = _value(block, ("functionResponse", "function_response"), block)
+    name = _text(inner, _NAMES) if isinstance(inner, dict) else ""
+    call_id = _text(block, _CALL_IDS) or (_text(inner, ("id",)) if isinstance(inner, dict) else "") or name
+    if not isinstance(inner, dict) or not (call_id or any(key in block for key in _OUTPUTS)):
+        yield Other(block)
+        return
+    output, kind = _value(inner, _OUTPUTS), ""
+    if isinstance(output, dict) and output.keys() == {"type", "value"}:  # The AI SDK's model messages.
+        kind, output = str(output["type"]), output["value"]
+    is_error = (
+        kind.startswith("error")
+        or True in (block.get("is_error"), block.get("isError"))
+        or _kind(block) == "retry-prompt"
+        or block.get("status") == "error"
+        or block.get("outcome") in ("failed", "denied")
+    )
+    yield ToolResult(call_id, name or None, output, is_error, block, is_hosted)
+
+
+def _retry(block: Block, levels: int) -> Iterator[Part]:
+    """Read pydantic-ai's request to try again, which answers a call or the model's text."""
+    return _result(block, levels) if block.get("tool_name") else _read(block.get("content"), levels - 1)
+
+
+def _hosted_call(block: Block, levels: int) -> Iterator[Part]:
+    """Read a call of a provider's own tool; OpenAI's hold their answers too."""
+    named = block if _text(block, _NAMES) else {**block, "name": _kind(block).removesuffix("_call")}
+    for part in _call(named, levels, is_hosted=True):
+        yield part._replace(block=block) if isinstance(part, ToolCall) else part
+    if any(block.get(key) is not None for key in _OUTPUTS):
+        yield from _result(named, levels, is_hosted=True)
+
+
+def _hosted_result(block: Block, levels: int) -> Iterator[Part]:
+    return _result(block, levels, is_hosted=True)
+
+
+def _ui_tool(block: Block, levels: int) -> Iterator[ToolCall | ToolResult]:
+    """Read a tool of a UI message: a call and, where it has come, its answer."""
+    state = block.get("state")
+    name = _text(block, ("toolName",)) or _kind(block).removeprefix("tool-")
+    call_id = _text(block, ("toolCallId",)) or name
+    if state in ("input-streaming", "partial-call"):
+        return
+    yield ToolCall(call_id, name, _value(block, _ARGUMENTS, {}), block)
+    if state in ("output-available", "result") or (state is None and {"output", "result"} & block.keys()):
+        yield ToolResult(call_id, name, _value(block, ("output", "result")), is_error=False, block=block)
+    elif state == "output-error":
+        yield ToolResult(call_id, name, block.get("errorText", "The tool failed."), is_error=True, block=block)
+    elif state == "output-denied":
+        yield ToolResult(call_id, name, "The user denied this call.", is_error=True, block=block)
+
+
+def _ui_invocation(block: Block, levels: int) -> Iterator[Part]:
+    invocation = block.get("toolInvocation")
+    return _ui_tool(invocation, levels) if isinstance(invocation, dict) else iter((Other(block),))
+
+
+def _code(block: Block, levels: int) -> Iterator[Part]:
+    """Read code that Gemini runs, or what came of it."""
+    code = _value(block, ("executableCode", "executable_code"))
+    if isinstance(code, dict):
+        return _call({"name": "code_execution", "arguments": code}, levels, is_hosted=True)
+    result = _value(block, ("codeExecutionResult", "code_execution_result"))
+    output = result.get("output") if isinstance(result, dict) else result
+    return _result({"id": "code_execution", "output": output}, levels, is_hosted=True)
+
+
+# --- Files and sources
+
+
+def _file(block: Block, levels: int) -> Iterator[Part]:
+    inner = block
+    for key in _MEDIA:
+        if isinstance(block.get(key), dict):
+            inner = {**inner, **block[key]}
+    if inner is not block and inner.get("type") in ("text", "content"):  # Anthropic: a document given as text.
+        yield Source("", _text(block, ("title",)), _texts(_value(inner, ("data", "content")), levels), block)
+        return
+    url, data = _text(inner, _URLS), _text(inner, _BYTES)
+    if not url and (data.startswith("data:") or "://" in data[:20]):
+        url, data = data, ""
+    kind = _kind(block).removeprefix("input_").removesuffix("_url").removesuffix("-url").removesuffix("-data")
+    media_type = _text(inner, _MEDIA_TYPES) or _DEFAULT_MEDIA_TYPES.get(kind, "application/pdf")
+    if url.startswith("data:"):
+        media_type = url[5:105].partition(",")[0].partition(";")[0] or media_type
+    elif isinstance(inner.get("format"), str) and media_type == "audio/*":
+        media_type = f"audio/{inner['format']}"
+    name = _text(inner, _FILE_NAMES)
+    if data and not url:
+        url = f"data:{media_type};base64,{data}"
+    yield File(url, media_type, name, block) if url or name else Other(block)
+
+
+def _file_part(block: Block, levels: int) -> Iterator[Part]:
+    """Read a ``file``, which pydantic-ai holds in ``content``."""
+    return _file(block["content"] if isinstance(block.get("content"), dict) else block, levels)
+
+
+def _generated_image(block: Block, levels: int) -> Iterator[Part]:
+    return _file({"type": "image", "data": block.get("result"), "media_type": "image/png"}, levels)
+
+
+def _source(block: Block, levels: int) -> Iterator[Part]:
+    inner = {**block, **block["source"]} if isinstance(block.get("source"), dict) else block
+    text = _texts(_value(inner, ("content", "text")), levels)
+    yield Source(_text(inner, ("url", "source")), _text(inner, ("title", "filename")), text, block)
+
+
+def _one(part: Part) -> _BlockReader:
+    return lambda block, levels: iter((part,))
+
+
+_KINDS: dict[str, _BlockReader] = {
+    **dict.fromkeys(("text", "input_text", "output_text"), _message),
+    **dict.fromkeys(("reasoning", "thinking", "redacted_thinking"), _reasoning),
+    # OpenAI; Anthropic, the AI SDK and pydantic-ai, LangChain
+    **dict.fromkeys(("function_call", "custom_tool_call", "custom"), _call),
+    **dict.fromkeys(("tool_use", "tool-call", "tool_call", "invalid_tool_call"), _call),
+    **dict.fromkeys(("function_call_output", "custom_tool_call_output", "computer_call_output"), _result),
+    **dict.fromkeys(("local_shell_call_output", "tool_result", "tool-result", "tool-return"), _result),
+    "retry-prompt": _retry,
+    **dict.fromkeys(("web_search_call", "file_search_call", "code_interpreter_call", "computer_call"), _hosted_call),
+    **dict.fromkeys(("local_shell_call", "mcp_call", "mcp_tool_use", "server_tool_use"), _hosted_call),
+    **dict.fromkeys(("server_tool_call", "builtin-tool-call"), _hosted_call),
+    **dict.fromkeys(("server_tool_result", "builtin-tool-return"), _hosted_result),
+    "dynamic-tool": _ui_tool,
+    "tool-invocation": _ui_invocation,
+    **dict.fromkeys(("image", "image_url", "input_image", "image-url", "image-data", "input_file"), _file),
+    **dict.fromkeys(("document", "document-url", "file-url", "file-data", "media", "binary"), _file),
+    **dict.fromkeys(("audio", "input_audio", "audio-url", "video", "video-url", "uploaded-file"), _file),
+    **dict.fromkeys(("container_upload",), _file),
+    "file": _file_part,
+    "image_generation_call": _generated_image,
+    **dict.fromkeys(("source", "source-url", "source-document", "search_result", "web_search_result"), _source),
+    "text-plain": _source,
+    "step-start": _one(Break()),
+    "cache-point": _one(Break()),
+}
+# Blocks of no kind, or of one that is unknown here, by what they have.
+_KEYS: dict[str, _BlockReader] = {
+    **dict.fromkeys(("functionResponse", "function_response"), _result),
+    **dict.fromkeys(("functionCall", "function"), _call),
+    **dict.fromkeys(("executableCode", "executable_code", "codeExecutionResult", "code_execution_result"), _code),
+    **dict.fromkeys(("inlineData", "inline_data", "fileData", "file_data"), _file),
+    "asset_pointer": lambda block, levels: _file({"type": "image", **block}, levels),  # ChatGPT's export
+    **dict.fromkeys((*_TEXTS, "parts", "tool_calls", "toolInvocations", "function_call"), _message),
+    **dict.fromkeys(("kwargs", "data"), _wrapped),
+    **dict.fromkeys(("raw", "mediaType"), _file),  # A2A
+}
+
+
+# --- Messages of the store
+
+
+def parts_of(message: MessageRecord) -> list[Part]:
+    """Return what the message says. A placeholder, which says nothing yet, has no parts."""
+    return list(read(message.data))
+
+
+def text_of(message: MessageRecord) -> str:
+    """Return the text that the message says, its pieces on lines of their own."""
+    return joined(read(message.data))
+
+
+def is_empty(message: MessageRecord) -> bool:
+    """Tell whether the message is a placeholder without content."""
+    return all(isinstance(part, Break) for part in read(message.data))
+
+
+def calls_in(message: MessageRecord) -> set[str]:
+    """Return the ids of the tool calls in the message; "" stands for whatever an answer without an id answers."""
+    calls = {part.id for part in read(message.data) if is_call(part)}
+    return calls if message.name in TOOL_NAMES else {*calls, ""}
+
+
+def needs_call(message: MessageRecord) -> set[str]:
+    """Return the ids of the tool calls that the message answers and that lie further up."""
+    parts = parts_of(message)
+    results = {part.id for part in parts if is_result(part)}
+    if not results and message.name in TOOL_NAMES:
+        return {""}
+    return results - {part.id for part in parts if is_call(part)}
