@@ -14,11 +14,13 @@ from context_store.store import ContextStore
 from .data import (
     CHAIN,
     COMMON_WORD,
+    ENTRY_COLUMNS,
+    MESSAGE_COLUMNS,
     RARE_WORD,
     SIZES,
     TEXTS,
     Conversation,
-    columns_of,
+    insert_sql,
     large_store,
     role,
     small_store,
@@ -32,6 +34,7 @@ PAGE = 50
 RUN = 100
 BRANCHES = 100
 
+# A segment and its first and last depth.
 Span = tuple[str, int, int]
 
 
@@ -64,14 +67,15 @@ def rows(database: str, scale: str, only: str = "") -> Iterator[Row]:
 def chains(stores: Stores) -> Iterator[Row]:
     """Compare with the raw driver fetching the same rows by the same ranges of the index."""
     ids = stores.large_data.chain.message_ids
-    yield _chain_row(stores, f"chain: {CHAIN:,} messages into records", ids[-1], [(ids[0], 0, CHAIN - 1)])
-    spans, head_id = _forked_chain(stores.large)
-    yield _chain_row(stores, f"chain: {CHAIN:,} messages across {len(spans) - 1} forks", head_id, spans)
+    chat_id, spans = stores.large_data.chain.chat_id, [(ids[0], 0, CHAIN - 1)]
+    yield _chain_row(stores, f"chain: {CHAIN:,} messages into records", chat_id, spans, ids[-1])
+    forked = _forked_chain(stores.large)
+    yield _chain_row(stores, f"chain: {CHAIN:,} messages across {len(forked[1]) - 1} forks", *forked)
 
 
-def _chain_row(stores: Stores, name: str, head_id: str, spans: list[Span]) -> Row:
+def _chain_row(stores: Stores, name: str, chat_id: str, spans: list[Span], head_id: str) -> Row:
     driver = raw_driver(LARGE)
-    sql, values = _span_query(driver, spans)
+    sql, values = _span_query(driver, chat_id, spans)
     baseline = partial(driver.fetch_with_json, sql, values, MessageRecord._fields.index("data"))
     ours = partial(stores.large.get_message_chain, head_id)
     rows, data = baseline()
@@ -84,15 +88,15 @@ def _chain_row(stores: Stores, name: str, head_id: str, spans: list[Span]) -> Ro
         driver.close()
 
 
-def _span_query(driver: Driver, spans: list[Span]) -> tuple[str, list[Any]]:
+def _span_query(driver: Driver, chat_id: str, spans: list[Span]) -> tuple[str, list[Any]]:
     span = f"(segment = {driver.placeholder} AND depth BETWEEN {driver.placeholder} AND {driver.placeholder})"
     columns = ", ".join(MessageRecord._fields)
-    where = " OR ".join([span] * len(spans))
-    return f"SELECT {columns} FROM {Message._meta.db_table} WHERE {where} ORDER BY depth", [*chain(*spans)]
+    where = f"chat_id = {driver.placeholder} AND ({' OR '.join([span] * len(spans))})"
+    return f"SELECT {columns} FROM {Message._meta.db_table} WHERE {where} ORDER BY depth", [chat_id, *chain(*spans)]
 
 
-def _forked_chain(store: ContextStore) -> tuple[list[Span], str]:
-    """Store a chain that leaves its run after every few messages; return its spans and its head."""
+def _forked_chain(store: ContextStore) -> tuple[str, list[Span], str]:
+    """Store a chain that leaves its run after every few messages; return its chat, its spans and its head."""
     chat_id = store.create_chat(user_id="forks").id
     ids = [new_id() for _ in range(CHAIN)]
     messages = []
@@ -103,7 +107,7 @@ def _forked_chain(store: ContextStore) -> tuple[list[Span], str]:
             messages.append(_message(chat_id, parent_id, depth))
         messages.append({**_message(chat_id, parent_id, depth), "id": message_id})
     store.add_messages(messages)
-    return [(ids[depth], depth, depth + RUN - 1) for depth in range(0, CHAIN, RUN)], ids[-1]
+    return chat_id, [(ids[depth], depth, depth + RUN - 1) for depth in range(0, CHAIN, RUN)], ids[-1]
 
 
 def _message(chat_id: str, parent_id: str | None, number: int) -> dict[str, Any]:
@@ -160,8 +164,8 @@ def add_messages(stores: Stores) -> Iterator[Row]:
     """
     store, driver = stores.small, raw_driver(SMALL)
     chat_id = store.create_chat(user_id="writer").id
-    insert_messages = _insert_sql(driver, Message)
-    insert_entries = _insert_sql(driver, SearchEntry)
+    insert_messages = insert_sql(Message, MESSAGE_COLUMNS, driver.placeholder, CHAIN)
+    insert_entries = insert_sql(SearchEntry, ENTRY_COLUMNS, driver.placeholder, CHAIN)
 
     def setup() -> tuple[list[dict[str, Any]], list[list[Any]], list[Any]]:
         ids = [new_id() for _ in range(CHAIN)]
@@ -187,13 +191,7 @@ def add_messages(stores: Stores) -> Iterator[Row]:
     driver.close()
 
 
-def _insert_sql(driver: Driver, model: Any) -> str:
-    columns = columns_of(model)
-    values = f"({', '.join([driver.placeholder] * len(columns))})"
-    return f"INSERT INTO {model._meta.db_table} ({', '.join(columns)}) VALUES {', '.join([values] * CHAIN)}"
-
-
-DATA = columns_of(Message).index("data")
+DATA = MESSAGE_COLUMNS.index("data")
 
 
 def _message_row(message: dict[str, Any], segment: str, depth: int) -> list[Any]:

@@ -1,12 +1,12 @@
 """Stores to measure: chats of known shape, written with the database's fastest way in."""
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from django.db import connections, transaction
-from django.db.models import AutoField, Model
+from django.db.models import Model
 
 from context_store.ids import new_id, now_ms
 from context_store.models import Branch, Chat, Message, SearchEntry
@@ -19,6 +19,12 @@ RARE_WORD = "axolotl"
 # Real messages have 220 characters (the median of the OpenAssistant trees that the tests import).
 WORDS_A_MESSAGE = 35
 CHATS_A_BATCH = 200
+
+
+MESSAGE_COLUMNS = (
+    "id", "chat_id", "parent_id", "name", "type", "data", "segment", "depth", "ancestry", "created_at",
+)  # fmt: skip
+ENTRY_COLUMNS = ("message_id", "chat_id", "user_id", "name", "content")
 
 
 class Text(NamedTuple):
@@ -127,30 +133,33 @@ def store(using: str, conversations: Iterable[Conversation]) -> None:
     rest = iter(conversations)
     while some := list(islice(rest, CHATS_A_BATCH)):
         with transaction.atomic(using=using):
-            write(using, Chat, map(_chat_row, some))
-            write(using, Message, (row for conversation in some for row in _message_rows(conversation)))
-            write(using, SearchEntry, (row for conversation in some for row in _entry_rows(conversation)))
-            write(using, Branch, map(_branch_row, some))
+            write(using, Chat, columns_of(Chat), map(_chat_row, some))
+            write(using, Message, MESSAGE_COLUMNS, chain.from_iterable(map(_message_rows, some)))
+            write(using, SearchEntry, ENTRY_COLUMNS, chain.from_iterable(map(_entry_rows, some)))
+            write(using, Branch, columns_of(Branch), map(_branch_row, some))
     settle(using)
 
 
-def write(using: str, model: type[Model], rows: Iterable[tuple[Any, ...]]) -> None:
-    """Insert rows of column values in the order of ``columns_of``."""
+def write(using: str, model: type[Model], columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    """Insert rows of values of the columns."""
     connection = connections[using]
-    table, columns = model._meta.db_table, ", ".join(columns_of(model))
+    table, names = model._meta.db_table, ", ".join(columns)
     if connection.vendor == "postgresql":
-        with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+        with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
     else:
-        values = ", ".join(["%s"] * len(columns_of(model)))
         with connection.cursor() as cursor:
-            cursor.executemany(f"INSERT INTO {table} ({columns}) VALUES ({values})", rows)
+            cursor.executemany(insert_sql(model, columns, "%s"), rows)
+
+
+def insert_sql(model: type[Model], columns: Sequence[str], placeholder: str, rows: int = 1) -> str:
+    values = f"({', '.join([placeholder] * len(columns))})"
+    return f"INSERT INTO {model._meta.db_table} ({', '.join(columns)}) VALUES {', '.join([values] * rows)}"
 
 
 def columns_of(model: type[Model]) -> list[str]:
-    """Return the names of the columns that a row gives: all but integer keys, which the database counts."""
-    return [field.column for field in model._meta.local_concrete_fields if not isinstance(field, AutoField)]
+    return [field.column for field in model._meta.local_concrete_fields]
 
 
 def settle(using: str) -> None:

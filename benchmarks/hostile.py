@@ -28,7 +28,7 @@ from context_store.models import Branch, Checkpoint, Message
 from context_store.sessions import sessions
 from context_store.store import ContextStore
 
-from .data import COMMON_WORD, PROBE_CHAT, Conversation, columns_of, plan, settle, store, write
+from .data import COMMON_WORD, PROBE_CHAT, Conversation, plan, settle, store, write
 from .measure import Row, fast
 
 USING = "default"
@@ -181,23 +181,22 @@ def filled(scale: str) -> Target:
 
 def point_at(wide: Conversation, pointers: int) -> None:
     """Give a chat so many branches, checkpoints and children of one message."""
-    heads = wide.message_ids
+    root = wide.message_ids[0]
     now = 1_700_000_000_000
     branch = {"chat_id": wide.chat_id, "is_active": False, "created_at": now}
     checkpoint = {"chat_id": wide.chat_id, "created_at": now}
     child = {
-        "chat_id": wide.chat_id, "parent_id": heads[0], "name": "user", "type": "message", "data": '"Hi"',
-        "depth": 1, "ancestry": json.dumps([[heads[0], 0]]), "created_at": now,
+        "chat_id": wide.chat_id, "parent_id": root, "name": "user", "type": "message", "data": '"Hi"',
+        "depth": 1, "ancestry": json.dumps([[root, 0]]), "created_at": now,
     }  # fmt: skip
-    numbers = range(pointers)
-    insert(Branch, ({**branch, "id": new_id(), "name": f"b{n}", "head_message_id": heads[n % 100]} for n in numbers))
-    insert(Checkpoint, ({**checkpoint, "id": new_id(), "name": f"c{n}", "message_id": heads[n % 100]} for n in numbers))
-    insert(Message, ({**child, "id": message_id, "segment": message_id} for message_id in map(str, numbers)))
+    heads = [(number, wide.message_ids[number % PROBE_CHAT]) for number in range(pointers)]
+    insert(Branch, [{**branch, "id": new_id(), "name": f"b{n}", "head_message_id": head} for n, head in heads])
+    insert(Checkpoint, [{**checkpoint, "id": new_id(), "name": f"c{n}", "message_id": head} for n, head in heads])
+    insert(Message, [{**child, "id": message_id, "segment": message_id} for message_id in map(str, range(pointers))])
 
 
-def insert(model: Any, values: Iterator[dict[str, Any]]) -> None:
-    columns = columns_of(model)
-    write(USING, model, (tuple(row[column] for column in columns) for row in values))
+def insert(model: Any, rows: list[dict[str, Any]]) -> None:
+    write(USING, model, list(rows[0]), (tuple(row.values()) for row in rows))
 
 
 def requests(target: Target) -> dict[str, Callable[[], Request]]:
