@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from django.db import connections
 
@@ -64,7 +65,7 @@ class AppendReplay:
 
     Two calls are recorded. What differs between them is an id of theirs, for which each repetition has a new one, or a
     number that grows (a depth, a count, the time), which goes on growing by as much. ``data`` is what the messages
-    hold, which each repetition encodes as JSON.
+    hold, which each repetition encodes as JSON; so does it make ids.
     """
 
     def __init__(self, using: str, append: Callable[[], list[str]], data: Sequence[Any]) -> None:
@@ -97,6 +98,7 @@ class AppendReplay:
 
     def __call__(self) -> None:
         for value in self.data:
+            uuid4()
             json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         self.driver.write(*self.statements)
         self.has_run = True
