@@ -3,14 +3,18 @@
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
 from .backends import check_backends, check_prefixes
 from .conf import settings
 from .contexts import BaseContexts, contexts
+from .search.checks import check_search, check_search_index
 from .sessions import BaseSessions, sessions
+
+register("context_store")(check_search)
+register("context_store", Tags.database)(check_search_index)
 
 # Seconds that a writer waits for another one; a busy site needs more than SQLite's own 5.
 SQLITE_TIMEOUT = 20

@@ -31,6 +31,8 @@ class Settings:
     """Every setting of the app; ``docs/settings.md`` explains them."""
 
     MAX_PAYLOAD_BYTES = Setting(4 * 1024 * 1024)
+    SEARCH: Setting[dict[str, dict[str, Any]]] = Setting({})
+    SEARCH_BUDGET: Setting[dict[str, Any]] = Setting({})
     SEARCH_LANGUAGE = Setting("english")
     TEXT_EXTRACTOR = Setting("context_store.search.text.extract_text")
     # Readers of message formats of one's own, asked before the app's.

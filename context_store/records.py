@@ -1,5 +1,6 @@
 """What the facade returns: cheap, typed, read-only. Times are integer milliseconds since the Unix epoch, UTC."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 
@@ -45,11 +46,24 @@ class CheckpointRecord(NamedTuple):
 
 
 class SearchHit(NamedTuple):
-    """``rank``: higher is better. ``snippet``: HTML, its text escaped, matches in ``<mark>``."""
+    """
+    ``rank``: higher is better. ``snippet``: HTML, its text escaped, matches in ``<mark>``.
+
+    With ``is_cut`` the message's data is large and was left out (``None``): ``get_message`` has it.
+    """
 
     message: MessageRecord
     rank: float
     snippet: str
+    is_cut: bool = False
+
+
+class SearchHits(list[SearchHit]):
+    """Hits, best first. ``is_complete``: nothing was left out that the search had no time for, or too much of."""
+
+    def __init__(self, hits: Iterable[SearchHit] = (), *, is_complete: bool = True) -> None:
+        super().__init__(hits)
+        self.is_complete = is_complete
 
 
 class GraphNode(NamedTuple):

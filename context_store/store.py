@@ -13,7 +13,7 @@ from .managers.checkpoints import CheckpointQuerySet
 from .managers.messages import MessageQuerySet
 from .managers.search import SearchEntryQuerySet
 from .models import Branch, Chat, Checkpoint, Message, SearchEntry
-from .records import BranchRecord, ChatRecord, CheckpointRecord, Graph, MessageRecord, SearchHit
+from .records import BranchRecord, ChatRecord, CheckpointRecord, Graph, MessageRecord, SearchHits
 from .types import MessageInput, Updater
 from .validation import check_identifier
 
@@ -380,16 +380,17 @@ class ContextStore:
 
     def search_messages(
         self, chat_id: str, query: str, *, roles: Iterable[str] | None = None, limit: int = 20
-    ) -> list[SearchHit]:
+    ) -> SearchHits:
         """Search one chat, best hit first; ``roles`` are message names. Raises ``Chat.DoesNotExist``."""
         hits = self._entries.hits(query, chat_id=chat_id, roles=roles, limit=limit)
-        return self._of_chat(chat_id, hits)
+        self._of_chat(chat_id, hits)
+        return hits
 
     asearch_messages = asynchronous(search_messages)
 
     def search_chats(
         self, query: str, *, user_id: str | None = None, roles: Iterable[str] | None = None, limit: int = 20
-    ) -> list[SearchHit]:
+    ) -> SearchHits:
         """Search all chats of one user, best hit first; ``user_id`` may be left out in a store of one user."""
         owner = check_identifier(self.user_id if user_id is None else user_id, "user_id")
         return self._entries.hits(query, user_id=owner, roles=roles, limit=limit)

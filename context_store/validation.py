@@ -15,6 +15,8 @@ MAX_TIME = 2**63 - 1
 MAX_COUNT = 2**31 - 1
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 NUL = re.compile("\0")
+# Drivers of SQL Server leave out the first at the beginning of a text, and swap the bytes of a text after the second.
+BYTE_ORDER_MARKS = ("\ufeff", "\ufffe")
 
 # Made once: ``json.dumps`` makes an encoder a call. Circles are refused before, by their nesting.
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
@@ -40,7 +42,7 @@ def check_identifier(value: Any, *path: str | int) -> str:
 
 
 def check_text(value: Any, *path: str | int) -> str | None:
-    """Return a title if every database can hold it: text without U+0000 and lone surrogates, or ``None``."""
+    """Return a title if every database can hold it: text without U+0000, lone surrogates and byte order marks."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -49,6 +51,8 @@ def check_text(value: Any, *path: str | int) -> str | None:
         raise InvalidData("must not contain U+0000", path)
     if LONE_SURROGATE.search(value):
         raise InvalidData("contains a lone surrogate", path)
+    if value.startswith(BYTE_ORDER_MARKS):
+        raise InvalidData("must not begin with a mark of the byte order (U+FEFF, U+FFFE)", path)
     _check_size(value.encode(), path)
     return value
 

@@ -15,7 +15,7 @@ from context_store.ids import new_revision
 from context_store.managers.base import CHUNK_SIZE, count_of
 from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
 from context_store.records import MessageRecord
-from context_store.search.base import backend_for
+from context_store.search.index import index_problem
 from context_store.search.text import searchable_text
 
 
@@ -75,10 +75,8 @@ def verify_orphans(*, using: str | None = None, repair: bool = False) -> list[Pr
 
 def verify_index(*, using: str | None = None) -> list[Problem]:
     """Return the problem that the database has no search index, or one for another language."""
-    if backend_for(SearchEntry.objects.using(using).db).has_current_index():
-        return []
-    detail = "the search index is missing, or not for CONTEXT_STORE_SEARCH_LANGUAGE: run rebuild_search_index"
-    return [Problem(None, "search_index", detail)]
+    problem = index_problem(SearchEntry.objects.using(using).db)
+    return [Problem(None, "search_index", f"{problem}: run rebuild_search_index")] if problem else []
 
 
 def _findings(using: str, chat_id: str) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.db.models import Exists, Max, OuterRef, Q, QuerySet, TextField
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextField
 from django.db.models.functions import Cast, Length
 from django.http import HttpRequest
 from django.utils import timezone
@@ -17,7 +17,6 @@ from django.utils.translation import gettext_lazy
 from context_store.exceptions import InvalidData, SearchUnavailable
 from context_store.models import Branch, Chat, Message, SearchEntry
 from context_store.records import SearchHit
-from context_store.search.query import parse
 from context_store.validation import check_identifier, check_metadata, check_time
 
 from .base import ChoiceFilter, StoreChangeList
@@ -26,9 +25,6 @@ from .display import visible
 # Chats that a search gives at most by titles, ids and users, and hits in messages.
 MAX_NAMED = 500
 MAX_HITS = 200
-# Searched first: where so many messages have enough hits, older ones are not looked at. A search for nothing but
-# beginnings of words, which no index answers, goes no further.
-NEWEST = 100_000
 SNIPPETS = 2
 # Of so many of the newest chats the metadata make the choices of the filter, up to so many characters each.
 SAMPLE_SIZE = 200
@@ -73,19 +69,19 @@ def _named(chats: QuerySet[Any], text: str) -> list[str]:
     return list(newest.values_list("pk", flat=True)[:MAX_NAMED])
 
 
+def incomplete() -> str:
+    """Return the warning that a search left something out."""
+    return _("There may be more than was found: the search was too wide to look at all messages. Add a word.")
+
+
 def _hits(chats: QuerySet[Any], text: str) -> tuple[list[SearchHit], str]:
     entries = SearchEntry.objects.using(chats.db)
     among = chats if chats.query.where else None
-    groups = parse(text).groups
     try:
-        hits = entries.hits(text, limit=MAX_HITS, chats=among, newest=NEWEST)
-        if len(hits) >= MAX_HITS or (entries.aggregate(last=Max("pk"))["last"] or 0) <= NEWEST:
-            return hits, ""
-        if all(group.whole.required for group in groups):
-            return entries.hits(text, limit=MAX_HITS, chats=among), ""
+        hits = entries.hits(text, limit=MAX_HITS, chats=among)
     except SearchUnavailable:
         return [], _("Messages were not searched: the search index is missing.")
-    return hits, _("Only the newest messages were searched: add a whole word to search all of them.")
+    return hits, "" if hits.is_complete else incomplete()
 
 
 class ChatChangeList(StoreChangeList):

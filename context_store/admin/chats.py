@@ -29,13 +29,22 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from context_store.exceptions import ContextStoreError, InvalidData, SearchUnavailable
 from context_store.models import Branch, Chat, Checkpoint, Message
+from context_store.records import SearchHits
 from context_store.store import ContextStore
 from context_store.validation import check_identifier, check_metadata, check_text
 
 from . import exports
 from .backends import session_aliases, sessions_page
 from .base import READ, UNDOTTED, StoreAdmin
-from .changelist import ActivityFilter, BranchesFilter, ChatChangeList, MetadataFilter, OlderFilter, search
+from .changelist import (
+    ActivityFilter,
+    BranchesFilter,
+    ChatChangeList,
+    MetadataFilter,
+    OlderFilter,
+    incomplete,
+    search,
+)
 from .display import indented, inert_snippet, isolated, json_text, time_html, visible
 from .graph import graph
 from .transcript import RAW_LENGTH, Path, about, asked_path, message_url, role_of, transcript
@@ -57,10 +66,10 @@ def form_errors() -> Iterator[None]:
 
 
 class LegibleField(forms.CharField):
-    """Text to edit in a line, deceptive characters as escapes that can be seen. Left alone it stays as it is stored."""
+    """Text to edit, with deceptive characters as escapes that can be seen. What is left alone stays as it is stored."""
 
     def prepare_value(self, value: Any) -> Any:
-        return " ".join(visible(value).split()) if isinstance(value, str) else value
+        return visible(value) if isinstance(value, str) else value
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return super().has_changed(self.prepare_value(initial), data)
@@ -385,9 +394,11 @@ class ChatAdmin(StoreAdmin):
         chat = self._readable(request, object_id)
         query = request.GET.get("q", "").replace("\0", "").strip()
         try:
-            hits = self.store.search_messages(chat.pk, query, limit=50) if query else []
+            hits = self.store.search_messages(chat.pk, query, limit=50) if query else SearchHits()
+            if not hits.is_complete:
+                messages.warning(request, incomplete())
         except SearchUnavailable:
-            hits = []
+            hits = SearchHits()
             messages.warning(request, _("Messages were not searched: the search index is missing."))
         if query:
             self.record(request, READ, f"Searched the chat for “{query[:500]}”.", [chat])

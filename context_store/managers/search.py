@@ -3,13 +3,17 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from django.db import transaction
-from django.db.models import F, Max, Q, QuerySet
+from django.db.models import F, Func, IntegerField, Q, QuerySet
 
 from context_store import models
 from context_store.exceptions import InvalidData
-from context_store.records import MessageRecord, SearchHit
-from context_store.search.base import Execute, SearchBackend, backend_for
+from context_store.records import MessageRecord, SearchHit, SearchHits
+from context_store.search.backends import search_backends
+from context_store.search.backends.base import Match
+from context_store.search.budget import Budget, TimeUpError
+from context_store.search.matching import Matcher
+from context_store.search.query import parse
+from context_store.search.snippets import LENGTH, snippet
 from context_store.search.text import searchable_text
 from context_store.validation import check_count, check_identifier
 
@@ -17,6 +21,12 @@ from .base import CHUNK_SIZE, ScopedQuerySet, chunked
 
 # A message's chat and its own id.
 Key = tuple[str, str]
+
+# Bytes of a message's data that come with a hit, and of all data in one answer, in the order of the hits.
+MAX_DATA = 4 * 1024
+MAX_ALL_DATA = 32 * 1024
+# Entries whose text, 400 kB at most, is in memory at a time.
+BATCH = 100
 
 
 class SearchEntryQuerySet(ScopedQuerySet["models.SearchEntry"]):
@@ -46,13 +56,13 @@ class SearchEntryQuerySet(ScopedQuerySet["models.SearchEntry"]):
         roles: Iterable[str] | None = None,
         limit: int = 20,
         chats: QuerySet[Any] | None = None,
-        newest: int | None = None,
-    ) -> list[SearchHit]:
+    ) -> SearchHits:
         """
-        Return what matches in the chat, of the user and by the roles (``None``: no limit), best first.
+        Return what matches among these entries, in the chat, of the user and by the roles, best first.
 
-        ``chats`` are those to look in; with ``newest`` only about so many of the entries made last are looked at.
-        Raises ``SearchUnavailable`` if the database has no index where it should have one.
+        ``chats`` are those to look in; ``None`` is no limit. What ``CONTEXT_STORE_SEARCH_BUDGET`` leaves no time for is
+        left out, and ``is_complete`` is false then. Raises ``SearchUnavailable`` if the database has no index where it
+        should have one.
         """
         if not isinstance(query, str):
             raise InvalidData(f"must be text, not {type(query).__name__}", ("query",))
@@ -66,23 +76,56 @@ class SearchEntryQuerySet(ScopedQuerySet["models.SearchEntry"]):
         if roles is not None:
             roles = [check_identifier(role, "roles", index) for index, role in enumerate(roles)]
         if self._owner is not None and user_id not in (None, self._owner):
-            return []
-        found = backend_for(self.db).search(
-            query=query,
+            return SearchHits()
+        # The owner alone is what an index answers; any other filter of this QuerySet goes in as it is.
+        is_filtered = len(self.query.where.children) > (self._owner is not None) or self.query.is_sliced
+        backend, budget, parsed = search_backends[self.db], Budget(), parse(query)
+        found = backend.search(
+            query=parsed,
             chat_id=chat_id,
             user_id=self._owner or user_id,
             roles=roles,
             limit=limit,
             chats=chats,
-            after=None if newest is None else self._last_id() - check_count(newest, "newest"),
+            entries=self if is_filtered else None,
+            budget=budget,
         )
-        messages = self._messages([hit.message_id for hit in found])
-        return [
-            SearchHit(messages[hit.message_id], hit.rank, hit.snippet) for hit in found if hit.message_id in messages
-        ]
+        budget.until(1)
+        matcher = Matcher(parsed.phrases, budget, backend.stem)
+        return SearchHits(self._read(found.matches, matcher, budget), is_complete=found.is_complete)
 
-    def _last_id(self) -> int:
-        return self.unscoped().aggregate(last=Max("pk"))["last"] or 0
+    def _read(self, matches: Sequence[Match], matcher: Matcher, budget: Budget) -> Iterator[SearchHit]:
+        """Yield the hits with their messages; snippets without marks, and no data, when the budget's time is up."""
+        left = MAX_ALL_DATA
+        for batch in chunked(matches, BATCH):
+            entries = self.unscoped().filter(id__in=[match.entry_id for match in batch])
+            fields = [f"message__{field}" for field in MessageRecord._fields if field != "data"]
+            rows = {row[0]: row for row in entries.values_list("id", "content", StoredSize("message__data"), *fields)}
+            known: set[Key] = set()
+            for match in batch:
+                size = rows[match.entry_id][2] if match.entry_id in rows else MAX_DATA + 1
+                if size <= min(MAX_DATA, left) and budget.left > 0:
+                    known.add((match.chat_id, match.message_id))
+                    left -= size
+            data = self._data(known)
+            for match in batch:
+                if match.entry_id not in rows:
+                    continue  # The message is gone since.
+                _, content, _, message_id, chat_id, parent_id, name, kind, created_at = rows[match.entry_id]
+                try:
+                    spans = matcher.spans(content, LENGTH)
+                except TimeUpError:
+                    spans = []
+                key = (chat_id, message_id)
+                message = MessageRecord(message_id, chat_id, parent_id, name, kind, data.get(key), created_at)
+                yield SearchHit(message, match.rank, snippet(content, spans), key not in data)
+
+    def _data(self, keys: Iterable[Key]) -> dict[Key, Any]:
+        keys = set(keys)
+        chat_ids, message_ids = {chat_id for chat_id, _ in keys}, {message_id for _, message_id in keys}
+        messages = models.Message.objects.using(self.db).filter(chat_id__in=chat_ids, id__in=message_ids)
+        rows = messages.values_list("chat_id", "id", "data") if keys else []
+        return {(chat_id, message_id): data for chat_id, message_id, data in rows if (chat_id, message_id) in keys}
 
     def rebuild(self, *, batch_size: int = CHUNK_SIZE) -> Iterator[int]:
         """
@@ -132,24 +175,21 @@ class SearchEntryQuerySet(ScopedQuerySet["models.SearchEntry"]):
         return found
 
 
-def recreate_index(using: str, *, force: bool = False) -> bool:
-    """Create the search index anew, by force or unless it is as the settings say; return whether it was created."""
-    backend = backend_for(using)
-    if backend.has_current_index() and not force:
-        return False
+class StoredSize(Func):
+    """Bytes of JSON text. Text that PostgreSQL keeps compressed is not unpacked if it is large even so."""
 
-    def execute(sql: str) -> None:
-        with backend.connection.cursor() as cursor:
-            cursor.execute(sql)
+    function = "LENGTH"
+    output_field = IntegerField()
 
-    if not backend.has_transactional_ddl:
-        _recreate(backend, execute)
-    else:
-        with transaction.atomic(using=using):
-            _recreate(backend, execute)
-    return True
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        return self.as_sql(compiler, connection, template="LENGTH(CAST(%(expressions)s AS BLOB))", **extra)
 
+    def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        template = (
+            f"CASE WHEN PG_COLUMN_SIZE(%(expressions)s) > {MAX_DATA} THEN PG_COLUMN_SIZE(%(expressions)s)"
+            " ELSE OCTET_LENGTH(%(expressions)s::text) END"
+        )
+        return self.as_sql(compiler, connection, template=template, **extra)
 
-def _recreate(backend: SearchBackend, execute: Execute) -> None:
-    backend.drop_index(execute)
-    backend.create_index(execute)
+    def as_microsoft(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        return self.as_sql(compiler, connection, function="DATALENGTH", **extra)

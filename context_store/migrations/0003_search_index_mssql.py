@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from context_store.search.operations import CreateSearchIndex
+from ._search_index import CreateSearchIndex
 
 
 class Migration(migrations.Migration):

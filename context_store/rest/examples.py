@@ -47,7 +47,12 @@ CHECKPOINT = {
     "message_id": "trip-2",
     "created_at": 1767225660000,
 }
-HIT = {"message": ANSWER, "rank": 0.6, "snippet": "October and November, after the <mark>monsoon</mark>."}
+HIT = {
+    "message": ANSWER,
+    "rank": 0.6,
+    "snippet": "October and November, after the <mark>monsoon</mark>.",
+    "is_cut": False,
+}
 
 SESSION = {
     "id": "support-42",
@@ -103,7 +108,7 @@ EXAMPLES: dict[str, Any] = {
     "MessagePage": _page(QUESTION, ANSWER),
     "BranchPage": _page(BRANCH),
     "CheckpointPage": _page(CHECKPOINT),
-    "SearchHitPage": _page(HIT),
+    "SearchHitPage": {**_page(HIT), "is_complete": True},
     "Graph": {
         "nodes": [
             {

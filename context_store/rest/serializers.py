@@ -260,6 +260,7 @@ class SearchHit(serializers.Serializer[Any]):
     message = Message()
     rank = serializers.FloatField(help_text="Higher is better.")
     snippet = serializers.CharField(help_text="HTML: its text escaped, matches in `<mark>`.")
+    is_cut = Boolean(help_text="Whether `data` is large and was left out (`null`): GET the message.")
 
 
 class GraphNode(serializers.Serializer[Any]):
@@ -336,6 +337,7 @@ class CheckpointPage(Page):
 
 
 class SearchHitPage(Page):
+    is_complete = Boolean(help_text="Whether nothing was left out that the search had no time for, or too much of.")
     results = SearchHit(many=True)
 
 

@@ -1,63 +1,98 @@
 """Finding phrases in a text without an engine, by the same words."""
 
-from collections import defaultdict
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
-from .query import Group, Phrase, Query
-from .words import word_pattern
+from .budget import Budget
+from .query import Node, Phrase, holds
+from .words import fold, word_pattern
 
 Span = tuple[int, int]
+Stem = Callable[[str], str]
 
-# A stemmer leaves the beginning of a word as it is.
-BEGINNING = 2
+# Characters in which most texts have their first match: the rest of long ones need not be looked at then.
+BEGINNING = 20_000
+
+# Matches of one phrase in one text that count for its rank: more would hardly change it, and each takes its time.
+MAX_COUNTED = 100
 
 
-class WordedText:
-    """A text cut into words, to look for phrases in. ``stem`` makes forms of a word equal, but not in prefixes."""
+class Matcher:
+    """Looks for phrases in texts. ``stem`` makes forms of a word equal, but not in prefixes."""
 
-    def __init__(self, text: str, *, stem: Callable[[str], str] | None = None) -> None:
-        self._stem = stem
-        self._words: list[str] = []
-        self._spans: list[Span] = []
-        self._places: dict[str, list[int]] = defaultdict(list)
-        for place, match in enumerate(word_pattern().finditer(text)):
-            word = match[0].lower()
-            self._words.append(word)
-            self._spans.append(match.span())
-            self._places[word].append(place)
+    def __init__(self, phrases: Iterable[Phrase], budget: Budget, stem: Stem | None = None) -> None:
+        self._finders = {phrase: _Finder(phrase, budget, stem) for phrase in phrases}
 
-    def matches(self, query: Query) -> bool:
-        return any(self.matches_group(group) for group in query.groups)
+    def score(self, node: Node, text: str) -> int:
+        """Return 0 if the text does not match, else how many matches it has, each phrase counted to 100."""
+        folded = fold(text)
+        counts = Counter({phrase: finder.count(folded) for phrase, finder in self._finders.items()})
+        return max(1, counts.total()) if holds(node, lambda phrase: counts[phrase] > 0) else 0
 
-    def matches_group(self, group: Group) -> bool:
-        return all(map(self._has, group.required)) and not any(map(self._has, group.excluded))
+    def spans(self, text: str, length: int) -> list[Span]:
+        """Return where matches are, as offsets of characters: the first one, and those not farther than ``length``."""
+        finders = self._finders.values()
+        for part in (text[:BEGINNING], text):
+            folded = fold(part)
+            if found := [span for finder in finders for span in islice(finder.spans(folded), 1)]:
+                start = min(found)[0]
+                return [span for finder in finders for span in finder.spans(folded, start, start + length)]
+        return []
 
-    def spans(self, phrases: Iterable[Phrase]) -> list[Span]:
-        """Return where the phrases are, as offsets of characters."""
-        return [
-            (self._spans[place][0], self._spans[place + len(phrase.words) - 1][1])
-            for phrase in phrases
-            for place in self._find(phrase)
-        ]
 
-    def _has(self, phrase: Phrase) -> bool:
-        return any(True for _ in self._find(phrase))
+class _Finder:
+    """Looks for one phrase in folded texts."""
 
-    def _find(self, phrase: Phrase) -> Iterator[int]:
-        """Yield the place of the first word wherever the phrase is."""
-        forms = [self._forms(word.lower(), is_exact=phrase.is_prefix) for word in phrase.words]
+    def __init__(self, phrase: Phrase, budget: Budget, stem: Stem | None) -> None:
+        self._budget = budget
+        self._find_word = word_pattern().search
+        words = [fold(word) for word in phrase.words]
+        stem = None if phrase.is_prefix else stem
+        self._tests = [_same(word, stem) for word in words]
         if phrase.is_prefix:
-            prefix = phrase.words[-1].lower()
-            forms[-1] = {word for word in self._places if word.startswith(prefix)}
-        for start in sorted(place for word in forms[0] for place in self._places[word]):
-            found = self._words[start : start + len(forms)]
-            if len(found) == len(forms) and all(word in of for word, of in zip(found, forms, strict=True)):
-                yield start
+            self._tests[-1] = _begins(words[-1])
+        # A stemmer leaves the beginning of a word as it is, and changes few letters behind that ("happi").
+        self._beginnings = words if stem is None else [word[: max(2, len(stem(word)) - 3)] for word in words]
+        first = re.escape(self._beginnings[0])
+        # Regular expressions look for literal text fastest where that stands first; marks are seen to below.
+        self._beginning = re.compile(f"{first}(?<![^\\W_]{first})")
 
-    def _forms(self, word: str, *, is_exact: bool) -> set[str]:
-        """Return the words of the text that are forms of the word."""
-        if is_exact or self._stem is None:
-            return {word} if word in self._places else set()
-        stem = self._stem(word)
-        alike = (other for other in self._places if other[:BEGINNING] == word[:BEGINNING])
-        return {other for other in alike if other == word or self._stem(other) == stem}
+    def count(self, folded: str) -> int:
+        return sum(1 for _ in islice(self.spans(folded), MAX_COUNTED))
+
+    def spans(self, folded: str, start: int = 0, end: int | None = None) -> Iterator[Span]:
+        """Yield where the phrase is and begins in the part of the text."""
+        self._budget.check()
+        if not all(beginning in folded for beginning in self._beginnings):
+            return
+        limit = len(folded) if end is None else end
+        for number, match in enumerate(self._beginning.finditer(folded, start, limit)):
+            if number % 1_000 == 999:
+                self._budget.check()
+            first = match.start()
+            is_inside_word = first > 0 and word_pattern().match(folded, first - 1, first)
+            if not is_inside_word and (last := self._end(folded, first)):
+                yield first, last
+
+    def _end(self, folded: str, start: int) -> int:
+        """Return the end of the phrase that starts here, or 0."""
+        place = start
+        for test in self._tests:
+            word = self._find_word(folded, place)
+            if word is None or not test(word[0]):
+                return 0
+            place = word.end()
+        return place
+
+
+def _begins(prefix: str) -> Callable[[str], bool]:
+    return lambda word: word.startswith(prefix)
+
+
+def _same(word: str, stem: Stem | None) -> Callable[[str], bool]:
+    if stem is None:
+        return word.__eq__
+    stemmed = stem(word)
+    return lambda other: other == word or stem(other) == stemmed

@@ -7,8 +7,6 @@ from django.db import router
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 
-from .base import backend_for
-
 Statements = Mapping[str, Sequence[str]]
 
 
@@ -68,33 +66,6 @@ class RunVendorSQL(VendorOperation):
 
     def describe(self) -> str:
         return f"Run SQL on {', '.join(sorted({*self.forward, *self.reverse}))}"
-
-
-class CreateSearchIndex(VendorOperation):
-    """
-    Create the search index of the search entries, in the language of ``CONTEXT_STORE_SEARCH_LANGUAGE``.
-
-    SQL Server refuses full-text DDL inside a transaction, so the vendors are given to migrations of their own kind.
-    """
-
-    def __init__(self, *vendors: str) -> None:
-        self.vendors: Sequence[str] = vendors
-
-    def is_allowed(self, app_label: str, schema_editor: BaseDatabaseSchemaEditor) -> bool:
-        connection = schema_editor.connection
-        allowed = router.allow_migrate(connection.alias, app_label, model_name="searchentry")
-        return connection.vendor in self.vendors and allowed
-
-    def forwards(self, schema_editor: BaseDatabaseSchemaEditor) -> None:
-        backend = backend_for(schema_editor.connection.alias)
-        backend.create_index(lambda sql: schema_editor.execute(sql, params=None))
-
-    def backwards(self, schema_editor: BaseDatabaseSchemaEditor) -> None:
-        backend = backend_for(schema_editor.connection.alias)
-        backend.drop_index(lambda sql: schema_editor.execute(sql, params=None))
-
-    def describe(self) -> str:
-        return f"Create the search index on {', '.join(self.vendors)}"
 
 
 def _run(schema_editor: BaseDatabaseSchemaEditor, statements: Statements) -> None:

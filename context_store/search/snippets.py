@@ -8,49 +8,38 @@ from django.utils.html import escape
 from .matching import Span
 from .words import BREAK
 
-# Control characters, which indexed text never has: engines put them around matches.
-START, END = "\x01", "\x02"
-
 WORDS = 30
 WORDS_BEFORE = 8
-# For scripts without spaces, and for what is not words at all.
-LENGTH = 400
+# Characters, for scripts without spaces and for what is not words at all.
+LENGTH = 300
 LENGTH_BEFORE = 100
+# Bytes of HTML: a page of 200 hits is to stay below 200 kB, whatever is in the texts.
+MAX_BYTES = 480
 
-_SENTINEL = re.compile(f"[{START}{END}]")
 _WORD = re.compile(r"\S+")
-
-
-def spans_of(marked: str) -> list[Span]:
-    """Return where an engine marked matches, as offsets in the text without marks."""
-    spans: list[Span] = []
-    start = 0
-    for seen, match in enumerate(_SENTINEL.finditer(marked)):
-        place = match.start() - seen
-        if match[0] == START:
-            start = place
-        else:
-            spans.append((start, place))
-    return spans
 
 
 def snippet(content: str, spans: Iterable[Span]) -> str:
     """Return the words around the first match, every match among them in ``<mark>``."""
-    merged = list(_merged(spans))
+    merged = list(_merged(content, spans))
     start = _start(content, merged[0][0]) if merged else 0
     end = _end(content, start)
-    html = "".join(_pieces(content, start, end, merged))
+    # The match itself comes into the shortest, too.
+    while len((html := "".join(_pieces(content, start, end, merged))).encode()) > MAX_BYTES:
+        if merged and start < merged[0][0]:
+            start = _start(content, merged[0][0], before=(merged[0][0] - start) // 2)
+        end = start + (end - start) * 3 // 4
     # A match that is longer than the snippet is cut with it.
     return f"{'… ' if content[:start].strip() else ''}{html}{' …' if content[end:].strip() else ''}"
 
 
-def _merged(spans: Iterable[Span]) -> Iterator[Span]:
-    """Yield the spans in order, those that overlap as one."""
+def _merged(content: str, spans: Iterable[Span]) -> Iterator[Span]:
+    """Yield the spans in order, those that overlap or touch as one."""
     last: Span | None = None
     for span in sorted(spans):
         if last is None:
             last = span
-        elif span[0] < last[1]:
+        elif not content[last[1] : span[0]].strip(BREAK):
             last = (last[0], max(last[1], span[1]))
         else:
             yield last
@@ -59,9 +48,9 @@ def _merged(spans: Iterable[Span]) -> Iterator[Span]:
         yield last
 
 
-def _start(content: str, match: int) -> int:
+def _start(content: str, match: int, before: int = LENGTH_BEFORE) -> int:
     """Return where to begin so that a few words stand before the match."""
-    earliest = max(0, match - LENGTH_BEFORE)
+    earliest = max(0, match - before)
     starts = [earliest + word.start() for word in _WORD.finditer(content[earliest:match])]
     if earliest and starts and not content[earliest - 1].isspace() and len(starts) > 1:
         del starts[0]  # The rest of a word that was cut.

@@ -18,12 +18,26 @@ UNSPACED += "\U00020000-\U0003ffff"
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 # Not between a character and its own combining mark.
 _PLACE_OF_BREAK = re.compile(rf"(?<=[{UNSPACED}])(?=[^\W_])|(?<=[^\W_])(?=[{UNSPACED}])")
-_CONTROL = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x9f]")
+# U+FEFF and U+FFFE too: at the beginning of a text, drivers of SQL Server take them for a mark of the byte order.
+_CONTROL = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x9f\ufeff\ufffe]")
+# Marks on one character. Composing sorts them in quadratic time; Unicode's stream-safe format (UAX #15) allows as many.
+MAX_MARKS = 30
 
 
 def clean(text: str) -> str:
-    """Return the text in composed form (NFC), without U+0000; other control characters become spaces."""
-    return unicodedata.normalize("NFC", _CONTROL.sub(" ", text.replace("\0", "")))
+    """
+    Return the text in composed form (NFC), without U+0000; other control characters become spaces.
+
+    Of more than 30 combining marks in a row the rest is left out, so that the time is linear.
+    """
+    text = _CONTROL.sub(" ", text.replace("\0", ""))
+    return text if text.isascii() else unicodedata.normalize("NFC", _too_many_marks().sub(r"\1", text))
+
+
+def fold(text: str) -> str:
+    """Return the text in small letters, each at the place of its own: \u0130 and final sigma like the engines do."""
+    text = text.lower() if text.isascii() else text.replace("\u0130", "i").lower()
+    return text.replace("\u03c2", "\u03c3")
 
 
 def break_unspaced(text: str) -> str:
@@ -39,13 +53,13 @@ def words(text: str) -> list[str]:
 
 @cache
 def word_pattern() -> re.Pattern[str]:
-    return re.compile(f"{word_character()}+")
+    return re.compile(rf"(?:[^\W_]++|[{_ranges(_marks())}]++)++")
 
 
 @cache
-def word_character() -> str:
-    """Return a pattern of one character that belongs to words."""
-    return rf"(?:[^\W_]|[{_ranges(_marks())}])"
+def _too_many_marks() -> re.Pattern[str]:
+    marks = _ranges((code, unicodedata.combining(character) != 0) for code, character in _characters())
+    return re.compile(f"([{marks}]{{{MAX_MARKS}}})[{marks}]+")
 
 
 @cache

@@ -5,11 +5,17 @@ from collections.abc import Iterable
 from html import unescape
 from typing import Any, ClassVar
 
+from django.test import override_settings
+
 from context_store.ids import new_id
 from context_store.managers.search import SearchEntryQuerySet
 from context_store.models import Chat, Message, SearchEntry
 from context_store.records import MessageRecord
-from context_store.search.base import Hit, SearchBackend
+from context_store.search.backends.base import Found, Match, SearchBackend
+from context_store.search.budget import Budget
+from context_store.search.matching import Matcher
+from context_store.search.query import parse
+from context_store.search.snippets import LENGTH, snippet
 
 # Strings that are syntax somewhere, or that something has choked on.
 HOSTILE = [
@@ -80,6 +86,13 @@ HOSTILE = [
     "ÿ" * 400,
     "x" * 10_000,
     "x " * 5_000,
+    "AND OR NOT",
+    "a AND",
+    "NOT NOT a",
+    "a (OR b",
+    "(a))) OR (((b",
+    "-(-(-(a",
+    "a*" * 5_000,
     '"' * 10_000,
     "-" * 10_000,
     "a-" * 5_000,
@@ -134,13 +147,17 @@ class SearchContract(StoredTexts):
     backend_class: ClassVar[type[SearchBackend]]
     has_stemming: ClassVar[bool] = True
 
-    def search(self, query: str, **scope: Any) -> list[Hit]:
-        where: dict[str, Any] = {"chat_id": None, "user_id": None, "roles": None, "limit": 100, **scope}
-        return self.backend_class("default").search(query=query, **where)
+    def search_all(self, query: str, **scope: Any) -> Found:
+        return self.backend_class("default").search(query=query, **{"limit": 100, **scope})
+
+    def search(self, query: str, **scope: Any) -> list[Match]:
+        found = self.search_all(query, **scope)
+        assert found.is_complete
+        return found.matches
 
     def found(self, query: str, **scope: Any) -> set[str]:
         """Return the texts found."""
-        ids = [hit.message_id for hit in self.search(query, **scope)]
+        ids = [match.message_id for match in self.search(query, **scope)]
         return {json.dumps(data) if not isinstance(data, str) else data for data in self.texts(ids)}
 
     def assert_found(self, query: str, *texts: str, **scope: Any) -> None:
@@ -184,6 +201,32 @@ class SearchContract(StoredTexts):
     def test_small_or_is_a_word(self) -> None:
         self.store("cat or dog", "cat", "dog")
         self.assert_found("cat or dog", "cat or dog")
+
+    def test_and_says_what_stands_there_anyway(self) -> None:
+        self.store("red apples", "red pears", "and so on")
+        self.assert_found("red AND apples", "red apples")
+        self.assert_found("red and apples")
+        self.assert_found("AND")
+
+    def test_not_excludes(self) -> None:
+        self.store("cat food", "cat toys", "dog food")
+        self.assert_found("cat NOT food", "cat toys")
+        self.assert_found("cat AND NOT food OR dog", "cat toys", "dog food")
+        self.assert_found("NOT food")
+
+    def test_parentheses_group(self) -> None:
+        self.store("big cat", "big dog", "small cat", "small dog", "big bird")
+        self.assert_found("big (cat OR dog)", "big cat", "big dog")
+        self.assert_found("(big OR small) AND (cat OR bir*)", "big cat", "small cat", "big bird")
+        self.assert_found("(big OR small) -(cat OR dog)", "big bird")
+        self.assert_found("cat OR (big NOT (dog OR bir*))", "big cat", "small cat")
+        self.assert_found("big (cat OR dog", "big cat", "big dog")
+        self.assert_found("big cat) OR dog", "big cat", "big dog", "small dog")
+
+    def test_parentheses_in_a_word_are_signs(self) -> None:
+        self.store("call main(argc)", "argc main")
+        self.assert_found("main(argc)", "call main(argc)")
+        self.assert_found("(main(argc))", "call main(argc)")
 
     def test_minus_excludes(self) -> None:
         self.store("cat food", "cat toys", "dog food")
@@ -308,7 +351,7 @@ class SearchContract(StoredTexts):
         self.store("what's up? foo-bar C++ AND near a b", *HOSTILE[:40])
         for query in HOSTILE:
             for where in ({"chat_id": "chat"}, {"user_id": "alice"}, {}):
-                self.search(query, **where)
+                self.search_all(query, **where)
 
     def test_hostile_texts_are_found(self) -> None:
         for number, text in enumerate(HOSTILE):
@@ -381,24 +424,33 @@ class SearchContract(StoredTexts):
         ids = self.store("same words", "same words", "same words")
         assert [hit.message_id for hit in self.search("words", chat_id="chat")] == ids[::-1]
 
-    # Snippets
+    # Snippets, made of the text as the engine's words are
+
+    def snippet(self, query: str) -> str:
+        [match] = self.search(query, chat_id="chat")
+        content = self.entries.get(id=match.entry_id).content
+        parsed = parse(query)
+        matcher = Matcher(parsed.phrases, Budget(), self.backend_class("default").stem)
+        return snippet(content, matcher.spans(content, LENGTH))
 
     def test_snippet_marks_matches(self) -> None:
         self.store("The quick brown fox jumps")
         for query in ("quick", "qui*"):
-            [hit] = self.search(query, chat_id="chat")
-            assert hit.snippet == "The <mark>quick</mark> brown fox jumps"
+            assert self.snippet(query) == "The <mark>quick</mark> brown fox jumps"
+
+    def test_snippet_marks_forms_of_a_word(self) -> None:
+        if self.has_stemming:
+            self.store("while she was running home")
+            assert self.snippet("runs") == "while she was <mark>running</mark> home"
 
     def test_snippet_marks_words_with_signs(self) -> None:
         self.store("see main.py — and “main” too")
-        [hit] = self.search("main", chat_id="chat")
-        assert hit.snippet == "see <mark>main</mark>.py — and “<mark>main</mark>” too"
+        assert self.snippet("main") == "see <mark>main</mark>.py — and “<mark>main</mark>” too"
 
     def test_snippet_escapes_the_text(self) -> None:
         self.store('<script>alert("evil")</script> & <mark>not</mark> &lt;b&gt; \x01\x02 it\'s')
         for query in ("evil", "evi*", "script", "mark", "lt"):
-            [hit] = self.search(query, chat_id="chat")
-            bare = hit.snippet.replace("<mark>", "").replace("</mark>", "")
+            bare = self.snippet(query).replace("<mark>", "").replace("</mark>", "")
             assert "<" not in bare
             assert '"' not in bare
             assert unescape(bare).startswith('<script>alert("evil")</script> & <mark>not</mark> &lt;b&gt;')
@@ -406,16 +458,38 @@ class SearchContract(StoredTexts):
     def test_snippet_is_about_thirty_words_around_the_first_match(self) -> None:
         self.store(f"{'before ' * 500}needle {'after ' * 500}")
         for query in ("needle", "needl*"):
-            [hit] = self.search(query, chat_id="chat")
-            words = hit.snippet.split()
+            words = self.snippet(query).split()
             assert 25 <= len(words) <= 35
             assert "<mark>needle</mark>" in words
             assert words[0] == words[-1] == "…"
 
     def test_snippet_of_scripts_without_spaces(self) -> None:
         self.store("我喜欢编程语言")
-        [hit] = self.search("编程", chat_id="chat")
-        assert hit.snippet.replace("</mark><mark>", "") == "我喜欢<mark>编程</mark>语言"
+        assert self.snippet("编程") == "我喜欢<mark>编程</mark>语言"
+
+    # The budget
+
+    def test_most_rows_are_ranked_within_the_budget_and_it_says_so(self) -> None:
+        ids = self.store(*[f"word {number}" for number in range(8)])
+        if not self.backend_class.has_rank:
+            return
+        with override_settings(CONTEXT_STORE_SEARCH_BUDGET={"rows": 3, "milliseconds": None}):
+            for where in ({"chat_id": "chat"}, {"user_id": "alice"}, {}):
+                found = self.search_all("word", limit=2, **where)
+                assert not found.is_complete
+                assert len(found.matches) == 2
+                assert {match.message_id for match in found.matches} <= set(ids[-3:])
+                assert self.search_all("word", limit=8, **where).is_complete
+
+    def test_time_that_is_up_is_no_error(self) -> None:
+        self.store("a word")
+        with override_settings(CONTEXT_STORE_SEARCH_BUDGET={"milliseconds": 1}):
+            budget = Budget()
+        budget.until(-1)
+        budget.until = lambda share: None  # type: ignore[method-assign]
+        for where in ({"chat_id": "chat"}, {"user_id": "alice"}, {}):
+            found = self.search_all("wor* OR word", budget=budget, **where)
+            assert found == Found([], is_complete=False)
 
     # The index
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 from urllib.parse import quote, urlencode
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -57,7 +58,8 @@ def test_a_search_has_a_fixed_number_of_queries(
         store.create_chat(f"c{number}", user_id="alice")
         store.append_messages(f"c{number}", [{"name": "user", "data": "zebra"}])
     reader.get(f"{LIST}?q=zebra")
-    with django_assert_max_num_queries(16):  # type: ignore[operator]
+    # PostgreSQL keeps to the search's time limit in a savepoint of its own: four more.
+    with django_assert_max_num_queries(16 + 4 * (connection.vendor == "postgresql")):  # type: ignore[operator]
         reader.get(f"{LIST}?q=zebra")
 
 

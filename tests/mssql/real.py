@@ -26,7 +26,7 @@ def search_of_what_is_committed(
 ) -> None:
     """Search by LIKE in tests that commit nothing: what is not committed is not in the full-text index."""
     if database_vendor == "mssql" and not _commits(request):
-        from context_store.search.mssql import MSSQLBackend
+        from context_store.search.backends.mssql import MSSQLBackend
 
         monkeypatch.setattr(MSSQLBackend, "_has_index", lambda self: False)
 

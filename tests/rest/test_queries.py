@@ -2,6 +2,7 @@
 
 import pytest
 from django.core.cache import cache
+from django.db import connection
 
 from context_store.models import Branch, Chat, Checkpoint
 from context_store.store import ContextStore
@@ -32,8 +33,9 @@ QUERIES = {
     "rewind_chat": 8,
     "get_graph": 4,
     "export_chat": 5,
-    "search_chat": 2,
-    "search_chats": 2,
+    # PostgreSQL keeps to the time limit in a savepoint of its own: four more.
+    "search_chat": 3 + 4 * (connection.vendor == "postgresql"),
+    "search_chats": 3 + 4 * (connection.vendor == "postgresql"),
     "list_messages": 4,
     "append_messages": 8,
     "get_message": 1,

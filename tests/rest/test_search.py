@@ -5,6 +5,25 @@ def test_search_in_a_chat(api, chat, store):
     assert hit["message"] == store.get_message("m2")._asdict()
     assert "<mark>m2</mark>" in hit["snippet"]
     assert isinstance(hit["rank"], float)
+    assert hit["is_cut"] is False
+    assert response.json()["is_complete"] is True
+
+
+def test_hits_of_large_messages_are_small(api, chat, store):
+    """A hit has a snippet; what is large in its message takes a request of its own."""
+    text = '编程 & "quoted" needle ' * 5_000
+    store.append_messages(chat, [{"name": "tool", "data": text}] * 200)
+    response = api.get(f"chats/{chat}/search/?q=needle&limit=200")
+    hits = response.json()["results"]
+    assert len(hits) == 200
+    assert len(response.content) < 200_000
+    assert all(hit["is_cut"] and hit["message"]["data"] is None for hit in hits)
+    assert api.get(f"chats/{chat}/messages/{hits[0]['message']['id']}/").json()["data"] == text
+
+
+def test_a_search_says_what_it_left_out(api, chat, settings):
+    settings.CONTEXT_STORE_SEARCH_BUDGET = {"rows": 1, "milliseconds": None}
+    assert api.get("search/?q=text&limit=1").json()["is_complete"] is False
 
 
 def test_search_in_all_chats(api, chat, store):

@@ -4,8 +4,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from context_store.search.base import backend_for
-from context_store.search.fallback import FallbackBackend
+from context_store.search.backends import search_backends
+from context_store.search.backends.fallback import FallbackBackend
 from context_store.testing.search import StoredTexts
 
 WORD = st.sampled_from(["ab", "abc", "b1", "12", "é1", "Éa", "我", "我们", "का", "ﬁ2", "Ⅳ", "x²", "ы", "ß5", "İ5"])
@@ -30,7 +30,7 @@ class TestAgreement(StoredTexts, TestCase):
         self.store(*texts)
         scope = {"chat_id": "chat", "user_id": None, "roles": None, "limit": 100}
         found, expected = (
-            {hit.message_id for hit in backend.search(query=query, **scope)}
-            for backend in (backend_for("default"), FallbackBackend("default"))
+            {match.message_id for match in backend.search(query=query, **scope).matches}
+            for backend in (search_backends["default"], FallbackBackend("default"))
         )
         assert set(self.texts(found)) == set(self.texts(expected))

@@ -1,10 +1,10 @@
 import pytest
 from django.test import TestCase, TransactionTestCase
 
-from context_store.search.fallback import FallbackBackend
-from context_store.search.mssql import MSSQLBackend
-from context_store.search.postgresql import PostgreSQLBackend
-from context_store.search.sqlite import SQLiteBackend
+from context_store.search.backends.fallback import FallbackBackend
+from context_store.search.backends.mssql import MSSQLBackend
+from context_store.search.backends.postgresql import PostgreSQLBackend
+from context_store.search.backends.sqlite import SQLiteBackend
 from context_store.testing.search import SearchContract
 
 

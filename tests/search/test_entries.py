@@ -1,18 +1,24 @@
 """The entries' QuerySet, on the database of the run and its own backend."""
 
 from io import StringIO
+from time import monotonic
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, connections
 from django.test import override_settings
 from pytest_django import DjangoAssertNumQueries
 
 from context_store.exceptions import InvalidData, SearchUnavailable
-from context_store.managers.search import recreate_index
-from context_store.models import Message, SearchEntry
-from context_store.search.base import backend_for
+from context_store.models import SearchEntry
+from context_store.search.backends import FALLBACK, search_backends
+from context_store.search.backends.base import Found, Match, Scope
+from context_store.search.backends.fallback import FallbackBackend
+from context_store.search.budget import Budget, TimeUpError, limited
+from context_store.search.checks import check_search, check_search_index
+from context_store.search.index import index_problem, recreate_index
+from context_store.search.query import Node
 from context_store.store import ContextStore
 
 pytestmark = pytest.mark.django_db
@@ -43,7 +49,7 @@ def texts(hits: list) -> list[str]:
 
 def drop_index() -> None:
     with connection.cursor() as cursor:
-        backend_for("default").drop_index(cursor.execute)
+        search_backends["default"].drop_index(cursor.execute)
 
 
 def test_hits_are_records_with_rank_and_snippet(store: ContextStore) -> None:
@@ -53,8 +59,10 @@ def test_hits_are_records_with_rank_and_snippet(store: ContextStore) -> None:
     assert hit.snippet == "alice was <mark>running</mark>"
 
 
-def test_hits_cost_two_statements(store: ContextStore, django_assert_num_queries: DjangoAssertNumQueries) -> None:
-    with django_assert_num_queries(2):
+def test_hits_cost_three_statements(store: ContextStore, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    """The matches, their messages with the texts for the snippets, and the data of those that are not large."""
+    limits = 4 if connection.vendor == "postgresql" else 0
+    with django_assert_num_queries(3 + limits):
         assert len(SearchEntry.objects.hits("running OR runn*")) == 2
 
 
@@ -173,6 +181,172 @@ def test_unknown_language_is_explained() -> None:
 
 
 def test_message_of_a_hit_that_is_gone_is_left_out(store: ContextStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(SearchEntry.objects.all()), "_messages", lambda self, ids: {})
-    assert Message.objects.exists()
+    gone = Found([Match(0, "alice's", "gone", 1.0)])
+    monkeypatch.setattr(search_backends["default"], "find", lambda *arguments: gone)
     assert SearchEntry.objects.hits("running") == []
+
+
+# Scope
+
+
+def test_hits_are_of_the_entries_that_the_queryset_has(store: ContextStore) -> None:
+    entries = SearchEntry.objects
+    assert texts(entries.filter(user_id="alice").hits("running")) == ["alice was running"]
+    assert texts(entries.exclude(chat_id="bob's").hits("runn*")) == ["alice was running"]
+    assert texts(entries.filter(name="tool").hits("running")) == []
+    assert texts(entries.order_by("id")[:1].hits("running", user_id="bob")) == []
+    assert len(entries.all().hits("running")) == 2
+    for none in (entries.none(), entries.visible_to("alice").none(), entries.filter(id__in=[])):
+        assert none.hits("running") == []
+
+
+def test_hits_of_two_owners_are_nobodys(store: ContextStore) -> None:
+    entries = SearchEntry.objects.visible_to("alice").visible_to("bob")
+    assert entries.hits("running") == []
+    assert entries.hits("running", user_id="bob") == []
+    assert texts(SearchEntry.objects.visible_to("bob").visible_to("bob").hits("running")) == ["bob was running"]
+
+
+def test_the_fallback_keeps_to_the_scope_too(store: ContextStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_backends["default"], "find", FallbackBackend("default").find)
+    assert texts(SearchEntry.objects.filter(user_id="alice").hits("running")) == ["alice was running"]
+    assert SearchEntry.objects.visible_to("alice").visible_to("bob").hits("running") == []
+    assert SearchEntry.objects.none().hits("running") == []
+
+
+# Size
+
+
+def test_data_of_hits_is_whole_as_long_as_it_is_not_large(store: ContextStore) -> None:
+    store.create_chat("c", user_id="carol")
+    small, large = {"content": "needle small"}, {"content": "needle large", "rest": "x" * 5_000}
+    unpacked = {"content": "needle unpacked", "rest": "x" * 1_000_000}
+    store.append_messages("c", [{"name": "user", "data": data} for data in (small, large, unpacked, None)])
+    hits = {hit.snippet.split()[1]: hit for hit in store.search_messages("c", "needle")}
+    assert (hits["small"].message.data, hits["small"].is_cut) == (small, False)
+    for name in ("large", "unpacked"):
+        assert (hits[name].message.data, hits[name].is_cut) == (None, True)
+
+
+def test_all_data_of_one_search_has_a_bound(store: ContextStore) -> None:
+    store.create_chat("c", user_id="carol")
+    store.append_messages("c", [{"name": "user", "data": f"needle {number} " + "é" * 1_500} for number in range(60)])
+    hits = store.search_messages("c", "needle", limit=60)
+    whole = [hit for hit in hits if not hit.is_cut]
+    assert hits[: len(whole)] == whole
+    assert 8 <= len(whole) < 20
+
+
+# The budget
+
+
+def test_without_time_hits_have_no_marks(store: ContextStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    matched = search_backends["default"].search(query="running", chat_id="alice's")
+    monkeypatch.setattr(search_backends["default"], "find", lambda *arguments: matched)
+    monkeypatch.setattr(
+        Budget, "until", lambda self, share: setattr(self, "_end", 0 if share == 1 else monotonic() + 9)
+    )
+    [hit] = SearchEntry.objects.hits("running", chat_id="alice's")
+    assert (hit.snippet, hit.message.data, hit.is_cut) == ("alice was running", None, True)
+
+
+@pytest.mark.vendor("sqlite", "postgresql")
+def test_the_database_breaks_off_what_takes_too_long(settled: None) -> None:
+    slow = {
+        "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT COUNT(*) FROM n",
+        "postgresql": "SELECT pg_sleep(60)",
+    }[connection.vendor]
+    with override_settings(CONTEXT_STORE_SEARCH_BUDGET={"milliseconds": 100}):
+        budget = Budget()
+    with pytest.raises(TimeUpError), limited("default", budget):
+        list(search_backends["default"].rows(slow, []))
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone() == ("0",)
+    assert len(SearchEntry.objects.hits("running")) == 2
+
+
+def test_a_search_that_does_not_end_looks_at_the_newest(store: ContextStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend, scopes = search_backends["default"], []
+    find = backend.find
+
+    def endless(root: Node, scope: Scope, limit: int, budget: Budget) -> Found:
+        scopes.append(scope.after)
+        if scope.after is None:
+            raise TimeUpError
+        return find(root, scope, limit, budget)
+
+    monkeypatch.setattr("context_store.search.backends.base.ATTEMPTS", ((None, 0.5), (1, 0.8)))
+    monkeypatch.setattr(backend, "find", endless)
+    hits = SearchEntry.objects.hits("running")
+    assert texts(hits) == ["bob was running"]
+    assert hits.is_complete is False
+    assert len(scopes) == 2
+
+
+def test_a_limit_of_time_may_be_none(store: ContextStore) -> None:
+    with override_settings(CONTEXT_STORE_SEARCH_BUDGET={"milliseconds": None}):
+        assert SearchEntry.objects.hits("running").is_complete
+
+
+# Versions of the index
+
+
+@has_own_index
+def test_an_index_older_than_the_code_is_named_and_mended(settled: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert index_problem("default") is None
+    assert check_search_index(databases=["default"]) == []
+    monkeypatch.setattr(type(search_backends["default"]), "version", 999)
+    assert index_problem("default") == "the search index is of version and language '1 english', not '999 english'"
+    [warning] = check_search_index(databases=["default"])
+    assert (warning.id, warning.hint) == (
+        "context_store.W300",
+        "Run `manage.py rebuild_search_index --database default`.",
+    )
+    call_command("rebuild_search_index", stdout=StringIO())
+    assert index_problem("default") is None
+    assert len(SearchEntry.objects.hits("running")) == 2
+
+
+@has_own_index
+def test_a_missing_index_is_named(settled: None) -> None:
+    drop_index()
+    assert index_problem("default") == "the search index is missing"
+
+
+# Configuration
+
+
+def test_the_backend_is_chosen_by_alias() -> None:
+    with override_settings(CONTEXT_STORE_SEARCH={"default": {"BACKEND": FALLBACK}}):
+        assert type(search_backends["default"]) is FallbackBackend
+        assert check_search() == []
+    assert type(search_backends["default"]) is not FallbackBackend or connection.vendor not in ("sqlite", "postgresql")
+
+
+def test_a_database_that_is_added_later_has_a_backend() -> None:
+    connections.settings["added"] = connections.settings["default"]
+    try:
+        assert type(search_backends["added"]) is type(search_backends["default"])
+    finally:
+        del connections.settings["added"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("SEARCH", [], "E300"),
+        ("SEARCH", {"default": {"BACKEND": "context_store.search.words.clean"}}, "E301"),
+        ("SEARCH", {"default": {"BACKEND": FALLBACK, "SPEED": 5}}, "E302"),
+        ("SEARCH", {"elsewhere": {"BACKEND": FALLBACK}}, "E304"),
+        ("SEARCH_BUDGET", [], "E310"),
+        ("SEARCH_BUDGET", {"rows": 0}, "E310"),
+        ("SEARCH_BUDGET", {"rows": None}, "E310"),
+        ("SEARCH_BUDGET", {"seconds": 5}, "E310"),
+        ("SEARCH_BUDGET", {"milliseconds": True}, "E310"),
+    ],
+)
+def test_wrong_settings_are_named(name: str, value: object, code: str) -> None:
+    with override_settings(**{f"CONTEXT_STORE_{name}": value}):
+        assert [message.id for message in check_search()] == [f"context_store.{code}"]

@@ -1,9 +1,10 @@
-"""Searches among some chats, and among the newest entries."""
+"""Searches among some chats."""
 
 import pytest
 
 from context_store.models import Chat, SearchEntry
-from context_store.search.fallback import FallbackBackend
+from context_store.search.backends import search_backends
+from context_store.search.backends.fallback import FallbackBackend
 from context_store.store import ContextStore
 
 pytestmark = pytest.mark.django_db
@@ -22,9 +23,9 @@ def found(**scope: object) -> list[str]:
 
 
 @pytest.mark.parametrize("engine", ["own", "fallback"])
-def test_search_among_chats_and_newest(chats: None, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_search_among_chats(chats: None, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if engine == "fallback":
-        monkeypatch.setattr("context_store.managers.search.backend_for", FallbackBackend)
+        monkeypatch.setattr(search_backends["default"], "find", FallbackBackend("default").find)
     assert len(found()) == 9
     assert found(chats=Chat.objects.filter(title__in=["a", "c"]).order_by("title")) == [
         "a0",
@@ -35,7 +36,3 @@ def test_search_among_chats_and_newest(chats: None, engine: str, monkeypatch: py
         "c2",
     ]
     assert found(chats=Chat.objects.none()) == []
-    assert found(newest=4) == ["b2", "c0", "c1", "c2"]
-    assert found(newest=4, chats=Chat.objects.filter(user_id="user-b")) == ["b2"]
-    assert found(newest=0) == []
-    assert len(found(newest=100)) == 9

@@ -3,8 +3,10 @@ from django.core.management import call_command
 from django.db import connection, migrations
 from django.test import override_settings
 
-from context_store.search.base import backend_for
-from context_store.search.operations import CreateSearchIndex, RunVendorSQL
+from context_store.migrations._search_index import VERSION, CreateSearchIndex
+from context_store.search.backends import search_backends
+from context_store.search.index import recreate_index
+from context_store.search.operations import RunVendorSQL
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +56,7 @@ def test_search_index_is_for_its_vendors() -> None:
 
 @pytest.mark.vendor("sqlite", "postgresql")
 def test_dropped_index_leaves_nothing_and_can_be_made_again() -> None:
-    backend = backend_for("default")
+    backend = search_backends["default"]
 
     def execute(sql: str) -> None:
         with connection.cursor() as cursor:
@@ -67,13 +69,37 @@ def test_dropped_index_leaves_nothing_and_can_be_made_again() -> None:
     assert backend.has_current_index()
 
 
+def objects() -> list[tuple[object, ...]]:
+    """Return what the database has of the index."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("SELECT name, sql FROM sqlite_master WHERE name LIKE '%context_store_search%' ORDER BY name")
+        else:
+            cursor.execute(
+                "SELECT attname, pg_get_expr(adbin, adrelid), obj_description(to_regclass('ctx_search_vector'))"
+                " FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum"
+                " WHERE attrelid = 'context_store_searchentry'::regclass AND attname LIKE 'content%' ORDER BY 1"
+            )
+        found: list[tuple[object, ...]] = cursor.fetchall()
+        return found
+
+
+@pytest.mark.vendor("sqlite", "postgresql")
+def test_the_migrations_index_is_what_the_backend_makes_as_long_as_their_versions_are_the_same() -> None:
+    migrated = objects()
+    assert len(migrated) >= 3
+    assert search_backends["default"].version == VERSION
+    recreate_index("default", force=True)
+    assert objects() == migrated
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.vendor("sqlite", "postgresql")
 def test_migrations_reverse() -> None:
     try:
         call_command("migrate", "context_store", "zero", verbosity=0)
         if connection.vendor == "sqlite":
-            left = "SELECT name FROM sqlite_master WHERE name LIKE 'context_store%'"
+            left = "SELECT name FROM sqlite_master WHERE name LIKE 'context_store_search%'"
         else:
             left = "SELECT cfgname FROM pg_ts_config WHERE cfgname LIKE 'context_store%'"
         with connection.cursor() as cursor:
@@ -81,4 +107,4 @@ def test_migrations_reverse() -> None:
             assert cursor.fetchall() == []
     finally:
         call_command("migrate", "context_store", verbosity=0)
-    assert backend_for("default").has_current_index()
+    assert search_backends["default"].has_current_index()

@@ -174,8 +174,8 @@ def test_a_list_that_contains_itself_is_invalid(store, chat):
         store.append_messages(chat, [{"name": "user", "data": data}])
 
 
-@pytest.mark.parametrize("title", ["a\0b", "\udc00", 5, b"x"])
-def test_titles_are_text_without_nul_and_surrogates(store, chat, title):
+@pytest.mark.parametrize("title", ["a\0b", "\udc00", "\ufeffa", "\ufffea", 5, b"x"])
+def test_titles_are_text_without_nul_surrogates_and_byte_order_marks(store, chat, title):
     with pytest.raises(InvalidData, match="title"):
         store.update_chat(chat, title=title)
     with pytest.raises(InvalidData, match="title"):

@@ -7,14 +7,15 @@ from django.db import connections
 
 from context_store.management.progress import progress_bar
 from context_store.managers.base import CHUNK_SIZE
-from context_store.managers.search import recreate_index
 from context_store.models import Message, SearchEntry
+from context_store.search.index import recreate_index
 
 
 class Command(BaseCommand):
     help = (
-        "Makes the search index anew: its objects in the database, where they are missing or in another language than"
-        " CONTEXT_STORE_SEARCH_LANGUAGE, then the entry of every message. The site may go on writing meanwhile."
+        "Makes the search index anew: its objects in the database, where they are missing, older than the code or in"
+        " another language than CONTEXT_STORE_SEARCH_LANGUAGE, then the entry of every message. The site may go on"
+        " writing meanwhile."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -6,7 +6,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from context_store.records import SearchHit
+from context_store.records import SearchHits
 from context_store.rest import serializers as shapes
 from context_store.rest.operations import operation
 from context_store.rest.pagination import LIMIT, QUERY, ROLES, SEARCH_LIMIT, limit_of, page
@@ -41,5 +41,6 @@ def search_of(request: Request) -> dict[str, Any]:
     }
 
 
-def answer(hits: list[SearchHit]) -> Response:
-    return Response(page([{**hit._asdict(), "message": hit.message._asdict()} for hit in hits]))
+def answer(hits: SearchHits) -> Response:
+    results = [{**hit._asdict(), "message": hit.message._asdict()} for hit in hits]
+    return Response({**page(results), "is_complete": hits.is_complete})

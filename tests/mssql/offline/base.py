@@ -57,6 +57,9 @@ class DriverCursor:
     def fetchall(self) -> list[Sequence[Any]]:
         return list(self.rows)
 
+    def __iter__(self) -> Iterator[Sequence[Any]]:
+        return self.rows
+
     def close(self) -> None: ...
 
     def __enter__(self) -> DriverCursor:
@@ -69,6 +72,8 @@ class DriverConnection:
     """A connection that takes transactions as they come."""
 
     autocommit = True
+    # Seconds that a statement may take.
+    timeout = 0
 
     def __init__(self, wrapper: DatabaseWrapper) -> None:
         self.wrapper = wrapper

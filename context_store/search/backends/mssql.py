@@ -13,13 +13,13 @@ from typing import ClassVar
 from django.db import Error
 
 from context_store.conf import settings
+from context_store.search.budget import Budget
+from context_store.search.query import Either, Node, Phrase
 
-from .base import TABLE, Execute, Hit, Scope, SearchBackend
+from .base import TABLE, Execute, Found, Match, Scope, SearchBackend
 from .fallback import FallbackBackend
-from .matching import Span, WordedText
-from .query import Group, Phrase, Query
-from .snippets import snippet
 
+# A new version of the index gets a catalogue of a new name, by which ``index_stamp`` knows it.
 CATALOG = "context_store_search"
 
 # A search condition is nvarchar(4000), of UTF-16 units.
@@ -55,21 +55,21 @@ class MSSQLBackend(SearchBackend):
     # Aliases whose index has been seen: asking once is enough.
     _indexed: ClassVar[set[str]] = set()
 
-    def find(self, query: Query, scope: Scope, limit: int) -> list[Hit]:
-        condition = _condition(query)
+    def find(self, root: Node, scope: Scope, limit: int, budget: Budget) -> Found:
+        condition = _condition(root)
         if len(condition.encode("utf-16-le")) > MAX_CONDITION_BYTES or not self._has_index():
-            return FallbackBackend(self.using).find(query, scope, limit)
+            return FallbackBackend(self.using).find(root, scope, limit, budget)
         conditions, params = scope.conditions()
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         sql = (
-            f"SELECT TOP (%s) e.message_id, found.[RANK], e.content"
+            f"SELECT TOP (%s) e.id, e.chat_id, e.message_id, found.[RANK]"
             f" FROM CONTAINSTABLE({TABLE}, content, %s, LANGUAGE {_language()}) AS found"
             f" INNER JOIN {TABLE} AS e ON e.id = found.[KEY]{where} ORDER BY found.[RANK] DESC, e.id DESC"
         )
         rows = self.rows(sql, [limit, condition, *params])
-        return [
-            Hit(message_id, float(rank), snippet(content, _spans(content, query))) for message_id, rank, content in rows
-        ]
+        return Found(
+            [Match(entry_id, chat_id, message_id, float(rank)) for entry_id, chat_id, message_id, rank in rows]
+        )
 
     def create_index(self, execute: Execute) -> None:
         # Nothing of this is undone when something fails half-way, so it can be repeated.
@@ -101,15 +101,16 @@ class MSSQLBackend(SearchBackend):
             f"IF EXISTS (SELECT 1 FROM sys.fulltext_catalogs WHERE name = '{CATALOG}') DROP FULLTEXT CATALOG {CATALOG}"
         )
 
-    def has_current_index(self) -> bool:
-        """Whether there is nothing to do: the index is there, or the server cannot have one."""
-        rows = self.rows(
+    def index_stamp(self) -> str | None:
+        """Return the wanted stamp, too, where the server cannot have an index: there is nothing to do."""
+        ((installed, language),) = self.rows(
             "SELECT FULLTEXTSERVICEPROPERTY('IsFullTextInstalled'), (SELECT MAX(language_id)"
             " FROM sys.fulltext_index_columns WHERE object_id = OBJECT_ID(%s))",
             [TABLE],
         )
-        installed, language = rows[0]
-        return not installed or language == _language()
+        if not installed or language == _language():
+            return self.wanted_stamp
+        return None if language is None else f"{self.version} {language}"
 
     def is_missing_index(self, error: Error) -> bool:
         return any(text in str(error) for text in MISSING)
@@ -135,10 +136,9 @@ class MSSQLBackend(SearchBackend):
         return status is None or (not pending and status in FILLED)
 
     def _has_index(self) -> bool:
-        if self.using not in self._indexed and self.rows(
-            "SELECT 1 FROM sys.fulltext_indexes WHERE object_id = OBJECT_ID(%s)", [TABLE]
-        ):
-            self._indexed.add(self.using)
+        if self.using not in self._indexed:
+            rows = self.rows("SELECT 1 FROM sys.fulltext_indexes WHERE object_id = OBJECT_ID(%s)", [TABLE])
+            self._indexed.update(self.using for _ in rows)
         return self.using in self._indexed
 
 
@@ -146,13 +146,13 @@ def _language() -> int:
     return LANGUAGES.get(settings.SEARCH_LANGUAGE, NEUTRAL)
 
 
-def _condition(query: Query) -> str:
-    return " OR ".join(f"({_group(group)})" for group in query.groups)
-
-
-def _group(group: Group) -> str:
-    excluded = [f"NOT {_phrase(phrase)}" for phrase in group.excluded]
-    return " AND ".join([*map(_phrase, group.required), *excluded])
+def _condition(node: Node) -> str:
+    if isinstance(node, Phrase):
+        return _phrase(node)
+    if isinstance(node, Either):
+        return f"({' OR '.join(map(_condition, node.parts))})"
+    excluded = [f"NOT {_condition(part)}" for part in node.excluded]
+    return f"({' AND '.join([*map(_condition, node.required), *excluded])})"
 
 
 def _phrase(phrase: Phrase) -> str:
@@ -165,11 +165,3 @@ def _phrase(phrase: Phrase) -> str:
     # In "one two*" each word would be a prefix: here they follow each other and the last one is.
     terms = [*(f'"{word}"' for word in words), f'"{last}*"']
     return f"NEAR(({', '.join(terms)}), 0, TRUE)"
-
-
-def _spans(content: str, query: Query) -> list[Span]:
-    """Return the places of the words, or, where only another form of them matched, of words that begin alike."""
-    text = WordedText(content)
-    return text.spans(query.phrases) or text.spans(
-        Phrase((phrase.words[0][: max(4, len(phrase.words[0]) - 3)],), is_prefix=True) for phrase in query.phrases
-    )

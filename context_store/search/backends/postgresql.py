@@ -1,0 +1,190 @@
+# ruff: noqa: S608 - the statements are made of constants, values are always bound.
+"""
+Search with PostgreSQL's text search.
+
+The index is two generated tsvector columns on the entries, and a GIN index on both: ``content_vector`` has stems, for
+words and phrases, ``content_words`` the words as they are, for prefixes, since stems do not begin like their words
+("deployment" is "deploy", which "deploym*" does not find). The configuration of the stems is our own, so that it agrees
+with the other engines: only what separates words separates them (the parser would make one token of main.py or of a
+URL), and no word is a stop word.
+
+In one chat the rows are read by the chat's btree index and then matched: a materialised CTE, because a plan that goes
+by the words would read their lists in the whole store, and the planner cannot be trusted to know (with statistics
+too: 0.1 ms became 60 ms in a store of a million). For one user ``content_vector`` has a lexeme, ``u:`` and the user's
+id, which the GIN index intersects with the words.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error
+
+from context_store.conf import settings
+from context_store.search.budget import Budget
+from context_store.search.query import MIXED, PREFIXES, All, Either, Node, Phrase, gathered, kind, phrases
+from context_store.search.words import separator_class
+
+from .base import TABLE, Execute, Found, Match, Scope, SearchBackend
+
+CONFIGURATION = "context_store_search"
+STEMMER, ASCII_STEMMER = "context_store_search_stem", "context_store_search_ascii_stem"
+STEMS, WORDS = "content_vector", "content_words"
+INDEX = "ctx_search_vector"
+
+# Undefined column, table, object.
+MISSING = ("42703", "42P01", "42704")
+
+# Matching the normalisation of SQLite's rank: divided by 1 + the logarithm of the length.
+RANK_NORMALIZATION = 1
+
+Sql = tuple[str, list[Any]]
+
+
+class PostgreSQLBackend(SearchBackend):
+    def find(self, root: Node, scope: Scope, limit: int, budget: Budget) -> Found:
+        ranked = max(limit, budget.rows)
+        source, params = _source(scope)
+        matches, match_params = _condition(root)
+        rank, rank_params = _rank(root)
+        # One row more than may be ranked tells whether there are more.
+        sql = (
+            f"{source} SELECT id, chat_id, message_id, rank, total FROM ("
+            f"SELECT id, chat_id, message_id, {rank} AS rank, COUNT(*) OVER () AS total FROM ("
+            f"SELECT * FROM entries AS e WHERE {matches} ORDER BY id DESC LIMIT %s"
+            ") AS found) AS ranked ORDER BY rank DESC, id DESC LIMIT %s"
+        )
+        rows = list(self.rows(sql, [*params, *rank_params, *match_params, ranked + 1, limit]))
+        return Found([Match(*row[:4]) for row in rows], not rows or rows[0][4] <= ranked)
+
+    def create_index(self, execute: Execute) -> None:
+        language = self._checked_language()
+        template, option = ("simple", "") if language == "simple" else ("snowball", ", Language = {}")
+        ascii_language = "english" if language in self._languages_with_english_ascii() else language
+        for name, of in ((STEMMER, language), (ASCII_STEMMER, ascii_language)):
+            execute(f"CREATE TEXT SEARCH DICTIONARY {name} (TEMPLATE = pg_catalog.{template}{option.format(of)})")
+        execute(f"CREATE TEXT SEARCH CONFIGURATION {CONFIGURATION} (PARSER = pg_catalog.default)")
+        for tokens, dictionary in (
+            ("asciiword, asciihword, hword_asciipart", ASCII_STEMMER),
+            ("word, hword, hword_part", STEMMER),
+            ("numword, numhword, hword_numpart, int, uint, float, sfloat, version", "pg_catalog.simple"),
+            ("host, url, url_path, file, email", "pg_catalog.simple"),
+        ):
+            execute(f"ALTER TEXT SEARCH CONFIGURATION {CONFIGURATION} ADD MAPPING FOR {tokens} WITH {dictionary}")
+        text = f"regexp_replace(content, '{separator_class()}', ' ', 'g')"
+        execute(
+            f"ALTER TABLE {TABLE} ADD COLUMN {STEMS} tsvector GENERATED ALWAYS AS"
+            f" (to_tsvector('{CONFIGURATION}', {text}) || array_to_tsvector(ARRAY['u:' || user_id]::text[])) STORED,"
+            f" ADD COLUMN {WORDS} tsvector GENERATED ALWAYS AS (to_tsvector('pg_catalog.simple', {text})) STORED"
+        )
+        execute(f"CREATE INDEX {INDEX} ON {TABLE} USING gin ({STEMS}, {WORDS})")
+        execute(f"COMMENT ON INDEX {INDEX} IS '{self.wanted_stamp}'")
+
+    def drop_index(self, execute: Execute) -> None:
+        execute(f"ALTER TABLE {TABLE} DROP COLUMN IF EXISTS {STEMS}, DROP COLUMN IF EXISTS {WORDS}")
+        execute(f"DROP TEXT SEARCH CONFIGURATION IF EXISTS {CONFIGURATION}")
+        for name in (STEMMER, ASCII_STEMMER):
+            execute(f"DROP TEXT SEARCH DICTIONARY IF EXISTS {name}")
+
+    def index_stamp(self) -> str | None:
+        rows = self.rows("SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass(%s)", [INDEX])
+        return next((stamp or "" for (stamp,) in rows), None)
+
+    def is_missing_index(self, error: Error) -> bool:
+        return getattr(error.__cause__, "sqlstate", None) in MISSING and any(
+            name in str(error) for name in (STEMS, WORDS, CONFIGURATION, TABLE)
+        )
+
+    def _checked_language(self) -> str:
+        language = settings.SEARCH_LANGUAGE
+        known = [row[0] for row in self.rows("SELECT cfgname FROM pg_ts_config WHERE cfgnamespace = 11 ORDER BY 1", [])]
+        if language not in known:
+            raise ImproperlyConfigured(
+                f"CONTEXT_STORE_SEARCH_LANGUAGE is {language!r}; this PostgreSQL knows {', '.join(known)}."
+            )
+        return language
+
+    def _languages_with_english_ascii(self) -> list[str]:
+        """Return the languages of other scripts, where PostgreSQL stems Latin words as English ones."""
+        return [
+            row[0]
+            for row in self.rows(
+                "SELECT DISTINCT cfgname FROM pg_ts_config_map JOIN pg_ts_config ON pg_ts_config.oid = mapcfg"
+                " WHERE cfgnamespace = 11 AND mapdict = 'pg_catalog.english_stem'::regdictionary",
+                [],
+            )
+        ]
+
+
+def _source(scope: Scope) -> Sql:
+    """Return the CTE of entries to look in."""
+    conditions, params = scope.conditions()
+    if scope.chat_id is None and scope.user_id is not None:
+        conditions.append(f"e.{STEMS} @@ %s::tsquery")
+        params.append(_lexeme(f"u:{scope.user_id}"))
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    materialized = "NOT MATERIALIZED" if scope.chat_id is None else "MATERIALIZED"
+    columns = f"e.id, e.chat_id, e.message_id, e.{STEMS}, e.{WORDS}"
+    return f"WITH entries AS {materialized} (SELECT {columns} FROM {TABLE} AS e{where})", params
+
+
+def _condition(node: Node) -> Sql:
+    """
+    Return the condition that an entry matches.
+
+    What is of stems alone, or of prefixes alone, is one tsquery: each ``@@`` unpacks the vector of a long text again.
+    """
+    if kind(node) == MIXED and isinstance(node, Either):
+        return _joined(" OR ", map(_condition, gathered(node.parts, Either)))
+    if kind(node) == MIXED and isinstance(node, All):
+        excluded = [(f"NOT {sql}", params) for sql, params in map(_condition, gathered(node.excluded, Either))]
+        return _joined(" AND ", [*map(_condition, gathered(node.required, All)), *excluded])
+    if kind(node) == PREFIXES:
+        return f"e.{WORDS} @@ lower(%s)::tsquery", [_prefixes(node)]
+    words, params = _stems(node)
+    return f"e.{STEMS} @@ {words}", params
+
+
+def _stems(node: Node) -> Sql:
+    """Return the tsquery of words and phrases."""
+    if isinstance(node, Phrase):
+        return f"phraseto_tsquery('{CONFIGURATION}', %s)", [" ".join(node.words)]
+    if isinstance(node, Either):
+        return _joined(" || ", map(_stems, node.parts))
+    excluded = [(f"!! {sql}", params) for sql, params in map(_stems, node.excluded)]
+    return _joined(" && ", [*map(_stems, node.required), *excluded])
+
+
+def _prefixes(node: Node) -> str:
+    """Return the tsquery of prefixes as text for PostgreSQL to lower: its small letters are not always Python's."""
+    if isinstance(node, Phrase):
+        return f"({' <-> '.join(map(_lexeme, node.words))}:*)"
+    if isinstance(node, Either):
+        return f"({' | '.join(map(_prefixes, node.parts))})"
+    return f"({' & '.join([*map(_prefixes, node.required), *(f'!{_prefixes(part)}' for part in node.excluded)])})"
+
+
+def _rank(root: Node) -> Sql:
+    """Return the sum of the ranks by the words and by the prefixes that a hit may have."""
+    found = list(dict.fromkeys(phrases(root)))
+    words = tuple(phrase for phrase in found if not phrase.is_prefix)
+    prefixes = tuple(phrase for phrase in found if phrase.is_prefix)
+    ranks: list[Sql] = []
+    if words:
+        sql, params = _stems(Either(words))
+        ranks.append((f"ts_rank({STEMS}, {sql}, {RANK_NORMALIZATION})", params))
+    if prefixes:
+        sql = f"ts_rank({WORDS}, lower(%s)::tsquery, {RANK_NORMALIZATION})"
+        ranks.append((sql, [_prefixes(Either(prefixes))]))
+    return _joined(" + ", ranks)
+
+
+def _joined(operator: str, parts: Iterable[Sql]) -> Sql:
+    parts = list(parts)
+    return f"({operator.join(sql for sql, _ in parts)})", [param for _, params in parts for param in params]
+
+
+def _lexeme(text: str) -> str:
+    """Return the text as one lexeme of a tsquery."""
+    escaped = text.replace("\\", "\\\\").replace("'", "''")
+    return f"'{escaped}'"

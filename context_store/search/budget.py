@@ -1,0 +1,110 @@
+"""What a search may cost: ``CONTEXT_STORE_SEARCH_BUDGET``, rows to rank and milliseconds."""
+
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from time import monotonic
+
+from django.db import Error, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from context_store.conf import settings
+
+DEFAULT = {"rows": 5_000, "milliseconds": 800}
+
+# Opcodes of SQLite's virtual machine between two looks at the clock: some tenths of a millisecond.
+SQLITE_STEPS = 5_000
+
+# What SQLite and SQL Server's drivers say when a statement was broken off, and PostgreSQL's code for that.
+TIME_UP = ("interrupted", "HYT00", "timeout expired")
+QUERY_CANCELED = "57014"
+
+
+class TimeUpError(Exception):
+    """A search has used up its time."""
+
+
+class Budget:
+    """The rows that one search may rank, and the time that it has."""
+
+    def __init__(self) -> None:
+        given = {**DEFAULT, **settings.SEARCH_BUDGET}
+        self.rows: int = given["rows"]
+        milliseconds = given["milliseconds"]
+        self._seconds = math.inf if milliseconds is None else milliseconds / 1000
+        self._start = monotonic()
+        self._end = self._start + self._seconds
+
+    def until(self, share: float) -> None:
+        """Let the time end after this share of the whole."""
+        self._end = self._start + share * self._seconds
+
+    @property
+    def left(self) -> float:
+        """The seconds that are left."""
+        return self._end - monotonic()
+
+    def check(self) -> None:
+        """Raise ``TimeUpError`` if no time is left."""
+        if monotonic() > self._end:
+            raise TimeUpError
+
+
+@contextmanager
+def limited(using: str, budget: Budget) -> Iterator[None]:
+    """Let the database break off its statements when the time is up: they raise ``TimeUpError`` then."""
+    budget.check()
+    connection = connections[using]
+    try:
+        with _limit(connection, budget):
+            yield
+    except Error as error:
+        if is_time_up(error):
+            raise TimeUpError from error
+        raise
+
+
+def is_time_up(error: Error) -> bool:
+    """Whether the database broke the statement off for its time."""
+    canceled = getattr(error.__cause__, "sqlstate", None) == QUERY_CANCELED
+    return canceled or any(text in str(error) for text in TIME_UP)
+
+
+def _limit(connection: BaseDatabaseWrapper, budget: Budget) -> AbstractContextManager[None]:
+    limit = {"sqlite": _limit_sqlite, "postgresql": _limit_postgresql, "microsoft": _limit_mssql}.get(connection.vendor)
+    return nullcontext() if limit is None or budget.left == math.inf else limit(connection, budget)
+
+
+@contextmanager
+def _limit_sqlite(connection: BaseDatabaseWrapper, budget: Budget) -> Iterator[None]:
+    connection.ensure_connection()
+    database = connection.connection
+    database.set_progress_handler(lambda: budget.left < 0, SQLITE_STEPS)
+    try:
+        yield
+    finally:
+        database.set_progress_handler(None, 0)
+
+
+@contextmanager
+def _limit_postgresql(connection: BaseDatabaseWrapper, budget: Budget) -> Iterator[None]:
+    # A search has nothing to commit. Rolling back, also to a savepoint, gives the timeout its old value again.
+    with transaction.atomic(using=connection.alias):
+        with connection.cursor() as cursor:
+            milliseconds = max(1, int(budget.left * 1000))
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(milliseconds)])
+        yield
+        transaction.set_rollback(True, using=connection.alias)
+
+
+@contextmanager
+def _limit_mssql(connection: BaseDatabaseWrapper, budget: Budget) -> Iterator[None]:
+    connection.ensure_connection()
+    database = connection.connection
+    before = database.timeout
+    # The drivers count whole seconds.
+    database.timeout = max(1, math.ceil(budget.left))
+    try:
+        yield
+    finally:
+        database.timeout = before

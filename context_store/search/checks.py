@@ -1,0 +1,62 @@
+"""System checks of ``CONTEXT_STORE_SEARCH``, ids 300-399, and of the index in each database."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Warning
+from django.db import Error as DatabaseError
+from django.db import connections
+
+from context_store.backends import check_backends
+from context_store.conf import settings
+
+from .backends import search_backends
+from .backends.base import TABLE, SearchBackend
+from .budget import DEFAULT
+from .index import index_problem
+
+
+def check_search(**kwargs: Any) -> list[CheckMessage]:
+    """Check the backend of each database, and the budget."""
+    found = check_backends(search_backends, SearchBackend, 300)
+    if not found:
+        hint = "The keys of CONTEXT_STORE_SEARCH are aliases of databases."
+        found += [
+            Error(f"CONTEXT_STORE_SEARCH: DATABASES has no alias {alias!r}.", hint, None, "context_store.E304")
+            for alias in settings.SEARCH
+            if alias not in connections
+        ]
+    return [*found, *_budget()]
+
+
+def check_search_index(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Check, with ``--database`` and before ``migrate``, that an index that is there is not older than the code."""
+    return [message for alias in databases or () for message in _index(alias)]
+
+
+def _budget() -> Iterator[CheckMessage]:
+    budget = settings.SEARCH_BUDGET
+    if isinstance(budget, dict) and all(
+        name in DEFAULT and ((type(value) is int and value > 0) or (value is None and name == "milliseconds"))
+        for name, value in budget.items()
+    ):
+        return
+    yield Error(
+        f"CONTEXT_STORE_SEARCH_BUDGET is {budget!r}, not a budget.",
+        hint=f"Give whole numbers as in {DEFAULT}; milliseconds may be None for no limit.",
+        id="context_store.E310",
+    )
+
+
+def _index(alias: str) -> Iterator[CheckMessage]:
+    try:
+        connection = connections[alias]
+        problem = index_problem(alias) if TABLE in connection.introspection.table_names() else None
+    except DatabaseError:
+        return  # Whoever needs the database says so.
+    if problem is not None:
+        yield Warning(
+            f"The database {alias!r}: {problem}.",
+            hint=f"Run `manage.py rebuild_search_index --database {alias}`.",
+            id="context_store.W300",
+        )
