@@ -66,10 +66,10 @@ def form_errors() -> Iterator[None]:
 
 
 class LegibleField(forms.CharField):
-    """Text to edit, with deceptive characters as escapes that can be seen. What is left alone stays as it is stored."""
+    """Text to edit in a line, deceptive characters as escapes that can be seen. Left alone it stays as it is stored."""
 
     def prepare_value(self, value: Any) -> Any:
-        return visible(value) if isinstance(value, str) else value
+        return " ".join(visible(value).split()) if isinstance(value, str) else value
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return super().has_changed(self.prepare_value(initial), data)

@@ -24,7 +24,11 @@ def visible(text: str) -> str:
 
 def inert(text: object) -> SafeString:
     """Return text as HTML that shows it and does nothing else."""
-    return _marked_escapes(escape(str(text)))
+    shown = DECEPTIVE.sub(
+        lambda match: f'<code class="ctx-escape">\\u{ord(match[0]):04x}</code>',
+        escape(str(text)),
+    )
+    return mark_safe(shown)  # noqa: S308 - the text is escaped above.
 
 
 def inert_snippet(snippet: str) -> SafeString:
@@ -36,14 +40,6 @@ def inert_snippet(snippet: str) -> SafeString:
 def isolated(text: object) -> SafeString:
     """Return text as inert HTML whose direction does not reach what stands beside it."""
     return format_html("<bdi>{}</bdi>", inert(text))
-
-
-def _marked_escapes(escaped: str) -> SafeString:
-    marked = DECEPTIVE.sub(
-        lambda match: f'<code class="ctx-escape">\\u{ord(match[0]):04x}</code>',
-        escaped,
-    )
-    return mark_safe(marked)  # noqa: S308 - the text was escaped before.
 
 
 def moment(milliseconds: int | None) -> datetime | None:

@@ -1,6 +1,5 @@
 """Conversations to hand on: JSON documents that the store imports again, and Markdown transcripts for people."""
 
-import json
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from zipfile import ZIP_DEFLATED
@@ -11,6 +10,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from zipstream import ZipStream
 
+from context_store.exact_json import dumps
 from context_store.exporters.documents import documents, json_line
 from context_store.managers.messages import MessageQuerySet
 from context_store.records import ChatRecord, MessageRecord
@@ -33,7 +33,7 @@ BACKTICKS = re.compile("`{3,}")
 
 def json_response(request: HttpRequest, store: ContextStore, chat_id: str) -> StreamingHttpResponse:
     """Return one chat as the document that ``import_chat`` takes."""
-    document = json.dumps(store.export_chat(chat_id), ensure_ascii=False)
+    document = dumps(store.export_chat(chat_id))
     return _download(request, iter([document.encode()]), "application/json", f"{file_name(chat_id)}.json")
 
 

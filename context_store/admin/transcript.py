@@ -4,7 +4,6 @@ One path through a chat, a page at a time: which messages, where they fork, what
 Below stands what the transcript's page shows of it: plain values and URLs for the templates, which decide nothing.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from functools import reduce
 from operator import or_
@@ -16,6 +15,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
+from context_store import exact_json
 from context_store.exceptions import InvalidData
 from context_store.lineage import Ancestry, Place, Span, spans_above
 from context_store.managers.messages import MessageQuerySet
@@ -302,7 +302,7 @@ def about(admin: StoreAdmin, chat: Chat, current: str, path: Path | None = None)
 
 def json_html(value: Any) -> str:
     """Return JSON as inert HTML, cut at what a page can show."""
-    text, is_cut = indented(json.dumps(value, ensure_ascii=False), RAW_LENGTH)
+    text, is_cut = indented(exact_json.dumps(value), RAW_LENGTH)
     return inert(f"{text}\n…" if is_cut else text)
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 from django.core.checks import CheckMessage
 from django.db import Error, IntegrityError, connections, router, transaction
-from django.db.models import F, Q, QuerySet, TextField
+from django.db.models import Case, F, Q, QuerySet, TextField, When
 from django.db.models.functions import Cast
 
 from context_store.backends import check_database
@@ -95,7 +95,7 @@ class DatabaseStorage(Storage):
     @retried(alias="database")
     def store(self, key: str, text: str, ttl: int | None) -> None:
         columns = _columns(text, ttl)
-        self._until_done(lambda: bool(self._row(key).update(**columns)) or self._create(key, columns))
+        self._until_done(lambda: bool(self._row(key).update(**_changes(columns))) or self._create(key, columns))
 
     @retried(alias="database")
     def store_many(self, texts: Mapping[str, str], ttl: int | None) -> None:
@@ -129,7 +129,7 @@ class DatabaseStorage(Storage):
     def swap(self, key: str, seen: Any, text: str, ttl: int | None) -> bool:
         if seen is None:
             return self.insert(key, text, ttl)
-        return self._row(key).filter(version=seen).update(**_columns(text, ttl)) > 0
+        return self._row(key).filter(version=seen).update(**_changes(_columns(text, ttl))) > 0
 
     @retried(alias="database")
     def lock(self, key: str, token: int, ttl: int) -> bool:
@@ -153,7 +153,7 @@ class DatabaseStorage(Storage):
     def _take(self, key: str, columns: Mapping[str, Any]) -> bool:
         """Write the row if there is none or an expired one."""
         expired = self._row(key).filter(expires_at__lte=now_ms())
-        return expired.update(**columns) > 0 or self._create(key, columns)
+        return expired.update(**_changes(columns)) > 0 or self._create(key, columns)
 
     def _create(self, key: str, columns: Mapping[str, Any]) -> bool:
         """Insert the row; return ``False`` if there is one."""
@@ -202,6 +202,12 @@ def _columns(text: str, ttl: int | None) -> dict[str, Any]:
     return {
         "value": JSONText(text), "expires_at": _expiry(ttl), "updated_at": now_ms(), "version": new_version(),
     }  # fmt: skip
+
+
+def _changes(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a row that is there already: a clock that goes back takes no time back."""
+    now = columns["updated_at"]
+    return {**columns, "updated_at": Case(When(updated_at__gt=now, then=F("updated_at")), default=now)}
 
 
 def _expiry(ttl: int | None) -> int | None:

@@ -1,8 +1,8 @@
 """Chats as documents, one a line: what ``import_chats`` and ``ContextStore.import_chat`` take again."""
 
-import json
 from collections.abc import Iterable, Iterator
 
+from context_store.exact_json import dumps
 from context_store.managers.chats import ChatQuerySet
 from context_store.managers.transfer import Document
 from context_store.models import Chat
@@ -33,4 +33,4 @@ def documents(store: ContextStore, ids: Iterable[str]) -> Iterator[Document]:
 
 def json_line(document: Document) -> str:
     """Return a document as one line of a JSON lines file, with its line end."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).translate(LINE_ENDS) + "\n"
+    return dumps(document).translate(LINE_ENDS) + "\n"

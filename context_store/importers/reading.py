@@ -6,7 +6,6 @@ record that cannot be read is reported with its place and does not end the readi
 """
 
 import codecs
-import json
 import re
 import zipfile
 import zlib
@@ -15,6 +14,8 @@ from fnmatch import fnmatch
 from functools import partial
 from itertools import chain
 from typing import Any, BinaryIO, NamedTuple
+
+from context_store.exact_json import loads
 
 CHUNK_SIZE = 1 << 20
 # Chats of 100,000 long messages stay below it. Parsed, a record takes several times as much memory.
@@ -173,7 +174,7 @@ def _parse(place: str, item: bytes | None, max_bytes: int) -> Record:
     if item is None:
         return Record(place, error=f"is larger than {max_bytes:,} bytes")
     try:
-        return Record(place, json.loads(item.decode()))
+        return Record(place, loads(item.decode()))
     except RecursionError:
         return Record(place, error="is nested too deeply")
     except UnicodeDecodeError as error:

@@ -46,7 +46,10 @@ _BlockReader = Callable[[Block, int], Iterator[Part]]
 TOOL_NAMES = ("tool", "function")
 
 _TEXTS = ("content", "text", "refusal", "output")
+_PLAIN_KEYS = {"id", "role", "name", "content", "created_at", "metadata", "usage"}
 _THOUGHTS = ("thinking", "reasoning", "reasoning_content", "text", "content")
+_LISTED_CALLS = ("tool_calls", "toolInvocations", "function_call")
+_LISTED_FILES = ("attachments", "experimental_attachments", "files", "images")
 _CALL_IDS = ("call_id", "toolCallId", "tool_call_id", "tool_use_id", "id")
 _NAMES = ("name", "toolName", "tool_name")
 _LANGCHAIN = ("human", "ai", "system", "tool", "chat", "function", "AIMessageChunk")
@@ -125,6 +128,8 @@ def _block(block: Block, levels: int) -> Iterator[Part]:
     for reader in _own_readers(tuple(settings.MESSAGE_FORMATS)):
         if (parts := reader(block)) is not None:
             return iter(parts)
+    if "content" in block and block.keys() <= _PLAIN_KEYS:  # Most messages: there is nothing beside the text.
+        return _read(block.get("content"), levels - 1)
     kind = _kind(block)
     if (read_kind := _KINDS.get(kind)) is not None:
         return read_kind(block, levels)
@@ -159,8 +164,11 @@ def _value(block: Mapping[str, Any], keys: Iterable[str], default: Any = None) -
     return next((block[key] for key in keys if key in block), default)
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value] if isinstance(value, dict) else []
+def _items(block: Mapping[str, Any], keys: Iterable[str]) -> Iterator[Any]:
+    """Yield what the lists under the keys hold; an object counts as a list of one."""
+    for key in keys:
+        if value := block.get(key):
+            yield from value if isinstance(value, list) else [value] if isinstance(value, dict) else ()
 
 
 # --- Messages, and blocks of text
@@ -180,22 +188,20 @@ def _message(block: Block, levels: int) -> Iterator[Part]:
     calls = set()
     # The AI SDK keeps the text of the parts in ``content`` too.
     for key in ("parts",) if block.get("parts") is not None else _TEXTS:
-        for part in _read(block.get(key), levels - 1):
-            if isinstance(part, ToolCall):
-                calls.add(part.id)
-            yield part
+        if block.get(key) is not None:
+            for part in _read(block[key], levels - 1):
+                if isinstance(part, ToolCall):
+                    calls.add(part.id)
+                yield part
     if isinstance(block.get("audio"), dict):  # OpenAI: the answer is spoken.
         yield from _read(block["audio"].get("transcript"), levels - 1)
         yield from _file({"type": "audio", **block["audio"]}, levels)
-    for key in ("tool_calls", "toolInvocations", "function_call"):
-        for call in _list(block.get(key)):
-            # LangChain has calls twice: also in the content, as the provider wrote them.
-            yield from (part for part in _listed_call(call, levels) if isinstance(part, Other) or part.id not in calls)
-    for key in ("annotations", "citations"):
-        yield from filter(None, map(_citation, _list(block.get(key))))
-    for key in ("attachments", "experimental_attachments", "files", "images"):
-        for item in _list(block.get(key)):
-            yield from _file(item, levels) if isinstance(item, dict) else ()
+    for call in _items(block, _LISTED_CALLS):
+        # LangChain has calls twice: also in the content, as the provider wrote them.
+        yield from (part for part in _listed_call(call, levels) if isinstance(part, Other) or part.id not in calls)
+    yield from filter(None, map(_citation, _items(block, ("annotations", "citations"))))
+    for item in _items(block, _LISTED_FILES):
+        yield from _file(item, levels) if isinstance(item, dict) else ()
 
 
 def _wrapped(block: Block, levels: int) -> Iterator[Part]:

@@ -159,8 +159,8 @@ class CacheSessions(BaseSessions):
             # Checked as a whole: many small changes make large metadata.
             merged = check_metadata({key: value for key, value in merged.items() if value is not None}, "metadata")
             version = page.metadata_version.decode() if page else ""
-            given = {"metadata": encode(merged, "metadata"), "version": version}
-            outcome, *more = self._run("MERGE", session_id, owner=self.new_owner, **given)
+            text = encode(merged, "metadata")
+            outcome, *more = self._run("MERGE", session_id, text, owner=self.new_owner, version=version)
             if outcome == "ok":
                 self._enter(self._record(session_id, more[0], b""))
                 return merged
@@ -173,8 +173,9 @@ class CacheSessions(BaseSessions):
         source = page.record
         copies = [{**message._asdict(), "id": new_id()} for message in messages]
         drafts = parse_messages(copies, chat_id=new_session_id)
-        given = {"create": 1, "metadata": encode(source.metadata, "metadata")}
-        return self._replace(new_session_id, source.user_id, drafts, **given)._replace(metadata=source.metadata)
+        given = {"create": 1, "with_metadata": 1}
+        record = self._replace(new_session_id, source.user_id, drafts, encode(source.metadata, "metadata"), **given)
+        return record._replace(metadata=source.metadata)
 
     def _delete(self, session_id: str) -> bool:
         outcome, *more = self._run("DELETE", session_id)
@@ -183,7 +184,7 @@ class CacheSessions(BaseSessions):
         self._leave(more[0][0].decode(), [session_id])
         return True
 
-    def _replace(self, session_id: str, owner: str, drafts: list[Draft], **given: Any) -> SessionRecord:
+    def _replace(self, session_id: str, owner: str, drafts: list[Draft], *more: str, **given: Any) -> SessionRecord:
         """Make the session hold these messages. More than a piece of them are staged first."""
         pieces = list(self._pieces(drafts))
         staged: list[str] = []
@@ -194,7 +195,7 @@ class CacheSessions(BaseSessions):
                 self._stage(staged, piece)
             pieces, given = [], {**given, "staged": str(len(drafts))}
         entries = [part for piece in pieces for entry in piece for part in entry]
-        _, described = self._run("SAVE", session_id, *entries, staged_keys=staged, owner=owner, **given)
+        _, described = self._run("SAVE", session_id, *more, *entries, staged_keys=staged, owner=owner, **given)
         record = self._record(session_id, described, b"")
         self._enter(record)
         return record

@@ -22,7 +22,8 @@ What ``save`` and ``fork`` write in pieces is staged under keys of its own, whic
 ``ids`` by RENAME. A user's index is two sorted sets of session ids: ``updates`` by the time of the last write,
 ``expiries`` by the time at which the session will be gone.
 
-Of ARGV the first is a JSON object, ``given``: numbers are text in it, since Lua would round and reformat them.
+Of ARGV the first is a JSON object, ``given``: numbers are text in it, since Lua would round and reformat them. What may
+be large follows as it is.
 """
 
 # Messages, index entries or texts that one script handles, and bytes of texts that it returns or takes, at most.
@@ -71,8 +72,8 @@ local function begin_anew()
   redis.call('HDEL', info, 'writer', 'writer_until')
   redis.call('UNLINK', messages, ids)
 end
-local function push(place)
-  for index = 2, #ARGV, 2 do
+local function push(place, from)
+  for index = from, #ARGV, 2 do
     redis.call('RPUSH', messages, ARGV[index + 1])
     redis.call('ZADD', ids, whole(place), ARGV[index])
     place = place + 1
@@ -123,7 +124,8 @@ return {'ok', described(), metadata, text('metadata_version'), {text('epoch'), w
 """
 )
 # KEYS: and those that are staged. Given: now, owner (of a new session), token; create ("1" for a session that is not to
-# exist), metadata (of a new one), staged (how many messages lie there). Then id and text of each message that is not.
+# exist), with_metadata, staged (how many messages lie there). Then its metadata, id and text of each message that is
+# not staged.
 SAVE = (
     SESSION
     + """
@@ -136,9 +138,9 @@ if given.staged then
   redis.call('RENAME', KEYS[5], ids)
   redis.call('HSET', info, 'next', given.staged)
 else
-  redis.call('HSET', info, 'next', whole(push(0)))
+  redis.call('HSET', info, 'next', whole(push(0, given.with_metadata and 3 or 2)))
 end
-if given.metadata then redis.call('HSET', info, 'metadata', given.metadata) end
+if given.with_metadata then redis.call('HSET', info, 'metadata', ARGV[2]) end
 write()
 return {'ok', described()}
 """
@@ -184,7 +186,7 @@ for index = 2, #ARGV, 2 do
 end
 if #known > 0 then return {'known', text('epoch'), known} end
 if is_new then begin_anew() end
-local place = push(next + out_of_sight)
+local place = push(next + out_of_sight, 2)
 if not given.last then
   redis.call('HSET', info, 'writer', given.token, 'writer_until', whole(now + WRITER_MILLISECONDS))
   if not owner then
@@ -206,7 +208,7 @@ return {'ok', described(), old}
 ABANDON = SESSION + "if text('writer') == given.token then redis.call('HDEL', info, 'writer_until') end"
 # Drops what is shown no more and returns how much is left of it.
 DROP = SESSION + "return drop_old()"
-# Given: now, owner, token; metadata, version (of the metadata that was read, or "" where there was no session).
+# Given: now, owner, token; version (of the metadata that was read, or "" without a session). Then the new metadata.
 MERGE = (
     SESSION
     + """
@@ -214,7 +216,7 @@ if owner and not visible then return {'owner'} end
 if (owner and text('metadata_version') or '') ~= given.version then return {'changed'} end
 if not owner then begin_anew() end
 write()
-redis.call('HSET', info, 'metadata', given.metadata, 'metadata_version', given.token)
+redis.call('HSET', info, 'metadata', ARGV[2], 'metadata_version', given.token)
 return {'ok', described()}
 """
 )

@@ -54,11 +54,11 @@ def test_nothing_that_was_written_is_markup(boss: Client, attack: str, page: str
 
 
 def test_a_title_with_direction_marks_stays_until_it_is_edited(boss: Client, store: ContextStore) -> None:
-    store.create_chat("c1", user_id="eve", title="a\u202eb\u2066c")
+    store.create_chat("c1", user_id="eve", title=" a\u202eb\n\u2066c")
     shown = boss.get(f"{CHAT}edit/").content.decode()
-    assert 'value="a\\u202eb\\u2066c"' in shown
-    boss.post(f"{CHAT}edit/", {"title": "a\\u202eb\\u2066c", "metadata": '{"x": 1}'})
-    assert Chat.objects.get().title == "a\u202eb\u2066c"
+    assert 'value="a\\u202eb \\u2066c"' in shown
+    boss.post(f"{CHAT}edit/", {"title": "a\\u202eb \\u2066c", "metadata": '{"x": 1}'})
+    assert Chat.objects.get().title == " a\u202eb\n\u2066c"
     assert Chat.objects.get().metadata == {"x": 1}
     boss.post(f"{CHAT}edit/", {"title": "abc", "metadata": "{}"})
     assert Chat.objects.get().title == "abc"

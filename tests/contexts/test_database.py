@@ -86,6 +86,20 @@ def test_value_lies_in_the_row_as_it_came(contexts: BaseContexts) -> None:
     assert entry.expires_at is None
 
 
+def test_time_of_the_last_write_does_not_go_back_with_the_clock(
+    contexts: BaseContexts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts.set("k", 1)
+    before = ContextEntry.objects.get(pk="k").updated_at
+    monkeypatch.setattr("context_store.contexts.database.now_ms", lambda: before - 1000)
+    contexts.set("k", 2)
+    contexts.update("k", lambda value: value + 1)
+    entry = ContextEntry.objects.get(pk="k")
+    assert (entry.value, entry.updated_at) == (3, before)
+    contexts.set("new", 1)
+    assert ContextEntry.objects.get(pk="new").updated_at == before - 1000
+
+
 def test_every_write_has_a_version_of_its_own(contexts: BaseContexts) -> None:
     versions = set()
     for number in range(5):
