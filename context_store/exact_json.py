@@ -39,8 +39,11 @@ def read_float(text: str) -> float:
     return number if repr(number) == text else WrittenFloat(text)
 
 
+_decoder = json.JSONDecoder(parse_float=read_float)
 # Text -> value. Raises ``ValueError`` for what is not JSON, ``RecursionError`` for what is nested too deeply.
-loads: Callable[[str], Any] = json.JSONDecoder(parse_float=read_float).decode
+loads: Callable[[str], Any] = _decoder.decode
+# Text -> value and the place behind it; the text begins with the value.
+raw_decode = _decoder.raw_decode
 
 
 def dumps(value: Any, *, encode: Callable[[Any], str] = _encode) -> str:

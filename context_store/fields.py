@@ -9,6 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.fields.json import HasKey
 from django.db.models.lookups import Lookup
 
+from .exact_json import loads
 from .exceptions import InvalidData
 from .ids import now_ms
 from .validation import MAX_IDENTIFIER_LENGTH, JSONText, check_identifier, check_json, check_metadata
@@ -103,7 +104,7 @@ class PayloadField(models.Field):  # type: ignore[type-arg]
 
 
 def _load_json(value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
-    return None if value is None else json.loads(value)
+    return None if value is None else loads(value)
 
 
 class MetadataField(models.JSONField):

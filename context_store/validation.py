@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .conf import settings
+from .exact_json import dumps
 from .exceptions import InvalidData
 
 MAX_IDENTIFIER_LENGTH = 255
@@ -75,7 +76,7 @@ def check_json(value: Any, *path: str | int) -> JSONText:
     """Return the value as JSON text that reads back as the same value, or raise with the place of what cannot."""
     _check_value(value, path, MAX_NESTING)
     try:
-        text = JSONText(_encode(value))
+        text = JSONText(dumps(value, encode=_encode))
     except ValueError as error:  # An integer with more digits than the interpreter turns into text.
         raise InvalidData(str(error), path) from error
     try:

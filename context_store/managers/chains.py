@@ -1,6 +1,5 @@
 """Reading messages: records, places, chains and windows of them."""
 
-import json
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Any, Self
@@ -9,6 +8,7 @@ from django.db.models import Exists, F, Lookup, OuterRef, Subquery, TextField
 from django.db.models.functions import Cast
 
 from context_store import lineage, models
+from context_store.exact_json import raw_decode
 from context_store.lineage import Ancestry, Place, Span
 from context_store.records import MessageRecord
 from context_store.validation import check_count
@@ -19,7 +19,6 @@ from .base import ScopedQuerySet, chunked
 READ_ATTEMPTS = 10
 # A record's columns, its data as text: decoding it here costs much less than the driver's and the field's ways.
 RECORD_COLUMNS = tuple(Cast(name, TextField()) if name == "data" else name for name in MessageRecord._fields)
-raw_decode = json.JSONDecoder().raw_decode
 
 
 class ChainQuerySet(ScopedQuerySet["models.Message"]):

@@ -1,5 +1,6 @@
 import pytest
 
+from context_store.exact_json import dumps, loads
 from context_store.exceptions import IdConflict, InvalidData
 from context_store.models import Branch, Chat, Message
 from tests.store.data import ids, message, node
@@ -185,3 +186,15 @@ def test_data_comes_back_exactly_as_it_went_in(store, chat, data):
     stored = store.get_message("x").data
     assert repr(stored) == repr(data)
     assert repr(store.get_messages(chat)[-1].data) == repr(data)
+
+
+def test_numbers_come_back_as_they_were_written(store, chat):
+    text = '{"price":49.90,"list":[1e22,-0.0,1E5],"plain":0.1}'
+    store.append_messages(chat, [{"id": "x", "name": "user", "data": loads(text)}])
+    assert dumps(store.get_message("x").data) == text
+    assert dumps(store.get_messages(chat)[-1].data) == text
+    # The same again is no other content.
+    store.append_messages(chat, [{"id": "x", "name": "user", "data": loads(text)}])
+    copy = store.fork_chat(chat)
+    assert dumps(store.get_messages(copy.id)[-1].data) == text
+    assert '"price":49.90' in dumps(store.export_chat(chat))
