@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -16,7 +17,8 @@ from django.utils.translation import gettext_lazy
 
 from context_store.exceptions import InvalidData, SearchUnavailable
 from context_store.models import Branch, Chat, Message, SearchEntry
-from context_store.records import SearchHit
+from context_store.records import SearchHit, SearchHits
+from context_store.search.budget import Budget, TimeUpError, limited
 from context_store.validation import check_identifier, check_metadata, check_time
 
 from .base import ChoiceFilter, StoreChangeList
@@ -25,6 +27,10 @@ from .display import visible
 # Chats that a search gives at most by titles, ids and users, and hits in messages.
 MAX_NAMED = 500
 MAX_HITS = 200
+# So many of the newest chats are looked at first, lest the time for all is up. Of the time of a search in messages
+# (``CONTEXT_STORE_SEARCH_BUDGET``) that by titles, ids and users has this share, in addition.
+NEWEST = 20_000
+NAMED_SHARE = 0.25
 SNIPPETS = 2
 # Of so many of the newest chats the metadata make the choices of the filter, up to so many characters each.
 SAMPLE_SIZE = 200
@@ -45,43 +51,49 @@ class Found(NamedTuple):
 def search(chats: QuerySet[Any], text: str, *, in_messages: bool) -> Found:
     """Return the chats, of those given, whose id, title or user, or if asked whose messages, match."""
     text = text.replace("\0", "").strip()
-    hits, warning = _hits(chats, text) if in_messages and text else ([], "")
+    hits, warning = SearchHits(), ""
+    if in_messages and text:
+        try:
+            entries = SearchEntry.objects.using(chats.db)
+            hits = entries.hits(text, limit=MAX_HITS, chats=chats if chats.query.where else None)
+        except SearchUnavailable:
+            warning = _("Messages were not searched: the search index is missing.")
     by_chat: dict[str, list[SearchHit]] = {}
     for hit in hits:
         by_chat.setdefault(hit.message.chat_id, []).append(hit)
-    return Found(list(dict.fromkeys([*by_chat, *_named(chats, text)])), by_chat, warning)
+    named, is_complete = _named(chats, text)
+    if not (hits.is_complete and is_complete):
+        warning = incomplete()
+    return Found(list(dict.fromkeys([*by_chat, *named])), by_chat, warning)
 
 
-def _named(chats: QuerySet[Any], text: str) -> list[str]:
-    # Nothing else is read of the rows, and none is sorted: the first found by the index on the time are the newest.
-    matching = Q(title__icontains=text) | Q(user_id__icontains=text) | Q(id__startswith=text)
-    try:
+def _named(chats: QuerySet[Any], text: str) -> tuple[list[str], bool]:
+    """Return the newest chats by id, title or user, or with a message of the id, and whether all were looked at."""
+    matching = Q(title__icontains=text)
+    # An id or a user is never like anything else. A title may be.
+    with suppress(InvalidData):
         check_identifier(text, "id")
-        with_message = list(
-            Message.objects.using(chats.db).filter(id=text).values_list("chat_id", flat=True)[:MAX_NAMED]
-        )
-    except InvalidData:
-        # No id is like this. A title may be.
-        matching, with_message = Q(title__icontains=text), []
-    if with_message:
-        matching |= Q(pk__in=with_message)
-    newest = chats.filter(matching).order_by("-updated_at", "-id")
-    return list(newest.values_list("pk", flat=True)[:MAX_NAMED])
+        with_message = Message.objects.using(chats.db).filter(id=text).values_list("chat_id", flat=True)[:MAX_NAMED]
+        matching |= Q(user_id__icontains=text) | Q(id__startswith=text) | Q(pk__in=list(with_message))
+    # Nothing else is read of the rows, and none is sorted: the first found by the index on the time are the newest.
+    newest = chats.order_by("-updated_at", "-id")
+    found: list[str] = []
+    budget = Budget()
+    budget.until(NAMED_SHARE)
+    try:
+        with limited(chats.db, budget):
+            some = newest.filter(matching, pk__in=newest.values("pk")[:NEWEST])
+            found = list(some.values_list("pk", flat=True)[:MAX_NAMED])
+            if len(found) < MAX_NAMED:
+                found = list(newest.filter(matching).values_list("pk", flat=True)[:MAX_NAMED])
+    except TimeUpError:
+        return found, False
+    return found, True
 
 
 def incomplete() -> str:
     """Return the warning that a search left something out."""
     return _("There may be more than was found: the search was too wide to look at all messages. Add a word.")
-
-
-def _hits(chats: QuerySet[Any], text: str) -> tuple[list[SearchHit], str]:
-    entries = SearchEntry.objects.using(chats.db)
-    among = chats if chats.query.where else None
-    try:
-        hits = entries.hits(text, limit=MAX_HITS, chats=among)
-    except SearchUnavailable:
-        return [], _("Messages were not searched: the search index is missing.")
-    return hits, "" if hits.is_complete else incomplete()
 
 
 class ChatChangeList(StoreChangeList):

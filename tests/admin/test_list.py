@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 
@@ -58,8 +59,8 @@ def test_a_search_has_a_fixed_number_of_queries(
         store.create_chat(f"c{number}", user_id="alice")
         store.append_messages(f"c{number}", [{"name": "user", "data": "zebra"}])
     reader.get(f"{LIST}?q=zebra")
-    # PostgreSQL keeps to the search's time limit in a savepoint of its own: four more.
-    with django_assert_max_num_queries(16 + 4 * (connection.vendor == "postgresql")):  # type: ignore[operator]
+    # PostgreSQL keeps to the time limits, in messages and by titles, in savepoints of their own: four more for each.
+    with django_assert_max_num_queries(16 + 8 * (connection.vendor == "postgresql")):  # type: ignore[operator]
         reader.get(f"{LIST}?q=zebra")
 
 
@@ -81,6 +82,30 @@ def test_search_shows_the_message_and_leads_to_it(reader: Client, chat: str) -> 
 )
 def test_no_search_is_an_error(reader: Client, chat: str, text: str) -> None:
     assert reader.get(f"{LIST}?q={quote(text)}", follow=True).status_code == 200
+
+
+def test_a_search_by_titles_keeps_to_the_budget_and_says_so(
+    reader: Client, store: ContextStore, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("context_store.admin.changelist.NEWEST", 2)
+    for number in range(4):
+        store.create_chat(f"c{number}", user_id="alice", title="Tea")
+    assert found(reader, q="Tea") == ["c0", "c1", "c2", "c3"]
+    asked = []
+
+    def end_the_second(execute: Any, sql: str, *args: Any) -> Any:
+        asked.extend(["title"] if "title" in sql and "LIKE" in sql else [])
+        if len(asked) == 2:
+            asked.append("ended")
+            raise OperationalError("interrupted")
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(end_the_second):
+        response = reader.get(f"{LIST}?q=Tea")
+    assert sorted(chat.pk for chat in response.context_data["cl"].result_list) == ["c2", "c3"]
+    assert "There may be more than was found" in response.content.decode()
+    settings.CONTEXT_STORE_SEARCH_BUDGET = {"milliseconds": 0}
+    assert "There may be more than was found" in reader.get(f"{LIST}?q=Tea").content.decode()
 
 
 def test_search_combines_with_filters(reader: Client, store: ContextStore) -> None:
