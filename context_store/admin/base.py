@@ -21,7 +21,7 @@ from django.utils.functional import cached_property
 from django.utils.http import urlencode
 from django.utils.module_loading import import_string
 
-from .display import visible
+from context_store.exporters.legible import visible
 
 if TYPE_CHECKING:
     ThemedModelAdmin = admin.ModelAdmin[Any]

@@ -16,13 +16,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from context_store.exceptions import InvalidData, SearchUnavailable
+from context_store.exporters.legible import visible
 from context_store.models import Branch, Chat, Message, SearchEntry
 from context_store.records import SearchHit, SearchHits
 from context_store.search.budget import Budget, TimeUpError, limited
 from context_store.validation import check_identifier, check_metadata, check_time
 
 from .base import ChoiceFilter, StoreChangeList
-from .display import visible
 
 # Chats that a search gives at most by titles, ids and users, and hits in messages.
 MAX_NAMED = 500

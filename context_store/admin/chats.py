@@ -28,6 +28,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from context_store.exceptions import ContextStoreError, InvalidData, SearchUnavailable
+from context_store.exporters.legible import visible
 from context_store.models import Branch, Chat, Checkpoint, Message
 from context_store.records import SearchHits
 from context_store.store import ContextStore
@@ -45,7 +46,7 @@ from .changelist import (
     incomplete,
     search,
 )
-from .display import indented, inert_snippet, isolated, json_text, time_html, visible
+from .display import indented, inert_snippet, isolated, json_text, time_html
 from .graph import graph
 from .transcript import RAW_LENGTH, Path, about, asked_path, message_url, role_of, transcript
 

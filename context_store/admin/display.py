@@ -2,24 +2,16 @@
 
 import html
 import re
-from datetime import UTC, datetime
 from typing import Any
 
-from django.utils import formats, timezone
+from django.utils import formats
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from context_store import exact_json
+from context_store.exporters.legible import DECEPTIVE, moment, visible
 
-# Characters that change how the text around them is read: overrides, embeddings and isolates of direction; controls.
-# Marks (U+200E, U+200F) and joiners stay, since scripts and emoji are written with them.
-DECEPTIVE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 MARK = re.compile("(</?mark>)")
-
-
-def visible(text: str) -> str:
-    """Return the text with deceptive characters as escapes that can be seen: U+202E becomes ``\\u202e``."""
-    return DECEPTIVE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def inert(text: object) -> SafeString:
@@ -42,16 +34,6 @@ def isolated(text: object) -> SafeString:
     return format_html("<bdi>{}</bdi>", inert(text))
 
 
-def moment(milliseconds: int | None) -> datetime | None:
-    """Return the time in the site's time zone, or ``None`` where the calendar does not reach."""
-    if milliseconds is None:
-        return None
-    try:
-        return timezone.localtime(datetime.fromtimestamp(milliseconds / 1000, tz=UTC))
-    except (OverflowError, ValueError, OSError):
-        return None
-
-
 def time_html(milliseconds: int | None) -> SafeString:
     """Return the time as people write it, with the exact one for machines."""
     if milliseconds is None:
@@ -64,12 +46,6 @@ def time_html(milliseconds: int | None) -> SafeString:
         time.isoformat(timespec="milliseconds"),
         formats.date_format(time, "DATETIME_FORMAT"),
     )
-
-
-def time_text(milliseconds: int) -> str:
-    """Return the time in the site's time zone as ``2026-11-21 06:33:07 +0545``."""
-    time = moment(milliseconds)
-    return time.strftime("%Y-%m-%d %H:%M:%S %z") if time else f"{milliseconds} ms"
 
 
 def json_text(value: Any) -> str:

@@ -17,13 +17,14 @@ from django.db.models import F, OuterRef, Subquery
 from django.db.models.functions import Left
 from django.http import HttpRequest
 
+from context_store.exporters.legible import visible
 from context_store.lineage import Place, Span, spans_above
 from context_store.managers.base import chunked
 from context_store.managers.messages import MessageQuerySet
 from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
 
 from .base import StoreAdmin
-from .display import isolated, time_html, visible
+from .display import isolated, time_html
 from .transcript import (
     MAX_LISTED,
     Path,

@@ -17,13 +17,14 @@ from django.utils.translation import gettext as _
 
 from context_store import exact_json
 from context_store.exceptions import InvalidData
+from context_store.exporters.legible import Block
 from context_store.lineage import Ancestry, Place, Span, spans_above
 from context_store.managers.messages import MessageQuerySet
 from context_store.models import Branch, Chat, Checkpoint, Message
 from context_store.records import BranchRecord, CheckpointRecord, MessageRecord
 
 from .base import StoreAdmin
-from .blocks import Block, Room, fitted, usage
+from .blocks import Room, fitted, usage
 from .display import indented, inert, isolated, time_html
 
 PAGE_SIZE = 50

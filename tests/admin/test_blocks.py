@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from context_store.admin.blocks import OPEN_LENGTH, SHOWN_LENGTH, SHOWN_PIECES, Block, Room, blocks, fitted, usage
+from context_store.admin.blocks import OPEN_LENGTH, SHOWN_LENGTH, SHOWN_PIECES, Room, fitted, usage
+from context_store.exporters.legible import Block, blocks
 from tests.messages.test_reading import JSON
 
 

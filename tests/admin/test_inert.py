@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 import pytest
 from django.test import Client
 
-from context_store.admin.blocks import is_web
-from context_store.admin.display import indented, inert, inert_snippet, moment, time_html
+from context_store.admin.display import indented, inert, inert_snippet, time_html
+from context_store.exporters.legible import is_web, moment
 from context_store.models import Chat
 from context_store.store import ContextStore
 

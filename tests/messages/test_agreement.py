@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from context_store.admin.blocks import SOURCE, TEXT, THINKING, TOOL_CALL, TOOL_RESULT, Room, fitted
-from context_store.admin.exports import markdown_message
+from context_store.admin.blocks import Room, fitted
 from context_store.engine import Prompt, text_of
+from context_store.exporters.legible import SOURCE, TEXT, THINKING, TOOL_CALL, TOOL_RESULT
+from context_store.exporters.markdown import markdown_message
 from context_store.messages import as_text
 from context_store.records import MessageRecord
 from context_store.search.text import extract_text

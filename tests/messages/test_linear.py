@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from context_store.admin.blocks import Room, fitted, usage
-from context_store.admin.exports import markdown_message
 from context_store.engine import Prompt
+from context_store.exporters.markdown import markdown_message
 from context_store.messages import is_empty, needs_call, text_of
 from context_store.records import MessageRecord
 from context_store.search.text import extract_text
