@@ -121,6 +121,25 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
         call_command("export_chats", output=str(tmp_path / "none" / "chats.jsonl"), stderr=io.StringIO())
 
 
+def test_transcripts_are_those_of_active_branches() -> None:
+    store = ContextStore()
+    store.create_chat("c1", user_id="alice", title="Tea")
+    question, _ = store.append_messages(
+        "c1", [{"name": "user", "data": "Green?"}, {"name": "assistant", "data": {"content": "Black."}}]
+    )
+    store.rewind("c1", question.id)
+    store.append_messages("c1", [{"name": "assistant", "data": "White."}])
+    make("c2")
+    out = io.StringIO()
+    call_command("export_chats", format="markdown", stdout=out, stderr=io.StringIO())
+    text = out.getvalue()
+    assert "# Tea\n" in text
+    assert "- Branch: `branch-2`\n- Messages: 2 of 3\n" in text
+    assert "White." in text
+    assert "Black." not in text
+    assert text.index("# Tea") < text.index("# c2")
+
+
 def test_the_end_is_told_apart_from_the_documents() -> None:
     make("c1")
     err = io.StringIO()

@@ -1,9 +1,9 @@
-"""Export chats as documents, one a line."""
+"""Export chats, as documents or as transcripts."""
 
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -12,18 +12,38 @@ from django.db import connections, reset_queries
 
 from context_store.exceptions import InvalidData
 from context_store.exporters.documents import chat_ids, documents, json_line
+from context_store.exporters.markdown import transcript
 from context_store.management.progress import progress_bar
 from context_store.models import Chat
 from context_store.store import ContextStore
 
 
+def _json_lines(store: ContextStore, ids: Iterable[str]) -> Iterator[str]:
+    return map(json_line, documents(store, ids))
+
+
+def _transcripts(store: ContextStore, ids: Iterable[str]) -> Iterator[str]:
+    for chat_id in ids:
+        # A chat may be deleted while others are written.
+        with contextlib.suppress(Chat.DoesNotExist):
+            if (chat := store.get_chat(chat_id)) is not None:
+                messages = store.get_messages(chat_id)
+                name = store.get_active_branch(chat_id).name
+                yield "".join(transcript(chat, enumerate(messages), length=len(messages), name=name)) + "\n"
+
+
+FORMATS = {"context-store": _json_lines, "markdown": _transcripts}
+
+
 class Command(BaseCommand):
     help = (
-        "Writes chats with everything in them, one JSON document a line: all, those of one user, or the named ones. "
-        "import_chats --format context-store reads them. One chat at a time is held in memory."
+        "Writes chats: all, those of one user, or the named ones. By default with everything in them, one JSON "
+        "document a line, which import_chats --format context-store reads; with --format markdown their active "
+        "branches, for people. One chat at a time is held in memory."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--format", choices=tuple(FORMATS), default="context-store", help="What to write.")
         parser.add_argument("--user-id", help="Only the chats of this user.")
         parser.add_argument("--chat-id", action="append", metavar="ID", help="Only this chat; may be repeated.")
         parser.add_argument(
@@ -48,9 +68,9 @@ class Command(BaseCommand):
             self._writer(output) as write,
             progress_bar(self.stderr, chats.count(), " chats", disable=to_terminal) as bar,
         ):
-            for document in documents(store, chat_ids(chats)):
+            for text in FORMATS[options["format"]](store, chat_ids(chats)):
                 reset_queries()  # With DEBUG Django keeps the statements.
-                write(json_line(document))
+                write(text)
                 bar.update()
                 count += 1
         self.stderr.write(f"Exported {count:,} chat{'' if count == 1 else 's'}.", str)
