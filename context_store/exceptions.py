@@ -64,6 +64,12 @@ class InvalidData(ContextStoreError, ValueError):
         return f"{self.location}: {self.reason}" if self.path else self.reason
 
 
+class CorruptChat(ContextStoreError):
+    """Rows of a chat do not fit together, as the store never writes them: see ``check_context_store``."""
+
+    code = "corrupt_chat"
+
+
 class BackendUnavailable(ContextStoreError):
     """
     A server behind contexts, sessions or search did not answer, or not as it should.

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from .db import CompositeForeignKey
 from .exceptions import InvalidData
 from .fields import EpochMillisecondsField, IdentifierField, MetadataField, PayloadField, SearchTextField
 from .ids import new_id, new_revision
@@ -53,18 +54,31 @@ class Chat(models.Model):
         return type(self)._default_manager.using(using or self._state.db).filter(pk=self.pk).delete()
 
 
+def key_to_message(field: str, name: str) -> CompositeForeignKey:
+    """Return the key that lets the field point to messages of the same chat alone."""
+    return CompositeForeignKey(fields=["chat", field], to="context_store.Message", to_fields=["chat", "id"], name=name)
+
+
 class Message(models.Model):
     """
-    A node of the graph.
+    A node of the graph. Its id is unique in its chat.
 
     ``segment`` is the id of the message that starts the unbroken run which this one lies in, ``depth`` its distance
-    from the root. The first message of a run also holds ``ancestry``: where the runs above it fork (see ``lineage``).
+    from the root. The first message of a run also holds ``ancestry``: where the runs above it fork (see
+    ``graph.lineage``).
     """
 
-    id = IdentifierField(primary_key=True, default=new_id)
+    pk = models.CompositePrimaryKey("chat_id", "id")
+    id = IdentifierField(default=new_id)
     chat = models.ForeignKey(Chat, models.CASCADE, related_name="messages", db_index=False)
-    parent = models.ForeignKey(
-        "self", models.DO_NOTHING, null=True, blank=True, related_name="children", db_index=False
+    parent_id = IdentifierField(null=True, blank=True)
+    parent = models.ForeignObject(
+        "self",
+        models.DO_NOTHING,
+        from_fields=["chat", "parent_id"],
+        to_fields=["chat", "id"],
+        null=True,
+        related_name="children",
     )
     name = IdentifierField()
     type = IdentifierField(null=True, blank=True, default="message")
@@ -79,16 +93,20 @@ class Message(models.Model):
     class Meta:
         verbose_name = _("message")
         verbose_name_plural = _("messages")
-        indexes = [models.Index(fields=["parent"], name="ctx_message_parent")]
+        indexes = [
+            models.Index(fields=["chat", "parent_id"], name="ctx_message_parent"),
+            # For a message that is asked for without its chat.
+            models.Index(fields=["id"], name="ctx_message_id"),
+        ]
         constraints = [
-            models.UniqueConstraint(fields=["segment", "depth"], name="ctx_message_place"),
-            models.UniqueConstraint(fields=["chat", "id"], name="ctx_message_chat"),
-            models.CheckConstraint(condition=~Q(parent=F("id")), name="ctx_message_not_its_parent"),
+            models.UniqueConstraint(fields=["chat", "segment", "depth"], name="ctx_message_place"),
+            models.CheckConstraint(condition=~Q(parent_id=F("id")), name="ctx_message_not_its_parent"),
+            key_to_message("parent_id", "ctx_message_parent_key"),
         ]
         permissions = [("view_message_content", _("Can read the content of messages"))]
 
     def __str__(self) -> str:
-        return f"{self.name} {self.pk}"
+        return f"{self.name} {self.id}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Store a message that has its place. Raises ``InvalidData`` for one that has none."""
@@ -100,11 +118,18 @@ class Message(models.Model):
 class Branch(models.Model):
     """A named pointer to a head message; one branch of a chat is active."""
 
-    id = IdentifierField(primary_key=True, default=new_id)
+    pk = models.CompositePrimaryKey("chat_id", "id")
+    id = IdentifierField(default=new_id)
     chat = models.ForeignKey(Chat, models.CASCADE, related_name="branches", db_index=False)
     name = IdentifierField()
-    head_message = models.ForeignKey(
-        Message, models.DO_NOTHING, null=True, blank=True, related_name="heads", db_index=False
+    head_message_id = IdentifierField(null=True, blank=True)
+    head_message = models.ForeignObject(
+        Message,
+        models.DO_NOTHING,
+        from_fields=["chat", "head_message_id"],
+        to_fields=["chat", "id"],
+        null=True,
+        related_name="heads",
     )
     is_active = models.BooleanField(default=False)
     created_at = EpochMillisecondsField()
@@ -114,10 +139,15 @@ class Branch(models.Model):
     class Meta:
         verbose_name = _("branch")
         verbose_name_plural = _("branches")
-        indexes = [models.Index(fields=["head_message"], name="ctx_branch_head")]
+        indexes = [
+            models.Index(fields=["chat", "head_message_id"], name="ctx_branch_head"),
+            # For a branch that is asked for by its id alone.
+            models.Index(fields=["id"], name="ctx_branch_id"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["chat", "name"], name="ctx_branch_name"),
             models.UniqueConstraint(fields=["chat"], condition=Q(is_active=True), name="ctx_branch_active"),
+            key_to_message("head_message_id", "ctx_branch_head_key"),
         ]
 
     def __str__(self) -> str:
@@ -127,10 +157,18 @@ class Branch(models.Model):
 class Checkpoint(models.Model):
     """A named pointer to one message."""
 
-    id = IdentifierField(primary_key=True, default=new_id)
-    chat = models.ForeignKey(Chat, models.CASCADE, related_name="checkpoints", db_index=False)
+    pk = models.CompositePrimaryKey("chat_id", "id")
+    id = IdentifierField(default=new_id)
+    chat = models.ForeignKey(Chat, models.CASCADE, related_name="checkpoints", db_index=False, db_constraint=False)
     name = IdentifierField()
-    message = models.ForeignKey(Message, models.DO_NOTHING, related_name="checkpoints", db_index=False)
+    message_id = IdentifierField()
+    message = models.ForeignObject(
+        Message,
+        models.DO_NOTHING,
+        from_fields=["chat", "message_id"],
+        to_fields=["chat", "id"],
+        related_name="checkpoints",
+    )
     created_at = EpochMillisecondsField()
 
     objects = CheckpointQuerySet.as_manager()
@@ -138,18 +176,32 @@ class Checkpoint(models.Model):
     class Meta:
         verbose_name = _("checkpoint")
         verbose_name_plural = _("checkpoints")
-        indexes = [models.Index(fields=["message"], name="ctx_checkpoint_message")]
-        constraints = [models.UniqueConstraint(fields=["chat", "name"], name="ctx_checkpoint_name")]
+        indexes = [models.Index(fields=["chat", "message_id"], name="ctx_checkpoint_message")]
+        constraints = [
+            models.UniqueConstraint(fields=["chat", "name"], name="ctx_checkpoint_name"),
+            key_to_message("message_id", "ctx_checkpoint_message_key"),
+        ]
 
     def __str__(self) -> str:
         return str(self.name)
 
 
 class SearchEntry(models.Model):
-    """The searchable text of a message, written with it and gone with it."""
+    """
+    The searchable text of a message, written with it and gone with it.
 
-    message = models.OneToOneField(Message, models.CASCADE, related_name="search_entry")
-    chat = models.ForeignKey(Chat, models.CASCADE, related_name="+", db_index=False)
+    ``id`` numbers the entries of the store in the order in which they were made; on SQLite it is the row of the index.
+    """
+
+    chat = models.ForeignKey(Chat, models.CASCADE, related_name="+", db_index=False, db_constraint=False)
+    message_id = IdentifierField()
+    message = models.ForeignObject(
+        Message,
+        models.CASCADE,
+        from_fields=["chat", "message_id"],
+        to_fields=["chat", "id"],
+        related_name="search_entry",
+    )
     user_id = IdentifierField()
     name = IdentifierField()
     content = SearchTextField()
@@ -159,9 +211,10 @@ class SearchEntry(models.Model):
     class Meta:
         verbose_name = _("search entry")
         verbose_name_plural = _("search entries")
-        indexes = [
-            models.Index(fields=["chat"], name="ctx_search_chat"),
-            models.Index(fields=["user_id"], name="ctx_search_user"),
+        indexes = [models.Index(fields=["user_id"], name="ctx_search_user")]
+        constraints = [
+            models.UniqueConstraint(fields=["chat", "message_id"], name="ctx_search_message"),
+            key_to_message("message_id", "ctx_search_message_key"),
         ]
 
     def __str__(self) -> str:

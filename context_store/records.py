@@ -67,13 +67,14 @@ class SearchHits(list[SearchHit]):
 
 
 class GraphNode(NamedTuple):
-    """``content``: the first 50 characters of the message's text."""
+    """``content``: the first 50 characters of the message's text; ``is_cut``: there is more of it."""
 
     id: str
     parent_id: str | None
     role: str
     content: str
     created_at: int
+    is_cut: bool = False
 
 
 class Graph(NamedTuple):

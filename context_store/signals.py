@@ -15,5 +15,6 @@ branch_head_moved = Signal()
 
 
 def after_commit(using: str, signal: Signal, sender: type, **arguments: Any) -> None:
-    """Send the signal once the current transaction on the database has committed."""
-    transaction.on_commit(partial(signal.send_robust, sender, using=using, **arguments), using=using)
+    """Send the signal once the current transaction on the database has committed, if anybody listens to it."""
+    if signal.receivers:
+        transaction.on_commit(partial(signal.send_robust, sender, using=using, **arguments), using=using)

@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 from context_store.types import UNSET, Unset
 
 from .asynchronous import asynchronous
-from .managers import transfer
 from .managers.branches import BranchQuerySet
 from .managers.chats import ChatQuerySet
 from .managers.checkpoints import CheckpointQuerySet
@@ -35,6 +34,7 @@ class ContextStore:
     def __init__(self, using: str | None = None, user_id: str | None = None) -> None:
         self.using = using
         self.user_id = user_id
+        self._querysets: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
         return f"ContextStore(using={self.using!r}, user_id={self.user_id!r})"
@@ -65,15 +65,19 @@ class ContextStore:
         user_id: str | None = None,
         title: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-    ) -> ChatRecord:
-        """Create the chat, or return the existing one unchanged. Raises ``OwnerMismatch`` if it is another user's."""
-        return self._chats.upsert_chat(chat_id, user_id=user_id, title=title, metadata=metadata)[0]
+    ) -> tuple[ChatRecord, bool]:
+        """
+        Create the chat, or return the existing one unchanged; with it, whether it was created.
+
+        Raises ``OwnerMismatch`` if it is another user's.
+        """
+        return self._chats.upsert_chat(chat_id, user_id=user_id, title=title, metadata=metadata)
 
     aupsert_chat = asynchronous(upsert_chat)
 
     def get_chat(self, chat_id: str) -> ChatRecord | None:
         """Return the chat, or ``None``."""
-        return _first(self._chats.filter(pk=chat_id).records())
+        return self._chats.find(chat_id)
 
     aget_chat = asynchronous(get_chat)
 
@@ -119,15 +123,13 @@ class ContextStore:
 
         ``metadata`` keeps those whose metadata has all the given top-level entries; types are respected.
         """
-        chats = self._chats.filter(user_id=user_id) if user_id is not None else self._chats
-        return chats.matching({} if metadata is None else metadata).newest_first().records(limit=limit, offset=offset)
+        return self._listed(user_id, metadata).page(limit=limit, offset=offset)
 
     alist_chats = asynchronous(list_chats)
 
     def count_chats(self, *, user_id: str | None = None, metadata: Mapping[str, Any] | None = None) -> int:
         """Return how many chats ``list_chats`` has without a limit."""
-        chats = self._chats.filter(user_id=user_id) if user_id is not None else self._chats
-        return chats.matching({} if metadata is None else metadata).count()
+        return self._listed(user_id, metadata).count()
 
     acount_chats = asynchronous(count_chats)
 
@@ -156,25 +158,25 @@ class ContextStore:
         The copy belongs to ``user_id``, or to the owner of the source. Raises ``Chat.DoesNotExist``,
         ``Message.DoesNotExist`` and ``IdConflict``.
         """
-        return transfer.fork_chat(self._chats, source_id, new_id, user_id=user_id, head=head)
+        return self._chats.fork_chat(source_id, new_id, user_id=user_id, head=head)
 
     afork_chat = asynchronous(fork_chat)
 
     # Messages
 
-    def add_message(self, message: MessageInput) -> MessageRecord:
-        """Store one message; see ``add_messages``."""
+    def add_message(self, message: MessageInput) -> tuple[MessageRecord, bool]:
+        """Store one message, and tell whether it was created; see ``add_messages``."""
         return self._messages.add([message])[0]
 
     aadd_message = asynchronous(add_message)
 
-    def add_messages(self, messages: Iterable[MessageInput]) -> list[MessageRecord]:
+    def add_messages(self, messages: Iterable[MessageInput]) -> list[tuple[MessageRecord, bool]]:
         """
         Store messages, each with its ``chat_id`` and ``parent_id``, in any order and all or none.
 
-        A known id changes ``name``, ``type`` and ``data`` only. Raises ``Chat.DoesNotExist``; ``Message.DoesNotExist``
-        for a parent that is not in the chat; ``InvalidData`` for one that leads back to the message; ``IdConflict`` for
-        an id of another chat.
+        An id that the chat knows changes ``name``, ``type`` and ``data`` only. Returns each message with whether it was
+        created. Raises ``Chat.DoesNotExist``; ``Message.DoesNotExist`` for a parent that is not in the chat;
+        ``InvalidData`` for one that leads back to the message.
         """
         return self._messages.add(messages)
 
@@ -199,19 +201,26 @@ class ContextStore:
 
     aappend_messages = asynchronous(append_messages)
 
-    def get_message(self, message_id: str) -> MessageRecord | None:
-        """Return the message, or ``None``."""
-        return _first(self._messages.filter(pk=message_id).records())
+    def get_message(self, message_id: str, *, chat_id: str | None = None) -> MessageRecord | None:
+        """
+        Return the message, or ``None``.
+
+        An id is unique in its chat. Without ``chat_id``, here and below, all chats of the store are looked through, and
+        an id that several of them have raises ``IdConflict``.
+        """
+        return self._messages.find(message_id, chat_id=chat_id)
 
     aget_message = asynchronous(get_message)
 
-    def get_message_chain(self, head_id: str, *, limit: int | None = None) -> list[MessageRecord]:
+    def get_message_chain(
+        self, head_id: str, *, chat_id: str | None = None, limit: int | None = None
+    ) -> list[MessageRecord]:
         """
         Return the messages from the root down to one, root first; with ``limit`` only the last of them.
 
         Raises ``Message.DoesNotExist``.
         """
-        return self._messages.chain_of(head_id, limit=limit)
+        return self._messages.chain_of(head_id, chat_id=chat_id, limit=limit)
 
     aget_message_chain = asynchronous(get_message_chain)
 
@@ -229,31 +238,56 @@ class ContextStore:
 
     aget_messages = asynchronous(get_messages)
 
-    def has_children(self, message_id: str) -> bool:
+    def has_children(self, message_id: str, *, chat_id: str | None = None) -> bool:
         """Tell whether a message has replies. Raises ``Message.DoesNotExist``."""
-        has_children = self._messages.children_of(message_id).exists()
-        if not has_children:
-            self._messages.record(message_id)
-        return has_children
+        return self._messages.has_children(message_id, chat_id=chat_id)
 
     ahas_children = asynchronous(has_children)
 
-    def get_children(self, message_id: str) -> list[MessageRecord]:
-        """Return the direct replies to a message, oldest first. Raises ``Message.DoesNotExist``."""
-        children = self._messages.children_of(message_id).in_order().records()
-        if not children:
-            self._messages.record(message_id)
-        return children
+    def get_children(
+        self, message_id: str, *, chat_id: str | None = None, limit: int | None = None
+    ) -> list[MessageRecord]:
+        """Return the direct replies to a message, oldest first, or the first few. Raises ``Message.DoesNotExist``."""
+        return self._messages.children(message_id, chat_id=chat_id, limit=limit)
 
     aget_children = asynchronous(get_children)
 
-    def set_message_parent(self, message_id: str, parent_id: str | None) -> MessageRecord:
+    def get_siblings(self, message_id: str, *, chat_id: str | None = None) -> list[MessageRecord]:
+        """Return all versions of a message, itself among them, oldest first. Raises ``Message.DoesNotExist``."""
+        return self._messages.siblings(message_id, chat_id=chat_id)
+
+    aget_siblings = asynchronous(get_siblings)
+
+    def edit_message(
+        self,
+        chat_id: str,
+        message_id: str,
+        data: Any,
+        *,
+        name: str | None = None,
+        type: str | None | Unset = UNSET,
+        new_id: str | None = None,
+    ) -> tuple[MessageRecord, bool]:
+        """
+        Store a new version of a message beside it, at the head of a new active branch; tell whether it was created.
+
+        Name and type are those of the message unless given. With ``new_id``, the id of the new version, the call can be
+        repeated. Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict``.
+        """
+        return self._messages.edit(chat_id, message_id, data, name=name, type=type, new_id=new_id)
+
+    aedit_message = asynchronous(edit_message)
+
+    def set_message_parent(
+        self, message_id: str, parent_id: str | None, *, chat_id: str | None = None, allow_large: bool = False
+    ) -> MessageRecord:
         """
         Move a message, with all that lies below it, under another parent of its chat; ``None`` makes it a root.
 
-        Raises ``Message.DoesNotExist``, and ``InvalidData`` when the parent is the message or lies below it.
+        What is moved is renumbered under the chat's lock: more than 10,000 messages only with ``allow_large``. Raises
+        ``Message.DoesNotExist``, and ``InvalidData`` when the parent is the message or lies below it.
         """
-        return self._messages.set_parent(message_id, parent_id)
+        return self._messages.set_parent(message_id, parent_id, chat_id=chat_id, allow_large=allow_large)
 
     aset_message_parent = asynchronous(set_message_parent)
 
@@ -287,10 +321,7 @@ class ContextStore:
 
     def get_active_branch(self, chat_id: str) -> BranchRecord:
         """Return the active branch. Raises ``Chat.DoesNotExist``."""
-        branch = _first(self._branches.of(chat_id).records())
-        if branch is None:
-            raise self._chats.missing(chat_id)
-        return branch
+        return self._branches.active(chat_id)
 
     aget_active_branch = asynchronous(get_active_branch)
 
@@ -307,26 +338,51 @@ class ContextStore:
     aset_active_branch = asynchronous(set_active_branch)
 
     def update_branch_head(
-        self, branch_id: str, message_id: str | None, expected_head: str | None | Unset = UNSET
+        self,
+        branch_id: str,
+        message_id: str | None,
+        expected_head: str | None | Unset = UNSET,
+        *,
+        chat_id: str | None = None,
     ) -> bool:
         """
         Move a branch's head; with ``expected_head`` (``None``: no head) only from there. Return whether it moved.
 
         Raises ``Branch.DoesNotExist``, and ``Message.DoesNotExist`` for a message that is not in the chat.
         """
-        return self._branches.update_head(branch_id, message_id, expected_head=expected_head)
+        return self._branches.update_head(branch_id, message_id, chat_id=chat_id, expected_head=expected_head)
 
     aupdate_branch_head = asynchronous(update_branch_head)
 
-    def rewind(self, chat_id: str, message_id: str) -> BranchRecord:
+    def rewind(self, chat_id: str, message_id: str | None) -> BranchRecord:
         """
-        Start a new active branch at a message; the branch that was active stays.
+        Start a new active branch at a message, or with ``None`` an empty one; the branch that was active stays.
 
         Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``.
         """
-        return self._branches.rewind(chat_id, check_identifier(message_id, "message_id"))
+        return self._branches.rewind(chat_id, message_id)
 
     arewind = asynchronous(rewind)
+
+    def regenerate(self, chat_id: str, message_id: str) -> BranchRecord:
+        """
+        Start a new active branch above a message: what is appended next is another version beside it.
+
+        Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``.
+        """
+        return self._branches.regenerate(chat_id, message_id)
+
+    aregenerate = asynchronous(regenerate)
+
+    def activate_message(self, chat_id: str, message_id: str) -> BranchRecord:
+        """
+        Make the newest branch that has the message the active one, or a new one at it if none has.
+
+        Nothing changes where the active branch has it. Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``.
+        """
+        return self._branches.activate_message(chat_id, message_id)
+
+    aactivate_message = asynchronous(activate_message)
 
     def delete_branch(self, chat_id: str, name: str) -> bool:
         """
@@ -342,9 +398,9 @@ class ContextStore:
 
     def create_checkpoint(
         self, chat_id: str, name: str, message_id: str, *, checkpoint_id: str | None = None
-    ) -> CheckpointRecord:
+    ) -> tuple[CheckpointRecord, bool]:
         """
-        Name a message, or move the name to it if it is there; return what is stored.
+        Name a message, or move the name to it if it is there; return what is stored, and whether it was created.
 
         Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict``.
         """
@@ -401,13 +457,13 @@ class ContextStore:
 
     def get_graph(self, chat_id: str) -> Graph:
         """Return the nodes, branches and checkpoints, in a fixed number of queries. Raises ``Chat.DoesNotExist``."""
-        return transfer.get_graph(self._chats, chat_id)
+        return self._chats.get_graph(chat_id)
 
     aget_graph = asynchronous(get_graph)
 
     def export_chat(self, chat_id: str) -> dict[str, Any]:
         """Return the chat as one JSON document, see ``docs/import-export.md``. Raises ``Chat.DoesNotExist``."""
-        return transfer.export_chat(self._chats, chat_id)
+        return self._chats.export_chat(chat_id)
 
     aexport_chat = asynchronous(export_chat)
 
@@ -417,31 +473,43 @@ class ContextStore:
 
         Raises ``IdConflict`` for an id that is taken, ``InvalidData`` for a document that does not fit together.
         """
-        return transfer.import_chat(self._chats, document, user_id=user_id)
+        return self._chats.import_chat(document, user_id=user_id)
 
     aimport_chat = asynchronous(import_chat)
 
     # The QuerySets of this store
 
+    def _scoped(self, model: type[Any]) -> Any:
+        """Return the model's QuerySet, narrowed to the store's user: made once, as methods of the store leave it."""
+        key = (model, self.using, self.user_id)
+        found = self._querysets.get(key)
+        if found is None:
+            found = self._querysets[key] = model.objects.using(self.using).visible_to(self.user_id)
+        return found
+
     @property
     def _chats(self) -> ChatQuerySet:
-        return Chat.objects.using(self.using).visible_to(self.user_id)
+        return self._scoped(Chat)  # type: ignore[no-any-return]
 
     @property
     def _messages(self) -> MessageQuerySet:
-        return Message.objects.using(self.using).visible_to(self.user_id)
+        return self._scoped(Message)  # type: ignore[no-any-return]
 
     @property
     def _branches(self) -> BranchQuerySet:
-        return Branch.objects.using(self.using).visible_to(self.user_id)
+        return self._scoped(Branch)  # type: ignore[no-any-return]
 
     @property
     def _checkpoints(self) -> CheckpointQuerySet:
-        return Checkpoint.objects.using(self.using).visible_to(self.user_id)
+        return self._scoped(Checkpoint)  # type: ignore[no-any-return]
 
     @property
     def _entries(self) -> SearchEntryQuerySet:
-        return SearchEntry.objects.using(self.using).visible_to(self.user_id)
+        return self._scoped(SearchEntry)  # type: ignore[no-any-return]
+
+    def _listed(self, user_id: str | None, metadata: Mapping[str, Any] | None) -> ChatQuerySet:
+        chats = self._chats.visible_to(user_id)
+        return chats if metadata is None else chats.matching(metadata)
 
     def _of_chat(self, chat_id: str, items: list[Item]) -> list[Item]:
         """Return the items; where there are none, make sure that there is a chat."""

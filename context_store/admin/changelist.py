@@ -103,7 +103,7 @@ class ChatChangeList(StoreChangeList):
         super().get_results(request)
         chats = list(self.result_list)
         listed = Chat.objects.using(self.queryset.db).filter(pk__in=[chat.pk for chat in chats])
-        counts = dict(listed.with_branch_count().values_list("pk", "branch_count"))  # type: ignore[misc]
+        counts = {record.id: record.branch_count for record in listed.records()}
         found = getattr(request, "_context_store_found", None)
         for chat in chats:
             chat.branch_count = counts.get(chat.pk, 0)

@@ -29,6 +29,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from context_store.exceptions import ContextStoreError, InvalidData, SearchUnavailable
 from context_store.exporters.legible import visible
+from context_store.graph import LockedChat, locked
 from context_store.models import Branch, Chat, Checkpoint, Message
 from context_store.records import SearchHits
 from context_store.store import ContextStore
@@ -468,13 +469,13 @@ class ChatAdmin(StoreAdmin):
         return self._form(request, chat, form, _("Create a checkpoint"), _("Create"))
 
     def _create_checkpoint(self, chat: Chat, name: str, message_id: str) -> bool:
-        using = Checkpoint.objects.using(self.using)
-        with using.writing() as checkpoints:
-            Chat.objects.using(checkpoints.db).lock(chat.pk)
-            if checkpoints.of(chat.pk, name).exists():
+        def create(locked_chat: LockedChat) -> bool:
+            if Checkpoint.objects.using(locked_chat.using).of(chat.pk, name).exists():
                 return False
-            checkpoints.upsert(chat.pk, name, message_id)
-        return True
+            locked_chat.checkpoint(name, message_id)
+            return True
+
+        return locked(Chat.objects.using(self.using).write_db, chat.pk, create, touch=False)
 
     def activate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Make another branch the active one."""

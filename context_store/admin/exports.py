@@ -49,7 +49,7 @@ def zip_response(
 def _transcript(messages: MessageQuerySet, chat: ChatRecord, path: Path) -> Iterator[str]:
     name = path.branch or path.checkpoint or path.message or ""
     kind = "Branch" if path.branch else "Checkpoint" if path.checkpoint else "Through message"
-    return transcript(chat, forward(messages, path.place), length=path.length, kind=kind, name=name)
+    return transcript(chat, forward(messages, chat.id, path.place), length=path.length, kind=kind, name=name)
 
 
 def _download(request: HttpRequest, chunks: Iterator[bytes], kind: str, name: str) -> StreamingHttpResponse:

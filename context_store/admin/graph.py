@@ -17,9 +17,11 @@ from django.db.models import F, OuterRef, Subquery
 from django.db.models.functions import Left
 from django.http import HttpRequest
 
+from context_store.db import chunked
 from context_store.exporters.legible import visible
-from context_store.lineage import Place, Span, spans_above
-from context_store.managers.base import chunked
+from context_store.graph import Place
+from context_store.graph.chains import spans_of
+from context_store.graph.lineage import Span
 from context_store.managers.messages import MessageQuerySet
 from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
 
@@ -29,13 +31,13 @@ from .transcript import (
     MAX_LISTED,
     Path,
     about,
-    ancestry_of,
     asked_number,
     branch_labels,
     checkpoint_labels,
     find_path,
     grouped,
     message_url,
+    place_of,
     role_of,
     within,
 )
@@ -143,11 +145,11 @@ def layout(messages: MessageQuerySet, chat_id: str, active: Place | None, focus:
     """
 
     def way(place: Place | None) -> list[Span]:
-        spans = spans_above(place, 0, lambda segment: ancestry_of(messages, segment)) if place else ()
+        spans = spans_of(messages.db, chat_id, place, 0) if place else iter(())
         return list(islice(spans, MAX_RUNS))
 
-    tips = messages.filter(segment=OuterRef("segment")).order_by("-depth").values("depth")[:1]
-    starts = messages.filter(chat_id=chat_id, pk=F("segment")).annotate(last=Subquery(tips))
+    tips = messages.filter(chat_id=chat_id, segment=OuterRef("segment")).order_by("-depth").values("depth")[:1]
+    starts: Any = messages.filter(chat_id=chat_id, id=F("segment")).annotate(last=Subquery(tips))
     starts = starts.values_list("id", "depth", "last", "ancestry")
     rows = list(starts.order_by("created_at", "id")[: MAX_RUNS + 1])
     is_cut = len(rows) > MAX_RUNS
@@ -156,7 +158,7 @@ def layout(messages: MessageQuerySet, chat_id: str, active: Place | None, focus:
         del rows[MAX_RUNS:]
         missing = {span.segment for span in (*active_way, *way(focus))} - {row[0] for row in rows}
         for some in chunked(missing):
-            rows += starts.filter(pk__in=some)
+            rows += starts.filter(id__in=some)
     runs: list[Run] = [
         (Span(segment, depth, last), (str(ancestry[0][0]), int(ancestry[0][1])) if ancestry else None)
         for segment, depth, last, ancestry in rows
@@ -270,9 +272,9 @@ def graph(admin: StoreAdmin, request: HttpRequest, chat: Chat, path: Path) -> di
     """Return what the page of the graph shows: a window of rows, around the path's end or the message asked for."""
     messages = Message.objects.using(admin.using)
     wanted = request.GET.get("message") or path.head_id
-    found: tuple[str, Place] | None = messages.place(chat_id=chat.pk, pk=wanted) if wanted else None
-    drawn = layout(messages, chat.pk, find_path(messages, chat.pk).place, found[1] if found else None)
-    focus = drawn.row_of(found[1].segment, found[1].depth) if found else None
+    place = place_of(messages, chat.pk, wanted) if wanted else None
+    drawn = layout(messages, chat.pk, find_path(messages, chat.pk).place, place)
+    focus = drawn.row_of(place.segment, place.depth) if place else None
     start = asked_number(request, "row")
     if start is None:
         start = 0 if focus is None or focus < WINDOW else focus - WINDOW // 2

@@ -9,7 +9,7 @@ from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple
 
-from django.db.models import Count, Max, OuterRef, Q, Subquery
+from django.db.models import Count, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -18,10 +18,13 @@ from django.utils.translation import gettext as _
 from context_store import exact_json
 from context_store.exceptions import InvalidData
 from context_store.exporters.legible import Block
-from context_store.lineage import Ancestry, Place, Span, spans_above
+from context_store.graph import Place, read_places
+from context_store.graph.chains import is_on_chain, spans_of
+from context_store.graph.lineage import Span
 from context_store.managers.messages import MessageQuerySet
 from context_store.models import Branch, Chat, Checkpoint, Message
 from context_store.records import BranchRecord, CheckpointRecord, MessageRecord
+from context_store.validation import check_identifier
 
 from .base import StoreAdmin
 from .blocks import Room, fitted, usage
@@ -109,30 +112,33 @@ def _branch_path(messages: MessageQuerySet, chat_id: str, name: str | None) -> P
     head = Branch.objects.using(messages.db).of(chat_id, name).values_list("name", "head_message_id").first()
     if head is None:
         raise Branch.objects.all().missing(name)
-    found = messages.place(chat_id=chat_id, pk=head[1]) if head[1] else None
-    return Path(head[1], found[1] if found else None, branch=head[0])
+    return Path(head[1], place_of(messages, chat_id, head[1]) if head[1] else None, branch=head[0])
 
 
 def _checkpoint_path(messages: MessageQuerySet, chat_id: str, name: str) -> Path:
     message_id = Checkpoint.objects.using(messages.db).record(chat_id, name).message_id
-    found = messages.place(chat_id=chat_id, pk=message_id)
-    if found is None:
+    place = place_of(messages, chat_id, message_id)
+    if place is None:
         raise messages.missing(message_id)
-    return Path(message_id, found[1], checkpoint=name, focus=found[1].depth)
+    return Path(message_id, place, checkpoint=name, focus=place.depth)
 
 
 def _path_through(messages: MessageQuerySet, chat_id: str, message_id: str, path: Path) -> Path:
-    found = messages.place(chat_id=chat_id, pk=message_id)
-    if found is None:
+    place = place_of(messages, chat_id, message_id)
+    if place is None:
         raise messages.missing(message_id)
-    place = found[1]
-    if path.place is not None and messages.is_on_chain(place, path.place):
+    if path.place is not None and is_on_chain(messages.db, chat_id, place, path.place):
         return path._replace(focus=place.depth)
-    last = messages.filter(segment=place.segment).aggregate(last=Max("depth"))["last"]
-    end = messages.place(segment=place.segment, depth=last)
-    if end is None:
-        raise messages.missing(message_id)
-    return Path(end[0], end[1], message=message_id, focus=place.depth)
+    run = messages.filter(chat_id=chat_id, segment=place.segment).order_by("-depth")
+    for end_id, depth in run.values_list("id", "depth")[:1]:
+        return Path(end_id, place._replace(depth=depth), message=message_id, focus=place.depth)
+    raise messages.missing(message_id)
+
+
+def place_of(messages: MessageQuerySet, chat_id: str, message_id: str) -> Place | None:
+    """Return where a message of the chat lies, or ``None``."""
+    message_id = check_identifier(message_id, "message")
+    return read_places(messages.db, chat_id, [message_id]).get(message_id)
 
 
 def bounds(path: Path, *, before: int | None = None, after: int | None = None) -> tuple[int, int]:
@@ -149,16 +155,18 @@ def bounds(path: Path, *, before: int | None = None, after: int | None = None) -
     return start, min(path.length, start + PAGE_SIZE)
 
 
-def window(messages: MessageQuerySet, place: Place, start: int, end: int) -> list[tuple[int, MessageRecord]]:
+def window(
+    messages: MessageQuerySet, chat_id: str, place: Place, start: int, end: int
+) -> list[tuple[int, MessageRecord]]:
     """Return the messages of the chain down to the place whose depths are in ``range(start, end)``, root first."""
     if start >= end:
         return []
     spans = [
         Span(span.segment, span.first, min(span.last, end - 1))
-        for span in spans_above(place, start, lambda segment: ancestry_of(messages, segment))
+        for span in spans_of(messages.db, chat_id, place, start)
         if span.first < end
     ]
-    return list(enumerate(messages.filter(within(spans)).order_by("depth").records(), start))
+    return list(enumerate(messages.filter(within(spans), chat_id=chat_id).order_by("depth").records(), start))
 
 
 def within(spans: Iterable[Span]) -> Q:
@@ -166,12 +174,12 @@ def within(spans: Iterable[Span]) -> Q:
     return reduce(or_, (Q(segment=span.segment, depth__range=(span.first, span.last)) for span in spans))
 
 
-def forward(messages: MessageQuerySet, place: Place | None) -> Iterator[tuple[int, MessageRecord]]:
+def forward(messages: MessageQuerySet, chat_id: str, place: Place | None) -> Iterator[tuple[int, MessageRecord]]:
     """Yield a whole chain root first, holding a few hundred messages at a time."""
     length = place.depth + 1 if place else 0
     for start in range(0, length, 500):
         if place:
-            yield from window(messages, place, start, min(length, start + 500))
+            yield from window(messages, chat_id, place, start, min(length, start + 500))
 
 
 def turns(
@@ -182,9 +190,9 @@ def turns(
     if not ids:
         return []
     beside = siblings(messages, chat_id, [record for _, record in page])
-    heads = Branch.objects.using(messages.db).filter(chat_id=chat_id, head_message__in=ids)
+    heads = Branch.objects.using(messages.db).filter(chat_id=chat_id, head_message_id__in=ids)
     branches = grouped(heads.oldest_first().values_list("head_message_id", "name")[:MAX_LISTED])
-    named = Checkpoint.objects.using(messages.db).filter(chat_id=chat_id, message__in=ids)
+    named = Checkpoint.objects.using(messages.db).filter(chat_id=chat_id, message_id__in=ids)
     checkpoints = grouped(named.newest_first().values_list("message_id", "name")[:MAX_LISTED])
     room = Room()
     return [
@@ -225,13 +233,7 @@ def siblings(messages: MessageQuerySet, chat_id: str, records: list[MessageRecor
     return found
 
 
-def ancestry_of(messages: MessageQuerySet, segment: str) -> Ancestry:
-    """Return where the runs above the segment fork, nearest first."""
-    ancestry: Ancestry = messages.values_list("ancestry", flat=True).get(pk=segment) or []
-    return ancestry
-
-
-def grouped(rows: Iterable[tuple[str, Any]]) -> dict[str, list[Any]]:
+def grouped(rows: Iterable[tuple[Any, Any]]) -> dict[str, list[Any]]:
     """Return the second values by the first."""
     groups: dict[str, list[Any]] = {}
     for key, value in rows:
@@ -258,7 +260,7 @@ def transcript(admin: StoreAdmin, request: HttpRequest, chat: Chat, path: Path) 
     """Return what the transcript's page shows of a path."""
     messages = Message.objects.using(admin.using)
     start, end = bounds(path, before=asked_number(request, "before"), after=asked_number(request, "after"))
-    page = window(messages, path.place, start, end) if path.place else []
+    page = window(messages, chat.pk, path.place, start, end) if path.place else []
     shown = turns(messages, chat.pk, page, may_read=admin.has_read_permission(request))
 
     def page_url(**where: int) -> str:

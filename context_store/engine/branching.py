@@ -21,7 +21,8 @@ def checkpoint(rows: Rows, name: str, message_id: str | None) -> CheckpointRecor
             message_id = locked.active_branch().head_message_id
         if message_id is None:
             raise InvalidData(f"is empty: there is no message to name {name!r}", ("chat",))
-        return locked.chats.beside(Checkpoint.objects.all()).upsert(locked.chat_id, name, message_id)
+        checkpoints = Checkpoint.objects.using(locked.db).visible_to(locked.chats.owner)
+        return checkpoints.upsert(locked.chat_id, name, message_id)[0]
 
 
 @retried()
@@ -70,7 +71,7 @@ def edit(rows: Rows, message_id: str, new: Any) -> Saved:
     with rows.locked() as locked:
         old = locked.message(message_id)
         fragment = given or MessageFragment(old.name, new, type=old.type)
-        if done := locked.messages.filter(chat_id=locked.chat_id, pk=fragment.id).records():
+        if done := locked.messages.filter(chat_id=locked.chat_id, id=fragment.id).records():
             branch = locked.active_branch()
             return Saved(branch.head_message_id, branch.name, Outcome.CONTAINED, done)
         branch = locked.branches.rewind(locked.chat_id, old.parent_id)

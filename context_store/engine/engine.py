@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from context_store.asynchronous import asynchronous
 from context_store.exceptions import InvalidData
-from context_store.managers.branches import MAIN
+from context_store.graph import MAIN
 from context_store.messages import text_of
 from context_store.records import BranchRecord, ChatRecord, CheckpointRecord, MessageRecord
 from context_store.store import ContextStore

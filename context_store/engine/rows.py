@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, Self
 
+from context_store.db import chunked, driver_errors
 from context_store.exceptions import OwnerMismatch
-from context_store.ids import now_ms
-from context_store.managers.base import chunked
+from context_store.graph import LockedChat, read_places
+from context_store.graph.chains import is_on_chain
 from context_store.managers.branches import BranchQuerySet
 from context_store.managers.chats import ChatQuerySet
 from context_store.managers.messages import MessageQuerySet
@@ -36,22 +37,22 @@ class Rows(NamedTuple):
 
     @property
     def messages(self) -> MessageQuerySet:
-        return self.chats.beside(Message.objects.all())
+        return Message.objects.using(self.db).visible_to(self.chats.owner)
 
     @property
     def branches(self) -> BranchQuerySet:
-        return self.chats.beside(Branch.objects.all())
+        return Branch.objects.using(self.db).visible_to(self.chats.owner)
 
     @contextmanager
     def locked(self) -> Iterator[Self]:
         """Open a transaction that holds the chat: nobody else writes to its graph. Raises ``Chat.DoesNotExist``."""
-        with self.chats.writing() as chats:
-            chats.lock(self.chat_id, updated_at=now_ms())
-            yield self._replace(chats=chats)
+        using = self.chats.write_db
+        with driver_errors(), LockedChat(using, self.chat_id, user_id=self.chats.owner):
+            yield self._replace(chats=self.chats.using(using))
 
     def refuse_foreign(self) -> None:
         """Raise ``OwnerMismatch`` if the chat is another user's."""
-        if self.chats.unscoped().filter(pk=self.chat_id).exclude(user_id=self.chats.owner).exists():
+        if Chat.objects.using(self.db).filter(pk=self.chat_id).exclude(user_id=self.chats.owner).exists():
             raise OwnerMismatch(f"Chat {self.chat_id!r} belongs to another user.")
 
     def chat(self) -> ChatRecord:
@@ -71,7 +72,7 @@ class Rows(NamedTuple):
         """Return the chat's messages that have an id of the queue, by that id."""
         messages = self.messages.filter(chat_id=self.chat_id)
         ids = (message_id for fragment in queued for message_id in (fragment.id, fragment.edit_id))
-        return {record.id: record for part in chunked(ids) for record in messages.filter(pk__in=part).records()}
+        return {record.id: record for part in chunked(ids) for record in messages.filter(id__in=part).records()}
 
     def siblings(self, message_id: str) -> list[MessageRecord]:
         """Return the messages that stand where this one does, itself among them, oldest first."""
@@ -80,25 +81,24 @@ class Rows(NamedTuple):
 
     def opening(self) -> list[MessageRecord]:
         """Return the user's messages among the first of the active branch, oldest first."""
-        head = self.messages.place(heads__chat_id=self.chat_id, heads__is_active=True)
-        return self.messages.filter(depth__lt=OPENING, name="user").chain(head[1]) if head else []
+        return self.messages.opening(self.chat_id, OPENING, name="user")
 
     def contains(self, message_id: str, head_id: str | None) -> bool:
         """Tell whether the message is the head or lies above it."""
         if head_id is None:
             return False
-        places = self.messages.places([message_id, head_id])
-        return self.messages.is_on_chain(places[message_id], places[head_id])
+        places = read_places(self.db, self.chat_id, [message_id, head_id])
+        return is_on_chain(self.db, self.chat_id, places[message_id], places[head_id])
 
     def branch_through(self, message_id: str) -> BranchRecord | None:
         """Return the branch whose chain has the message: the active one, or else the newest."""
         branches = self.branches.filter(chat_id=self.chat_id).oldest_first().records()
         heads = {branch.head_message_id for branch in branches if branch.head_message_id}
-        places = self.messages.places([message_id, *sorted(heads - {message_id})])
+        places = read_places(self.db, self.chat_id, [message_id, *sorted(heads - {message_id})])
         found = None
         for branch in branches:
             head_id = branch.head_message_id
-            if head_id and self.messages.is_on_chain(places[message_id], places[head_id]):
+            if head_id and is_on_chain(self.db, self.chat_id, places[message_id], places[head_id]):
                 if branch.is_active:
                     return branch
                 found = branch

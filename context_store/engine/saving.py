@@ -76,7 +76,8 @@ class _Save:
         else:
             given = fragment.record(self.rows.chat_id, record.parent_id)
             data = keep_usage(record.data, given.data)
-            self.saved += self.rows.messages.add([given._replace(data=data, created_at=record.created_at)])
+            added = self.rows.messages.add([given._replace(data=data, created_at=record.created_at)])
+            self.saved += [message for message, _ in added]
             self.outcomes.add(Outcome.UPDATED)
 
     def _fast_forward_to(self, record: MessageRecord) -> None:
@@ -84,7 +85,9 @@ class _Save:
         if self.rows.contains(record.id, self.head):
             self.expected_head = record.id
         elif self._continues(record) and self.rows.branch_through(record.id) is None:
-            self.rows.branches.update_head(self.branch.id, record.id, expected_head=self.head)
+            self.rows.branches.update_head(
+                self.branch.id, record.id, chat_id=self.rows.chat_id, expected_head=self.head
+            )
             self.outcomes.add(Outcome.FAST_FORWARDED)
             self.expected_head = self.head = record.id
 

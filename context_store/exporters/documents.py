@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 from context_store.exact_json import dumps
+from context_store.graph.documents import Document
 from context_store.managers.chats import ChatQuerySet
-from context_store.managers.transfer import Document
 from context_store.models import Chat
 from context_store.store import ContextStore
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from context_store.exceptions import InvalidData
+from context_store.graph.documents import Document
 from context_store.ids import now_ms
-from context_store.managers.transfer import Document
 
 from .documents import derived_id, make_document, milliseconds, required, title_of, without
 

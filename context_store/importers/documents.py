@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from context_store.exceptions import InvalidData
-from context_store.managers.branches import MAIN
-from context_store.managers.transfer import FORMAT, VERSION, Document
+from context_store.graph import MAIN
+from context_store.graph.documents import FORMAT, VERSION, Document
 from context_store.validation import MAX_TIME
 
 NAMESPACE = uuid.UUID("5d2c6b0e-6a4f-5f0b-9d0e-3d1f0f8c7a21")
@@ -19,13 +19,11 @@ class Format(NamedTuple):
     """
     A format to import.
 
-    ``to_document(value, user_id)`` raises ``InvalidData`` for a record that does not fit. ``ids_are_local``: message
-    ids may repeat between conversations. ``names_owner``: the record itself can tell whose chat it is. ``members``:
-    which files of a ZIP are read.
+    ``to_document(value, user_id)`` raises ``InvalidData`` for a record that does not fit.
+    ``names_owner``: the record itself can tell whose chat it is. ``members``: which files of a ZIP are read.
     """
 
     to_document: Callable[[Any, str | None], Document]
-    ids_are_local: bool = False
     names_owner: bool = False
     members: str = "*.json*"
 

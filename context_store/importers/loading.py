@@ -4,13 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from context_store.exceptions import ContextStoreError, IdConflict, InvalidData
-from context_store.managers.base import chunked
-from context_store.managers.transfer import Document
+from context_store.graph.documents import Document
 from context_store.models import Chat, Message
 from context_store.records import ChatRecord
 from context_store.store import ContextStore
 
-from .documents import Format, derived_id
+from .documents import Format
 from .reading import Record
 
 
@@ -53,13 +52,9 @@ def _load(store: ContextStore, value: Any, file_format: Format) -> tuple[ChatRec
     except IdConflict as error:
         # Another import of the same file may have been faster.
         stored = _stored(store, document)
-        if stored is not None:
-            return stored, False
-        taken = _taken(store, document)
-        owners = {user_id for _, _, user_id in taken}
-        if not taken or not file_format.ids_are_local or owners != {store.user_id}:
-            raise _conflict(store, document, taken) or error from error
-    return store.import_chat(_with_own_ids(document)), True
+        if stored is None:
+            raise _conflict(store, document) or error from error
+        return stored, False
 
 
 def _stored(store: ContextStore, document: Document) -> ChatRecord | None:
@@ -70,11 +65,7 @@ def _stored(store: ContextStore, document: Document) -> ChatRecord | None:
         return None
     messages = Message.objects.using(store.using).filter(chat_id=chat.id)
     stored = set(messages.values_list("id", flat=True))
-    missing = [
-        message_id
-        for message_id in _message_ids(document)
-        if message_id not in stored and derived_id(chat.id, message_id) not in stored
-    ]
+    missing = [message_id for message_id in _message_ids(document) if message_id not in stored]
     if missing:
         raise IdConflict(
             f"Chat {chat.id!r} is there already and lacks {len(missing)} of these messages; it was left as it is."
@@ -82,35 +73,12 @@ def _stored(store: ContextStore, document: Document) -> ChatRecord | None:
     return chat
 
 
-def _taken(store: ContextStore, document: Document) -> list[tuple[str, str, str]]:
-    """Return the messages of other chats that have ids of the document: id, chat, owner."""
-    messages = Message.objects.using(store.using).exclude(chat_id=_chat_id(document))
-    rows = messages.order_by("id").values_list("id", "chat_id", "chat__user_id")
-    return [row for ids in chunked(_message_ids(document)) for row in rows.filter(pk__in=ids)]
-
-
-def _conflict(store: ContextStore, document: Document, taken: list[tuple[str, str, str]]) -> IdConflict | None:
+def _conflict(store: ContextStore, document: Document) -> IdConflict | None:
     """Return the conflict as an operator needs to know it: whose chat is in the way."""
     chat_id = _chat_id(document)
     for user_id in Chat.objects.using(store.using).filter(pk=chat_id).values_list("user_id", flat=True):
         return IdConflict(f"Chat id {chat_id!r} is taken, by a chat of user {user_id!r}.")
-    for message_id, other_id, user_id in taken:
-        return IdConflict(f"Message id {message_id!r} is taken, in chat {other_id!r} of user {user_id!r}.")
     return None
-
-
-def _with_own_ids(document: Document) -> Document:
-    """Return the document with message ids of its own; they follow from the chat's id and the given ones."""
-    chat_id = document["chat"]["id"]
-
-    def renamed(item: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-        return {**item, **{key: derived_id(chat_id, item[key]) for key in keys if item.get(key) is not None}}
-
-    return {
-        **document,
-        "messages": [renamed(message, "id", "parent_id") for message in document["messages"]],
-        "branches": [renamed(branch, "id", "head_message_id") for branch in document["branches"]],
-    }
 
 
 def _chat_id(document: Document) -> Any:

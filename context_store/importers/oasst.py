@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from context_store.exceptions import InvalidData
+from context_store.graph.documents import Document
 from context_store.ids import now_ms
-from context_store.managers.transfer import Document
 
 from .documents import make_document, milliseconds_of_date, required, title_of, without
 

@@ -1,27 +1,26 @@
-"""What all QuerySets of the store share: an owner's scope, and one way to write."""
+"""What all QuerySets of the store share: an owner's scope, which holds for whatever is read and written."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import chain, islice
+from collections.abc import Callable
 from typing import Any, ClassVar, Self, TypeVar
 
-from django.db import IntegrityError, connections, models, transaction
+from django.db import models, router
 from django.db.models import Func, IntegerField, Subquery
 
-from context_store.db import driver_errors, rows_in_statement
-from context_store.exceptions import IdConflict
-from context_store.fields import saved_rows
+from context_store.db import driver_errors
+from context_store.graph import LockedChat, locked
+from context_store.validation import check_identifier
 
 Model = TypeVar("Model", bound=models.Model)
-Scoped = TypeVar("Scoped", bound="ScopedQuerySet[Any]")
-Item = TypeVar("Item")
-
-# Ids in one IN list: SQL Server takes fewer than 2,100 parameters a statement.
-CHUNK_SIZE = 500
+Result = TypeVar("Result")
 
 
 class ScopedQuerySet(models.QuerySet[Model]):
-    """A QuerySet that can be narrowed to one owner; the scope goes with it to the QuerySets of related models."""
+    """
+    A QuerySet that can be narrowed to one owner: ``visible_to``.
+
+    Methods of the store that take ids look at the scope alone, so they work on ``Model.objects``, with ``using`` and
+    ``visible_to``, and refuse a QuerySet that was narrowed otherwise: none of them reaches beyond what it shows.
+    """
 
     owner_lookup: ClassVar[str] = "chat__user_id"
     _owner: str | None = None
@@ -32,44 +31,40 @@ class ScopedQuerySet(models.QuerySet[Model]):
         return self._owner
 
     def visible_to(self, user_id: str | None) -> Self:
-        """Narrow to what belongs to the user; ``None`` is no limit."""
-        if user_id is None:
+        """Narrow to what belongs to the user; ``None`` is no limit. Two users see nothing of each other."""
+        if user_id is None or user_id == self._owner:
             return self.all()
-        scoped: Self = self.filter(**{self.owner_lookup: user_id})
+        if self._owner is not None:
+            return self.none()
+        scoped: Self = self.filter(**{self.owner_lookup: check_identifier(user_id, "user_id")})
         scoped._owner = user_id
         return scoped
 
-    def unscoped(self) -> Self:
-        """Return everything there is on the same database: to find out whether an id is taken, never to show it."""
-        return type(self)(self.model, using=self.db)
+    def _is_plain(self) -> bool:
+        """Tell whether the QuerySet is all that its owner has: it was narrowed by ``visible_to`` alone."""
+        query: Any = self.query
+        conditions = 0 if self._owner is None else 1
+        return len(query.where.children) == conditions and not (query.is_sliced or query.distinct or query.combinator)
 
-    def beside(self, queryset: Scoped) -> Scoped:
-        """Return a QuerySet of another model on the same database and in the same scope."""
-        return queryset.using(self.db).visible_to(self._owner)
+    def _scope(self, method: str) -> str | None:
+        """Return the owner for a method that looks at nothing else of the QuerySet, or refuse the QuerySet."""
+        if not self._is_plain():
+            raise TypeError(
+                f"{method}() cannot follow filter(), exclude(), none() or a slice: "
+                f"call it on {self.model.__name__}.objects, with using() and visible_to() alone."
+            )
+        return self._owner
 
-    @contextmanager
-    def writing(self) -> Iterator[Self]:
-        """Open one transaction on the database for writes, and give the QuerySet bound to it."""
-        self._for_write = True
-        with driver_errors(), transaction.atomic(using=self.db):
-            yield self.using(self.db)
+    @property
+    def write_db(self) -> str:
+        """Return the alias of the database for writes."""
+        queryset: Any = self
+        return queryset._db or router.db_for_write(self.model, **queryset._hints)
 
-    def insert_rows(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """
-        Insert rows of values that are checked already.
-
-        ``bulk_create`` does the same in three times the time: it makes instances and prepares their values one by one.
-        """
-        connection = connections[self.db]
-        rows = saved_rows(connection, list(map(self.model._meta.get_field, columns)), rows)
-        names = ", ".join(map(connection.ops.quote_name, columns))
-        table = connection.ops.quote_name(self.model._meta.db_table)
-        values = f"({', '.join(['%s'] * len(columns))})"
-        size = min(rows_in_statement(connection, columns, rows), CHUNK_SIZE)
-        with connection.cursor() as cursor:
-            for batch in chunked(rows, size):
-                sql = f"INSERT INTO {table} ({names}) VALUES {', '.join([values] * len(batch))}"  # noqa: S608
-                cursor.execute(sql, list(chain.from_iterable(batch)))
+    def _locked(self, method: str, chat_id: str, work: Callable[[LockedChat], Result], **options: Any) -> Result:
+        """Return what the work does with the locked chat of this scope; see ``graph.locked``."""
+        owner = self._scope(method)
+        return locked(self.write_db, chat_id, work, user_id=owner, **options)
 
     def missing(self, what: object) -> Exception:
         """Return the model's ``DoesNotExist`` that names what was asked for."""
@@ -96,21 +91,5 @@ def count_of(rows: models.QuerySet[Any]) -> Subquery:
 
     Not Count, which groups: mssql-django cuts text beyond U+FFFF short in the parameters of a query with GROUP BY.
     """
-    count = Func("pk", function="COUNT", output_field=IntegerField())
+    count = Func("id", function="COUNT", output_field=IntegerField())
     return Subquery(rows.order_by().annotate(count=count).values("count"))
-
-
-@contextmanager
-def id_conflicts(what: str) -> Iterator[None]:
-    """Turn the database's refusal of a taken id or name into ``IdConflict``."""
-    try:
-        yield
-    except IntegrityError as error:
-        raise IdConflict(f"{what} is taken.") from error
-
-
-def chunked(items: Iterable[Item], size: int = CHUNK_SIZE) -> Iterator[list[Item]]:
-    """Give the items in lists of at most ``size``."""
-    rest = iter(items)
-    while chunk := list(islice(rest, size)):
-        yield chunk

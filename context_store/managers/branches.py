@@ -1,38 +1,29 @@
 """Branches: named pointers to a head, of which one is active."""
 
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from django.db.models import F
 from django.db.models.functions import Coalesce
 
-from context_store import models, signals
-from context_store.db import retried
-from context_store.exceptions import InvalidData
-from context_store.ids import new_id
-from context_store.lineage import Place
+from context_store.exceptions import IdConflict
+from context_store.graph import LockedChat, read_branch
+from context_store.graph.chains import look_again
 from context_store.records import BranchRecord
 from context_store.types import UNSET, Unset
 from context_store.validation import check_identifier
 
-from .base import ScopedQuerySet, id_conflicts
-from .chains import is_tip, run_ancestry, to_place
+from .base import ScopedQuerySet
 
-MAIN = "main"
-
-
-class Target(NamedTuple):
-    """A branch to write to: its head with its place, and the owner of the chat."""
-
-    id: str
-    chat_id: str
-    user_id: str
-    name: str
-    head_message_id: str | None
-    place: Place | None
+if TYPE_CHECKING:
+    from context_store import models  # noqa: F401 - the type of the rows
 
 
 class BranchQuerySet(ScopedQuerySet["models.Branch"]):
-    """Branches of chats. Writers are atomic: a call that fails changes nothing."""
+    """
+    Branches of chats. Writers lock the chat and are atomic: a call that fails changes nothing.
+
+    A branch is named within its chat; its id is unique there, too.
+    """
 
     # Reading
 
@@ -47,38 +38,25 @@ class BranchQuerySet(ScopedQuerySet["models.Branch"]):
         branches = self.annotate(message_count=Coalesce(F("head_message__depth") + 1, 0))
         return [BranchRecord._make(row) for row in branches.values_list(*BranchRecord._fields)]
 
-    def record(self, branch_id: str) -> BranchRecord:
+    def record(self, branch_id: str, *, chat_id: str | None = None) -> BranchRecord:
         """Return the record of one branch. Raises ``Branch.DoesNotExist``."""
-        for record in self.filter(pk=branch_id).records():
-            return record
-        raise self.missing(branch_id)
+        branches = self if chat_id is None else self.filter(chat_id=chat_id)
+        found = branches.filter(id=branch_id).order_by()[:2].records()
+        if len(found) > 1:
+            raise IdConflict(f"Several chats have a branch with the id {branch_id!r}: give chat_id.")
+        if not found:
+            raise self.missing(branch_id)
+        return found[0]
 
-    def target(self, chat_id: str, name: str | None) -> Target:
-        """Return the named or the active branch with the place of its head. Raises ``Branch.DoesNotExist``."""
-        branches = self.of(chat_id, name).annotate(
-            run_ancestry=run_ancestry("head_message__"), is_tip=is_tip("head_message__")
-        )
-        rows = branches.values_list(
-            "id",
-            "chat__user_id",
-            "name",
-            "head_message_id",
-            "head_message__segment",
-            "head_message__depth",
-            "run_ancestry",
-            "is_tip",
-        )
-        for branch_id, user_id, branch, head_id, *place in rows:
-            return Target(branch_id, chat_id, user_id, branch, head_id, to_place(*place) if head_id else None)
-        raise self.missing("active" if name is None else name)
+    def active(self, chat_id: str) -> BranchRecord:
+        """Return the active branch. Raises ``Chat.DoesNotExist``."""
+        owner = self._scope("active")
+        check_identifier(chat_id, "chat_id")
+        branch = read_branch(self.db, chat_id, user_id=owner)[0] or look_again(self.db, chat_id, None, owner)
+        return branch.record()
 
     # Writing
 
-    def create_main(self, chat_id: str) -> None:
-        """Give a new chat its active, empty branch."""
-        self.model(chat_id=chat_id, name=MAIN, is_active=True).save(force_insert=True, using=self.db)
-
-    @retried()
     def create_branch(
         self,
         chat_id: str,
@@ -93,40 +71,21 @@ class BranchQuerySet(ScopedQuerySet["models.Branch"]):
 
         Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, and ``IdConflict`` for a name or an id that is taken.
         """
-        branch_id = new_id() if branch_id is None else check_identifier(branch_id, "branch_id")
         check_identifier(name, "name")
-        with id_conflicts(f"The name {name!r} or the id {branch_id!r}"), self.writing() as stored:
-            stored._lock(chat_id, head_message_id)
-            if is_active:
-                stored.of(chat_id).update(is_active=False)
-            return stored._create(branch_id, chat_id, name, head_message_id, is_active=is_active)
 
-    @retried()
-    def activate(self, chat_id: str, branch_id: str) -> BranchRecord:
-        """Make the branch the active one of its chat. Raises ``Branch.DoesNotExist`` for one of another chat."""
-        with self.writing() as stored:
-            stored._lock(chat_id)
-            if not stored.filter(chat_id=chat_id, pk=branch_id).exists():
-                raise self.missing(branch_id)
-            stored.of(chat_id).exclude(pk=branch_id).update(is_active=False)
-            stored.filter(pk=branch_id).update(is_active=True)
-            return stored.record(branch_id)
+        def work(chat: LockedChat) -> BranchRecord:
+            return chat.start_branch(head_message_id, name, is_active=is_active, branch_id=branch_id).record()
 
-    @retried()
-    def update_head(self, branch_id: str, message_id: str | None, *, expected_head: str | None | Unset = UNSET) -> bool:
-        """
-        Move the head to a message of the chat, or to none; return whether it moved.
+        return self._locked("create_branch", chat_id, work, touch=False)
 
-        With ``expected_head`` it moves only from there. Raises ``Branch.DoesNotExist``, ``Message.DoesNotExist``.
-        """
-        chat_id = self._chat_of(branch_id)
-        with self.writing() as stored:
-            stored._lock(chat_id, message_id)
-            branch = stored.record(branch_id)
-            if expected_head not in (UNSET, branch.head_message_id):
-                return False
-            stored.move(branch, message_id)
-            return True
+    def start_branch(self, chat_id: str, message_id: str | None, *, is_active: bool = False) -> BranchRecord:
+        """Create a branch at the message, or an empty one, under the next free name ``branch-N``."""
+        return self._locked(
+            "start_branch",
+            chat_id,
+            lambda chat: chat.start_branch(message_id, is_active=is_active).record(),
+            touch=False,
+        )
 
     def rewind(self, chat_id: str, message_id: str | None) -> BranchRecord:
         """
@@ -136,62 +95,69 @@ class BranchQuerySet(ScopedQuerySet["models.Branch"]):
         """
         return self.start_branch(chat_id, message_id, is_active=True)
 
-    @retried()
-    def start_branch(self, chat_id: str, message_id: str | None, *, is_active: bool = False) -> BranchRecord:
-        """Create a branch at the message, or an empty one, under the next free name ``branch-N``."""
-        with self.writing() as stored:
-            stored._lock(chat_id, message_id)
-            name = stored._new_name(chat_id)
-            if is_active:
-                stored.of(chat_id).update(is_active=False)
-            return stored._create(new_id(), chat_id, name, message_id, is_active=is_active)
+    def regenerate(self, chat_id: str, message_id: str) -> BranchRecord:
+        """
+        Start a new active branch above the message: what is appended next is another version beside it.
 
-    @retried()
+        Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``.
+        """
+        return self._locked("regenerate", chat_id, lambda chat: chat.branch_above(message_id).record(), touch=False)
+
+    def activate(self, chat_id: str, branch_id: str) -> BranchRecord:
+        """Make the branch the active one of its chat. Raises ``Branch.DoesNotExist`` for one of another chat."""
+        check_identifier(branch_id, "branch_id")
+
+        def work(chat: LockedChat) -> BranchRecord:
+            return chat.activate(chat.use_branch(branch_id=branch_id)).record()
+
+        return self._locked("activate", chat_id, work, touch=False)
+
+    def switch(self, chat_id: str, name: str) -> BranchRecord:
+        """Make the named branch the active one. Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``."""
+        check_identifier(name, "name")
+        return self._locked("switch", chat_id, lambda chat: chat.activate(chat.use_branch(name)).record(), touch=False)
+
+    def activate_message(self, chat_id: str, message_id: str) -> BranchRecord:
+        """
+        Make the newest branch that has the message the active one, or a new one at it if none has.
+
+        Nothing changes where the active branch has it. Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``.
+        """
+
+        def work(chat: LockedChat) -> BranchRecord:
+            branch = chat.branch_through(message_id)
+            return (chat.activate(branch) if branch else chat.start_branch(message_id)).record()
+
+        return self._locked("activate_message", chat_id, work, touch=False)
+
+    def update_head(
+        self,
+        branch_id: str,
+        message_id: str | None,
+        *,
+        chat_id: str | None = None,
+        expected_head: str | None | Unset = UNSET,
+    ) -> bool:
+        """
+        Move the head to a message of the chat, or to none; return whether it moved.
+
+        With ``expected_head`` it moves only from there. Raises ``Branch.DoesNotExist``, ``Message.DoesNotExist``.
+        """
+        check_identifier(branch_id, "branch_id")
+        if chat_id is None:
+            chat_id = self.using(self.write_db).record(branch_id).chat_id
+
+        def work(chat: LockedChat) -> bool:
+            branch = chat.use_branch(branch_id=branch_id)
+            place = None if message_id is None else chat.place(message_id)
+            if expected_head not in (UNSET, branch.head_message_id):
+                return False
+            chat.move_head(message_id, place)
+            return True
+
+        return self._locked("update_head", chat_id, work, touch=False)
+
     def delete_branch(self, chat_id: str, name: str) -> bool:
         """Delete the branch, not its messages. Raises ``InvalidData`` for the active one."""
-        with self.writing() as stored:
-            stored._lock(chat_id)
-            branches = stored.of(chat_id, name)
-            if branches.filter(is_active=True).exists():
-                raise InvalidData(f"Branch {name!r} is active: activate another one before deleting it.", ("name",))
-            return bool(branches._raw_delete(stored.db))
-
-    def move(self, branch: Target | BranchRecord, message_id: str | None) -> None:
-        """Set the head. The chat is locked, and the message is in it."""
-        self.unscoped().filter(pk=branch.id).update(head_message_id=message_id)
-        signals.after_commit(
-            self.db,
-            signals.branch_head_moved,
-            self.model,
-            chat_id=branch.chat_id,
-            branch_id=branch.id,
-            name=branch.name,
-            head_message_id=message_id,
-        )
-
-    def _create(
-        self, branch_id: str, chat_id: str, name: str, head_message_id: str | None, *, is_active: bool
-    ) -> BranchRecord:
-        branch = self.model(
-            id=branch_id, chat_id=chat_id, name=name, head_message_id=head_message_id, is_active=is_active
-        )
-        branch.save(force_insert=True, using=self.db)
-        return self.record(branch_id)
-
-    def _lock(self, chat_id: str, message_id: str | None = None) -> None:
-        """Hold the chat, and make sure that the message is in it."""
-        self.beside(models.Chat.objects.all()).lock(chat_id)
-        if message_id is not None:
-            self.beside(models.Message.objects.all()).require(chat_id, message_id)
-
-    def _chat_of(self, branch_id: str) -> str:
-        self._for_write = True
-        for chat_id in self.filter(pk=branch_id).values_list("chat_id", flat=True):
-            return str(chat_id)
-        raise self.missing(branch_id)
-
-    def _new_name(self, chat_id: str) -> str:
-        """Return ``branch-N`` with a number above those that the chat's branches have."""
-        names = self.filter(chat_id=chat_id, name__startswith="branch-").values_list("name", flat=True)
-        numbers = [int(number) for name in names if (number := name.removeprefix("branch-")).isdecimal()]
-        return f"branch-{max(numbers, default=1) + 1}"
+        check_identifier(name, "name")
+        return self._locked("delete_branch", chat_id, lambda chat: chat.delete_branch(name), touch=False)

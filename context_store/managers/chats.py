@@ -1,34 +1,37 @@
-"""Chats: creating, updating, listing and deleting."""
+"""Chats: creating, updating, listing, copying and deleting."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
-from django.db.models import F, Model, OuterRef
+from django.db.models import OuterRef
 
-from context_store import models, signals
-from context_store.db import retried
-from context_store.exceptions import IdConflict, InvalidData, OwnerMismatch, RevisionConflict
+from context_store.db import Literal, Prepared, chunked
+from context_store.exceptions import IdConflict, InvalidData, OwnerMismatch
+from context_store.graph import LockedChat, documents, locked
+from context_store.graph.chains import model_of, rows
+from context_store.graph.locked import change_chat, create_chat, delete_chats
 from context_store.ids import new_id, now_ms
-from context_store.records import ChatRecord
+from context_store.records import ChatRecord, Graph
 from context_store.types import UNSET, Unset, Updater
 from context_store.validation import check_count, check_identifier, check_metadata, check_text
 
-from .base import ScopedQuerySet, chunked, count_of, id_conflicts
+from .base import ScopedQuerySet, count_of
 
 if TYPE_CHECKING:
-    pass
+    from context_store import models  # noqa: F401 - the type of the rows
 
 
 class ChatQuerySet(ScopedQuerySet["models.Chat"]):
-    """Chats. Writers are atomic: a call that fails changes nothing."""
+    """Chats. Writers lock the chat and are atomic: a call that fails changes nothing."""
 
     owner_lookup = "user_id"
 
     # Reading
 
     def for_user(self, user_id: str) -> Self:
-        return self.filter(user_id=user_id)
+        """Narrow to one user's chats, as ``visible_to``."""
+        return self.visible_to(user_id)
 
     def newest_first(self) -> Self:
         return self.order_by("-updated_at", "-id")
@@ -40,21 +43,34 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
             chats = chats.filter(metadata__entry=entry)
         return chats
 
-    def with_branch_count(self) -> Self:
-        branches = models.Branch.objects.using(self.db).filter(chat=OuterRef("pk"))
-        return self.annotate(branch_count=count_of(branches))
-
     def records(self, *, limit: int | None = None, offset: int = 0) -> list[ChatRecord]:
         """Return the records, or a page of them."""
         end = None if limit is None else check_count(limit, "limit") + check_count(offset, "offset")
-        rows = self.with_branch_count().values_list(*ChatRecord._fields)[check_count(offset, "offset") : end]
-        return [ChatRecord._make(row) for row in rows]
+        return [ChatRecord(*row) for row in _select(self)[check_count(offset, "offset") : end]]
+
+    def page(self, *, limit: int | None = None, offset: int = 0) -> list[ChatRecord]:
+        """Return the records of a page, the chat updated last first."""
+        if not limit or not self._is_plain():
+            return self.newest_first().records(limit=limit, offset=offset)
+        first = check_count(offset, "offset")
+        end = Literal(first + check_count(limit, "limit"))
+        return [ChatRecord(*row) for row in _page(self.db, user_id=self._owner, first=Literal(first), end=end)]
+
+    def find(self, chat_id: str) -> ChatRecord | None:
+        """Return the record of one chat, or ``None``."""
+        check_identifier(chat_id, "chat_id")
+        if not self._is_plain():
+            return next(iter(self.filter(pk=chat_id).records()), None)
+        for row in _record(self.db, chat_id=chat_id, user_id=self._owner):
+            return ChatRecord(*row)
+        return None
 
     def record(self, chat_id: str) -> ChatRecord:
         """Return the record of one chat. Raises ``Chat.DoesNotExist``."""
-        for record in self.filter(pk=chat_id).records():
-            return record
-        raise self.missing(chat_id)
+        record = self.find(chat_id)
+        if record is None:
+            raise self.missing(chat_id)
+        return record
 
     def require(self, chat_id: str) -> None:
         """Raise ``Chat.DoesNotExist`` unless the chat is there."""
@@ -65,33 +81,13 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         """Return the number that grows with every change of the chat or of what is in it; ``None`` without a chat."""
         return next(iter(self.filter(pk=chat_id).values_list("revision", flat=True)), None)
 
-    # Locking
+    def get_graph(self, chat_id: str) -> Graph:
+        """Return the chat's nodes, parents first, its branches and checkpoints. Raises ``Chat.DoesNotExist``."""
+        return documents.get_graph(self.db, chat_id, user_id=self._scope("get_graph"))
 
-    def lock(self, chat_id: str, **changes: Any) -> None:
-        """
-        Hold the chat until the transaction ends; every writer of its graph does so first, and moves its revision on.
-
-        The lock is a write to the row, as this locks on every database: on SQLite a transaction that reads before it
-        writes fails when another one has written in between. Raises ``Chat.DoesNotExist``.
-        """
-        if not self.filter(pk=chat_id).update(revision=F("revision") + 1, **changes):
-            raise self.missing(chat_id)
-
-    def lock_at(self, chat_id: str, expected_revision: int | Unset) -> None:
-        """Hold the chat. Raises ``RevisionConflict`` when it is not at the expected revision."""
-        self.lock(chat_id)
-        if expected_revision not in (UNSET, cast(int, self.revision(chat_id)) - 1):
-            raise RevisionConflict(f"Chat {chat_id!r} has changed.")
-
-    def lock_all(self, chat_ids: Iterable[str]) -> dict[str, str]:
-        """Hold the chats, in one order for everybody, and return the owner of each."""
-        for chat_id in sorted(chat_ids):
-            self.lock(chat_id, updated_at=now_ms())
-        owners = self.unscoped().values_list("id", "user_id")
-        return {row[0]: row[1] for ids in chunked(chat_ids) for row in owners.filter(pk__in=ids)}
-
-    def count_messages(self, chat_id: str, added: int) -> None:
-        self.filter(pk=chat_id).update(message_count=F("message_count") + added)
+    def export_chat(self, chat_id: str) -> dict[str, Any]:
+        """Return the chat with everything in it as one JSON document. Raises ``Chat.DoesNotExist``."""
+        return documents.export_chat(self.db, chat_id, user_id=self._scope("export_chat"))
 
     # Writing
 
@@ -101,7 +97,6 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
             raise OwnerMismatch("A store of one user makes no chats for another.")
         return check_identifier(self._owner if user_id is None else user_id, "user_id")
 
-    @retried()
     def create_chat(
         self,
         chat_id: str | None = None,
@@ -111,17 +106,20 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         metadata: Mapping[str, Any] | None = None,
     ) -> ChatRecord:
         """Create the chat and its active, empty branch ``main``. Raises ``IdConflict`` for a taken id."""
-        chat = self.model(
+        self._scope("create_chat")
+        now = now_ms()
+        record = ChatRecord(
             id=new_id() if chat_id is None else check_identifier(chat_id, "chat_id"),
             user_id=self.owner_of_new(user_id),
             title=check_text(title, "title"),
             metadata=check_metadata({} if metadata is None else metadata, "metadata"),
+            message_count=0,
+            branch_count=1,
+            created_at=now,
+            updated_at=now,
         )
-        chat.updated_at = chat.created_at
-        with id_conflicts(f"Chat id {chat.pk!r}"), self.writing() as stored:
-            chat.save(force_insert=True, using=stored.db)
-            stored.beside(models.Branch.objects.all()).create_main(chat.pk)
-        return ChatRecord(chat.pk, chat.user_id, chat.title, chat.metadata, 0, 1, chat.created_at, chat.updated_at)
+        create_chat(self.write_db, record)
+        return record
 
     def upsert_chat(
         self,
@@ -136,21 +134,20 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
 
         Raises ``OwnerMismatch`` when it belongs to another user.
         """
-        created = False
-        check_identifier(chat_id, "chat_id")
-        if not self._for_writing().filter(pk=chat_id).exists():
+        using, owner = self.write_db, self.owner_of_new(user_id)
+        chats = model_of("Chat")._default_manager.using(using)
+        record = chats.find(chat_id)
+        if record is None:
             with suppress(IdConflict):
-                self.create_chat(chat_id, user_id=user_id, title=title, metadata=metadata)
-                created = True
-        record = self._for_writing().record(chat_id)
-        if record.user_id != self.owner_of_new(user_id):
+                return self.create_chat(chat_id, user_id=user_id, title=title, metadata=metadata), True
+            record = chats.record(chat_id)
+        if record.user_id != owner:
             raise OwnerMismatch(f"Chat {chat_id!r} belongs to another user.")
         if not record.branch_count:
-            self._restore_main(chat_id)
+            locked(using, chat_id, LockedChat.restore_main, touch=False)
             record = record._replace(branch_count=1)
-        return record, created
+        return record, False
 
-    @retried()
     def update_chat(
         self,
         chat_id: str,
@@ -167,18 +164,44 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         ``merge`` merges top-level keys, ``None`` removes one. An updater that returns ``None`` leaves the chat as it
         is. Raises ``Chat.DoesNotExist``, and ``RevisionConflict`` when the chat is not at the expected revision.
         """
-        with self.writing() as stored:
-            stored.lock_at(chat_id, expected_revision)
-            record = stored.record(chat_id)
-            changes = {
-                key: value for key, value in {"title": title, "metadata": metadata}.items() if value is not UNSET
-            }
-            if updater is not None:
-                changes.update(updater(record) or {})
-            if changes:
-                stored.filter(pk=chat_id).update(**_changes(record, changes, merge=merge), updated_at=now_ms())
-                record = stored.record(chat_id)
-        return record
+        given = {key: value for key, value in {"title": title, "metadata": metadata}.items() if value is not UNSET}
+
+        def change(record: ChatRecord) -> Mapping[str, Any] | None:
+            changes = given if updater is None else {**given, **(updater(record) or {})}
+            return _checked(record, changes, merge=merge)
+
+        return change_chat(
+            self.write_db,
+            check_identifier(chat_id, "chat_id"),
+            change,
+            user_id=self._scope("update_chat"),
+            expected_revision=expected_revision,
+            is_repeatable=updater is None,
+        )
+
+    def import_chat(self, document: Mapping[str, Any], *, user_id: str | None = None) -> ChatRecord:
+        """
+        Store an exported document under the ids it has, for ``user_id``, for the scope's user or the one it names.
+
+        Raises ``IdConflict`` and ``InvalidData``, and then has stored nothing.
+        """
+        self._scope("import_chat")
+        if user_id is None and self._owner is None:
+            user_id = documents.owner_of(document)
+        return documents.import_chat(self.write_db, document, self.owner_of_new(user_id))
+
+    def fork_chat(
+        self, source_id: str, new_chat_id: str | None = None, *, user_id: str | None = None, head: str | None = None
+    ) -> ChatRecord:
+        """
+        Copy the chat, or its chain down to ``head``, under new ids, for ``user_id`` or the owner of the source.
+
+        Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict`` and ``OwnerMismatch``.
+        """
+        scope = self._scope("fork_chat")
+        owner = None if user_id is None else self.owner_of_new(user_id)
+        using = self.write_db
+        return documents.fork_chat(using, source_id, new_chat_id, scope=scope, user_id=owner, head=head)
 
     def delete_chat(self, chat_id: str, *, user_id: str | None = None, expected_revision: int | Unset = UNSET) -> bool:
         """
@@ -186,61 +209,33 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
 
         Raises ``RevisionConflict`` when the chat is not at the expected revision.
         """
-        chats = self.visible_to(user_id).filter(pk=chat_id)
+        chats = self.visible_to(user_id)
+        check_identifier(chat_id, "chat_id")
         if expected_revision is UNSET:
-            return bool(chats.delete()[0])
-        return chats._delete_at(chat_id, expected_revision)
+            return bool(chats.filter(pk=chat_id).delete()[0])
 
-    @retried()
-    def _delete_at(self, chat_id: str, expected_revision: int | Unset) -> bool:
-        with self.writing() as stored, suppress(self.model.DoesNotExist):
-            stored.lock_at(chat_id, expected_revision)
-            return bool(stored.delete()[0])
+        def work(chat: LockedChat) -> bool:
+            return bool(delete_chats(chat.using, [chat.id]))
+
+        with suppress(self.model.DoesNotExist):
+            return chats._locked("delete_chat", chat_id, work, touch=False, expected_revision=expected_revision)
         return False
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete the chats with all their contents, in a number of statements that does not grow with the messages."""
         deleted: dict[str, int] = {}
-        self._for_write = True
-        for ids in chunked(sorted(self.order_by().values_list("pk", flat=True))):
-            for label, count in self._delete_locked(ids).items():
+        using = self.write_db
+        found = self.using(using).order_by().values_list("pk", flat=True)
+        for ids in chunked(sorted(found)):
+            for label, count in delete_chats(using, ids).items():
                 deleted[label] = deleted.get(label, 0) + count
         return sum(deleted.values()), deleted
 
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
 
-    @retried()
-    def _delete_locked(self, ids: list[str]) -> dict[str, int]:
-        with self.writing() as stored:
-            chats = stored.unscoped().filter(pk__in=ids)
-            if not chats.update(updated_at=F("updated_at")):
-                return {}
-            gone = dict(chats.values_list("id", "user_id"))
-            deleted = {
-                model._meta.label: model._base_manager.using(stored.db).filter(chat_id__in=gone)._raw_delete(stored.db)
-                for model in _contents()
-            }
-            deleted[self.model._meta.label] = chats._raw_delete(stored.db)
-            for chat_id, user_id in gone.items():
-                signals.after_commit(stored.db, signals.chat_deleted, self.model, chat_id=chat_id, user_id=user_id)
-        return deleted
 
-    @retried()
-    def _restore_main(self, chat_id: str) -> None:
-        with self.writing() as stored:
-            stored.lock(chat_id)
-            branches = stored.beside(models.Branch.objects.all())
-            if not branches.filter(chat_id=chat_id).exists():
-                branches.create_main(chat_id)
-
-    def _for_writing(self) -> Self:
-        """Return everything there is on the database for writes: what was just written can be read there."""
-        self._for_write = True
-        return self.unscoped()
-
-
-def _changes(record: ChatRecord, changes: Mapping[str, Any], *, merge: bool) -> dict[str, Any]:
+def _checked(record: ChatRecord, changes: Mapping[str, Any], *, merge: bool) -> dict[str, Any]:
     """Return the checked columns to write."""
     if unknown := changes.keys() - {"title", "metadata"}:
         raise InvalidData("cannot be changed: title and metadata can", (min(unknown),))
@@ -251,11 +246,25 @@ def _changes(record: ChatRecord, changes: Mapping[str, Any], *, merge: bool) -> 
         metadata = check_metadata(changes["metadata"], "metadata")
         if merge:
             removed = {key for key, value in metadata.items() if value is None}
-            metadata = {key: value for key, value in {**record.metadata, **metadata}.items() if key not in removed}
+            merged = {key: value for key, value in {**record.metadata, **metadata}.items() if key not in removed}
+            metadata = check_metadata(merged, "metadata")
         checked["metadata"] = metadata
     return checked
 
 
-def _contents() -> tuple[type[Model], ...]:
-    """Return the models of what a chat contains, in the order in which they can be deleted."""
-    return (models.SearchEntry, models.Checkpoint, models.Branch, models.Message)
+def _select(chats: Any) -> Any:
+    """Return the columns of records."""
+    branches = rows("Branch").using(chats._db).filter(chat_id=OuterRef("pk"))
+    return chats.annotate(branch_count=count_of(branches)).values_list(*ChatRecord._fields)
+
+
+@Prepared
+def _record(*, chat_id: str, user_id: str | None) -> Any:
+    chats = rows("Chat").filter(pk=chat_id)
+    return _select(chats if user_id is None else chats.filter(user_id=user_id))
+
+
+@Prepared
+def _page(*, user_id: str | None, first: int, end: int) -> Any:
+    chats = rows("Chat") if user_id is None else rows("Chat").filter(user_id=user_id)
+    return _select(chats.order_by("-updated_at", "-id"))[first:end]

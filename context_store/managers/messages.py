@@ -1,41 +1,140 @@
-"""Messages: appending, upserting and re-parenting."""
+"""Messages: appending, upserting, re-parenting, and reading them by id and by chain."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Self
 
-from django.db.models import F
+from django.db import transaction
+from django.db.models import Q
 
-from context_store import lineage, models, signals
-from context_store.db import retried
-from context_store.exceptions import HeadConflict, IdConflict, InvalidData
-from context_store.ids import now_ms
-from context_store.lineage import Place
+from context_store.db import retry
+from context_store.exceptions import IdConflict
+from context_store.graph import Input, LockedChat, Place, parse_messages, read_chain, read_page, read_places
+from context_store.graph.chains import RECORD_COLUMNS, read_whole, rows, run_ancestry, to_place, to_records
+from context_store.graph.locked import misplaced
+from context_store.graph.trim import keep_newest, replace_messages
 from context_store.records import MessageRecord
 from context_store.types import UNSET, MessageInput, Unset
+from context_store.validation import check_count, check_identifier
 
-from .base import CHUNK_SIZE, chunked, id_conflicts
-from .chains import ChainQuerySet
-from .drafts import NOWHERE, ROW_COLUMNS, Draft, parse_messages, stored_ancestry
-from .search import SearchEntryQuerySet
+from .base import ScopedQuerySet
 
 if TYPE_CHECKING:
-    from .branches import Target
+    from context_store import models  # noqa: F401 - the type of the rows
+
+# No message that is moved takes more with it, unless it is asked for: that many rows are renumbered under the lock.
+MAX_MOVED = 10_000
 
 
-class StoredPlace(NamedTuple):
-    """The columns that say where a message lies."""
+class MessageQuerySet(ScopedQuerySet["models.Message"]):
+    """
+    Messages of chats. Writers lock the chat and are atomic: a call that fails changes nothing.
 
-    segment: str
-    depth: int
-    ancestry: list[list[Any]] | None
+    An id is unique in its chat. Methods that take one without ``chat_id`` look through all chats of the scope, and
+    raise ``IdConflict`` where several have it.
+    """
 
+    # Reading
 
-class MessageQuerySet(ChainQuerySet):
-    """Messages of chats. Writers are atomic: a call that fails changes nothing."""
+    def records(self) -> list[MessageRecord]:
+        return to_records(self.values_list(*RECORD_COLUMNS))
 
-    # Appending
+    def record(self, message_id: str, *, chat_id: str | None = None) -> MessageRecord:
+        """Return the record of one message. Raises ``Message.DoesNotExist``."""
+        record = self.find(message_id, chat_id=chat_id)
+        if record is None:
+            raise self.missing(message_id)
+        return record
 
-    @retried()
+    def find(self, message_id: str, *, chat_id: str | None = None) -> MessageRecord | None:
+        """Return the record of one message, or ``None``."""
+        found = self._named(message_id, chat_id)[:2].records()
+        if len(found) > 1:
+            raise several_chats(message_id)
+        return found[0] if found else None
+
+    def chat_of(self, message_id: str, chat_id: str | None = None) -> str:
+        """Return the id of the message's chat, read where writes go. Raises ``Message.DoesNotExist``."""
+        if chat_id is not None:
+            return check_identifier(chat_id, "chat_id")
+        return self.using(self.write_db).record(message_id).chat_id
+
+    def _named(self, message_id: str, chat_id: str | None) -> Self:
+        messages = self if chat_id is None else self.filter(chat_id=chat_id)
+        return messages.filter(id=message_id).order_by()
+
+    def in_order(self) -> Self:
+        """Order as siblings are numbered: oldest first."""
+        return self.order_by("created_at", "id")
+
+    def children(self, message_id: str, *, chat_id: str | None = None, limit: int | None = None) -> list[MessageRecord]:
+        """Return the direct replies to a message, oldest first. Raises ``Message.DoesNotExist``."""
+        known_chat = self.record(message_id).chat_id if chat_id is None else chat_id
+        replies = self.filter(chat_id=known_chat, parent_id=message_id).in_order()
+        found = (replies if limit is None else replies[: check_count(limit, "limit")]).records()
+        if not found and chat_id is not None:
+            self.record(message_id, chat_id=chat_id)
+        return found
+
+    def has_children(self, message_id: str, *, chat_id: str | None = None) -> bool:
+        """Tell whether a message has replies. Raises ``Message.DoesNotExist``."""
+        chat_id = self.record(message_id, chat_id=chat_id).chat_id
+        return self.filter(chat_id=chat_id, parent_id=message_id).exists()
+
+    def siblings(self, message_id: str, *, chat_id: str | None = None) -> list[MessageRecord]:
+        """Return all versions of a message, itself among them, oldest first. Raises ``Message.DoesNotExist``."""
+        message = self.record(message_id, chat_id=chat_id)
+        return self.filter(chat_id=message.chat_id, parent_id=message.parent_id).in_order().records()
+
+    def page(
+        self, chat_id: str, *, branch: str | None = None, limit: int | None = None, before: str | None = None
+    ) -> list[MessageRecord]:
+        """
+        Return the chain of the named or the active branch, or the page of it that ends above the message ``before``.
+
+        Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, ``Message.DoesNotExist``.
+        """
+        owner = self._scope("page")
+        return read_page(self.db, chat_id, user_id=owner, branch=branch, limit=limit, before=before)
+
+    def chain_of(self, message_id: str, *, chat_id: str | None = None, limit: int | None = None) -> list[MessageRecord]:
+        """Return the chain down to the message, root first, with ``limit`` the last of it."""
+        if limit is not None:
+            check_count(limit, "limit")
+        places = self._named(message_id, chat_id).annotate(run_ancestry=run_ancestry())
+        columns = places.values_list("chat_id", "segment", "depth", "run_ancestry")
+
+        def find_last() -> tuple[str, Place]:
+            found = list(columns.all()[:2])
+            if not found:
+                raise self.missing(message_id)
+            if len(found) > 1:
+                raise several_chats(message_id)
+            chat, segment, depth, ancestry = found[0]
+            return chat, to_place(segment, depth, ancestry, tip=False)
+
+        return read_whole(self.db, find_last, limit)
+
+    def opening(self, chat_id: str, depth: int, **only: Any) -> list[MessageRecord]:
+        """Return those among the first ``depth`` messages of the active branch that match, oldest first."""
+        branch = rows("Branch").using(self.db).filter(chat_id=chat_id, is_active=True)
+        head_id = branch.values_list("head_message_id", flat=True).first()
+        place = read_places(self.db, chat_id, [head_id]).get(head_id) if head_id else None
+        return read_chain(self.db, chat_id, place, only=Q(depth__lt=depth, **only)) if place else []
+
+    def wrong_places(self, chat_id: str) -> dict[str, Place]:
+        """
+        Return the right places of the chat's messages whose stored ones are wrong, by message id.
+
+        Reads the chat's graph without the data. Raises ``CorruptChat`` if the parents lead in a circle.
+        """
+        self._scope("wrong_places")
+        if self._owner is not None and not self.filter(chat_id=chat_id).exists():
+            return {}
+        return {message_id: place for message_id, (_, place) in misplaced(self.db, chat_id).items()}
+
+    # Writing
+
     def append(
         self,
         chat_id: str,
@@ -49,208 +148,110 @@ class MessageQuerySet(ChainQuerySet):
 
         Racing appends wait for each other. Messages that are stored already, with the same content, are not stored
         again: the call can be repeated. Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, ``HeadConflict`` when
-        the head is not the expected one, and ``IdConflict`` when an id is known elsewhere or with other content.
+        the head is not the expected one, and ``IdConflict`` when an id is known with other content.
         """
-        drafts = parse_messages(messages, chat_id=chat_id)
-        with id_conflicts("A message id"), self.writing() as stored:
-            chats = stored.beside(models.Chat.objects.all())
-            chats.lock(chat_id, updated_at=now_ms(), message_count=F("message_count") + len(drafts))
-            branches = stored.beside(models.Branch.objects.all())
-            target = branches.target(chat_id, branch)
-            known = stored._known(drafts)
-            new = drafts[len(known) :]
-            if new and expected_head not in (UNSET, target.head_message_id):
-                raise HeadConflict(target.name, target.head_message_id)
-            if known:
-                stored._check_known(known, new, target)
-                chats.count_messages(chat_id, -len(known))
-            added = stored.link(new, target)
-            if added:
-                branches.move(target, added[-1].id)
-        return [*known, *added]
+        check_identifier(chat_id, "chat_id")
+        if branch is not None:
+            check_identifier(branch, "branch")
+        inputs = parse_messages(messages, chat_id=chat_id)
+        return self._locked(
+            "append",
+            chat_id,
+            lambda chat: chat.append(inputs, branch=branch, expected_head=expected_head),
+            adding=len(inputs),
+        )
 
-    def _known(self, drafts: list[Draft]) -> list[MessageRecord]:
-        """Return what is stored already of the drafts: their beginning, linked and with the same content."""
-        stored = self.with_ids(draft.record.id for draft in drafts if draft.has_id)
-        known = [record for draft in drafts if (record := stored.get(draft.record.id))]
-        for draft, record, before in zip(drafts, known, [None, *known], strict=False):
-            if not draft.is_same_as(record) or (before and record.parent_id != before.id):
-                raise IdConflict(f"Message id {record.id!r} is taken, by other content or in another place.")
-        return known
-
-    def _check_known(self, known: list[MessageRecord], new: list[Draft], target: "Target") -> None:
-        """Refuse to continue a stored beginning that does not lie on the branch."""
-        place = self.place(pk=known[-1].id)
-        if new and not (place and target.place and self.is_on_chain(place[1], target.place)):
-            raise IdConflict(f"Message id {known[-1].id!r} is taken, by a message outside branch {target.name!r}.")
-
-    def link(self, drafts: list[Draft], target: "Target") -> list[MessageRecord]:
-        """Store the drafts one below another, the first below the head."""
-        parent_id, place = target.head_message_id, target.place
-        placed = []
-        for draft in drafts:
-            place = lineage.place_below(draft.record.id, place)
-            placed.append((draft.below(parent_id), place))
-            parent_id = draft.record.id
-        return self.insert(placed, {target.chat_id: target.user_id})
-
-    # Upserting
-
-    @retried()
-    def add(self, messages: Iterable[MessageInput]) -> list[MessageRecord]:
+    def add(self, messages: Iterable[MessageInput]) -> list[tuple[MessageRecord, bool]]:
         """
         Store messages under the parents they name, in any order; of a known id change name, type and data.
 
-        Each names its chat. Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist`` for a parent that is not in the
-        chat, ``IdConflict`` for an id of another chat, and ``InvalidData`` for one that is its own ancestor.
+        Each names its chat. Returns each with whether it was created. Raises ``Chat.DoesNotExist``,
+        ``Message.DoesNotExist`` for a parent that is not in the chat, and ``InvalidData`` for one that is its own
+        ancestor.
         """
-        drafts = parse_messages(messages)
-        with id_conflicts("A message id"), self.writing() as stored:
-            chats = stored.beside(models.Chat.objects.all())
-            owners = chats.lock_all({draft.record.chat_id for draft in drafts})
-            known = stored.with_ids(draft.record.id for draft in drafts)
-            changed = stored.change([draft for draft in drafts if draft.record.id in known], known, owners)
-            added = stored._add([draft for draft in drafts if draft.record.id not in known], owners)
-        records = {record.id: record for record in (*changed, *added)}
-        return [records[draft.record.id] for draft in drafts]
+        owner = self._scope("add")
+        using = self.write_db
+        chats: dict[str, list[Input]] = {}
+        for given in parse_messages(messages):
+            chats.setdefault(given.record.chat_id, []).append(given)
 
-    def _add(self, drafts: list[Draft], owners: dict[str, str]) -> list[MessageRecord]:
-        by_id = {draft.record.id: draft for draft in drafts}
-        parents = {draft.record.id: draft.record.parent_id for draft in drafts}
-        places = lineage.place_all(parents, self._parent_places(by_id))
-        for draft in drafts:
-            if draft.record.id not in places:
-                raise draft.invalid("parent_id", "leads back to the message itself")
-        records = self.insert([(by_id[message_id], place) for message_id, place in places.items()], owners)
-        for chat_id, added in by_chat(records).items():
-            self.beside(models.Chat.objects.all()).count_messages(chat_id, len(added))
-        return records
+        def store() -> dict[str, list[tuple[MessageRecord, bool]]]:
+            with transaction.atomic(using=using), ExitStack() as stack:
+                # Locked in one order for everybody.
+                held = [
+                    stack.enter_context(LockedChat(using, chat_id, user_id=owner, adding=len(chats[chat_id])))
+                    for chat_id in sorted(chats)
+                ]
+                return {chat.id: chat.add(chats[chat.id]) for chat in held}
 
-    def _parent_places(self, drafts: dict[str, Draft]) -> dict[str, Place]:
-        """Return the places of the parents that are stored; every parent has to be in its child's chat."""
-        wanted: dict[str, set[str]] = {}
-        for _, chat_id, parent_id, *_ in (draft.record for draft in drafts.values()):
-            if parent_id in drafts and drafts[parent_id].record.chat_id != chat_id:
-                raise self.missing(parent_id)
-            if parent_id is not None and parent_id not in drafts:
-                wanted.setdefault(chat_id, set()).add(parent_id)
-        places: dict[str, Place] = {}
-        for chat_id, ids in wanted.items():
-            places.update(self.unscoped().filter(chat_id=chat_id).places(ids))
-            for parent_id in sorted(ids - places.keys()):
-                raise self.missing(parent_id)
-        return places
+        stored = {chat_id: iter(results) for chat_id, results in retry(using, store).items()}
+        order = sorted((given.index, chat_id) for chat_id, inputs in chats.items() for given in inputs)
+        return [next(stored[chat_id]) for _, chat_id in order]
 
-    def change(
-        self, drafts: list[Draft], known: dict[str, MessageRecord], owners: dict[str, str]
-    ) -> list[MessageRecord]:
-        """Write name, type and data of stored messages, and their search entries."""
-        records = []
-        for draft in drafts:
-            stored, given = known[draft.record.id], draft.record
-            if stored.chat_id != given.chat_id:
-                raise IdConflict(f"Message id {given.id!r} is taken.")
-            records.append(stored._replace(name=given.name, type=given.type, data=given.data))
-        rows = [draft.model(NOWHERE) for draft in drafts]
-        self.unscoped().bulk_update(rows, ["name", "type", "data"], batch_size=CHUNK_SIZE)
-        for chat_id, changed in by_chat(records).items():
-            self._entries().reindex(changed, user_id=owners[chat_id])
-        return records
+    def replace(self, chat_id: str, messages: Iterable[MessageInput]) -> list[MessageRecord]:
+        """
+        Make the active branch the chain of exactly these messages; see ``graph.trim.replace_messages``.
 
-    def insert(self, placed: list[tuple[Draft, Place]], owners: dict[str, str]) -> list[MessageRecord]:
-        """Store placed messages, parents first, with their search entries."""
-        self.unscoped().insert_rows(ROW_COLUMNS, [draft.row(place) for draft, place in placed])
-        records = [draft.record for draft, _ in placed]
-        for chat_id, added in by_chat(records).items():
-            self._entries().index(added, user_id=owners[chat_id])
-            signals.after_commit(self.db, signals.messages_appended, self.model, chat_id=chat_id, messages=added)
-        return records
+        Raises ``Chat.DoesNotExist``, and ``IdConflict`` for an id that cannot be taken.
+        """
+        check_identifier(chat_id, "chat_id")
+        inputs = parse_messages(messages, chat_id=chat_id)
+        return self._locked("replace", chat_id, lambda chat: replace_messages(chat, inputs))
 
-    def _entries(self) -> SearchEntryQuerySet:
-        return models.SearchEntry.objects.using(self.db)
+    def keep_newest(self, chat_id: str, limit: int, *, tolerance: int = 0) -> None:
+        """
+        Cut the active branch down to its last messages; see ``graph.trim.keep_newest``.
 
-    # Re-parenting
+        Raises ``Chat.DoesNotExist``.
+        """
+        check_count(limit, "limit")
+        self._locked("keep_newest", chat_id, lambda chat: keep_newest(chat, limit, tolerance), touch=False)
 
-    @retried()
-    def set_parent(self, message_id: str, parent_id: str | None) -> MessageRecord:
+    def set_parent(
+        self, message_id: str, parent_id: str | None, *, chat_id: str | None = None, allow_large: bool = False
+    ) -> MessageRecord:
         """
         Move the message, and what lies below it, under another parent of its chat (``None``: make it a root).
 
-        Raises ``Message.DoesNotExist`` for either, ``InvalidData`` when the parent is the message or lies below it.
+        That renumbers what is moved. More than 10,000 messages are refused unless ``allow_large`` asks for it: they
+        hold the chat for seconds. Raises ``Message.DoesNotExist`` for either, ``InvalidData`` when the parent is the
+        message or lies below it, or when too many would move.
         """
-        chat_id = self.chat_of(message_id)
-        with self.writing() as stored:
-            stored.beside(models.Chat.objects.all()).lock(chat_id, updated_at=now_ms())
-            messages = stored.unscoped().filter(chat_id=chat_id)
-            places = messages.places([message_id] if parent_id is None else [message_id, parent_id])
-            for wanted in (message_id, parent_id):
-                if wanted is not None and wanted not in places:
-                    raise self.missing(wanted)
-            if parent_id is not None and stored.is_on_chain(places[message_id], places[parent_id]):
-                raise InvalidData("is the message itself or lies below it", ("parent_id",))
-            messages.filter(pk=message_id).update(parent_id=parent_id)
-            stored.repair_lineage(chat_id)
-            return messages.record(message_id)
+        self._scope("set_parent")
+        chat_id = self.chat_of(message_id, chat_id)
 
-    def chat_of(self, message_id: str) -> str:
-        """Return the id of the message's chat, read where writes go. Raises ``Message.DoesNotExist``."""
-        self._for_write = True
-        for chat_id in self.filter(pk=message_id).values_list("chat_id", flat=True):
-            return str(chat_id)
-        raise self.missing(message_id)
+        def move(chat: LockedChat) -> MessageRecord:
+            chat.reparent(message_id, parent_id, most=None if allow_large else MAX_MOVED)
+            return chat.message(message_id)
 
-    def wrong_places(self, chat_id: str) -> dict[str, Place]:
+        try:
+            return self._locked("set_parent", chat_id, move)
+        except rows("Chat").model.DoesNotExist as error:
+            raise self.missing(message_id) from error
+
+    def edit(
+        self,
+        chat_id: str,
+        message_id: str,
+        data: Any,
+        *,
+        name: str | None = None,
+        type: str | None | Unset = UNSET,
+        new_id: str | None = None,
+    ) -> tuple[MessageRecord, bool]:
         """
-        Return the right places of the chat's messages whose stored ones are wrong, by message id.
+        Store a new version of the message beside it, at the head of a new active branch; tell whether it was created.
 
-        Reads the chat's graph without the data. Raises ``InvalidData`` if the parents lead in a circle.
+        Name and type are those of the message unless given. With ``new_id``, the id of the new version, the call can be
+        repeated. Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict``.
         """
-        return {message_id: place for message_id, (_, place) in self._misplaced(chat_id).items()}
-
-    def repair_lineage(self, chat_id: str) -> int:
-        """Write the right places of the chat's messages; return how many were wrong. Call it under the chat's lock."""
-        misplaced = self._misplaced(chat_id)
-        moves: dict[tuple[str, int], list[str]] = {}
-        for message_id, (stored, place) in misplaced.items():
-            moves.setdefault((place.segment, place.depth - stored.depth), []).append(message_id)
-        messages = self.unscoped()
-        for ids in chunked(misplaced):
-            # (segment, depth) is unique at every step: park the rows where no message belongs.
-            messages.filter(pk__in=ids).update(segment=F("id"), depth=-1 - F("depth"), ancestry=None)
-        for (segment, distance), moved in moves.items():
-            for ids in chunked(moved):
-                messages.filter(pk__in=ids).update(segment=segment, depth=distance - 1 - F("depth"))
-        starts = [
-            self.model(id=message_id, ancestry=ancestry)
-            for message_id, (_, place) in misplaced.items()
-            if (ancestry := stored_ancestry(message_id, place))
-        ]
-        messages.bulk_update(starts, ["ancestry"], batch_size=CHUNK_SIZE)
-        return len(misplaced)
-
-    def _misplaced(self, chat_id: str) -> dict[str, tuple[StoredPlace, Place]]:
-        """Return where the chat's messages lie that lie wrong, and where they belong, by message id."""
-        rows = self.unscoped().filter(chat_id=chat_id).in_order().values_list("id", "parent_id", *StoredPlace._fields)
-        parents = {row[0]: row[1] for row in rows}
-        stored = {row[0]: StoredPlace(*row[2:]) for row in rows}
-
-        def forks(message_id: str) -> bool:
-            parent = stored.get(parents[message_id] or "")
-            return parent is None or parent.segment != stored[message_id].segment
-
-        # The child that continues its parent's run comes first, and goes on doing so.
-        places = lineage.place_all({message_id: parents[message_id] for message_id in sorted(stored, key=forks)})
-        if len(places) < len(stored):
-            raise InvalidData(f"The parents of {min(stored.keys() - places.keys())!r} lead in a circle.")
-        return {
-            message_id: (stored[message_id], place)
-            for message_id, place in places.items()
-            if stored[message_id] != (place.segment, place.depth, stored_ancestry(message_id, place))
-        }
+        # The name is that of the message where none is given: anything will do until it is known.
+        message = {"id": new_id, "data": data, "name": "user" if name is None else name}
+        if not isinstance(type, Unset):
+            message["type"] = type
+        [given] = parse_messages([message], chat_id=chat_id)
+        return self._locked("edit", chat_id, lambda chat: chat.edit(message_id, given, name=name, type=type), adding=1)
 
 
-def by_chat(records: Iterable[MessageRecord]) -> dict[str, list[MessageRecord]]:
-    chats: dict[str, list[MessageRecord]] = {}
-    for record in records:
-        chats.setdefault(record.chat_id, []).append(record)
-    return chats
+def several_chats(message_id: str) -> IdConflict:
+    return IdConflict(f"Several chats have a message {message_id!r}: give chat_id.")

@@ -1,12 +1,17 @@
 """Search entries: written with their messages, searched in a scope."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
-from django.db.models import F, Func, IntegerField, Q, QuerySet
+from django.db import transaction
+from django.db.models import Func, IntegerField, Q, QuerySet
 
-from context_store import models
+from context_store.db.statements import CHUNK_SIZE, chunked
 from context_store.exceptions import InvalidData
+from context_store.graph import LockedChat
+from context_store.graph.chains import model_of
+from context_store.graph.chains import rows as rows_of
 from context_store.records import MessageRecord, SearchHit, SearchHits
 from context_store.search.backends import search_backends
 from context_store.search.backends.base import Match
@@ -14,10 +19,9 @@ from context_store.search.budget import Budget, TimeUpError
 from context_store.search.matching import Matcher
 from context_store.search.query import parse
 from context_store.search.snippets import LENGTH, snippet
-from context_store.search.text import searchable_text
 from context_store.validation import check_count, check_identifier
 
-from .base import CHUNK_SIZE, ScopedQuerySet, chunked
+from .base import ScopedQuerySet
 
 # A message's chat and its own id.
 Key = tuple[str, str]
@@ -29,23 +33,8 @@ MAX_ALL_DATA = 32 * 1024
 BATCH = 100
 
 
-class SearchEntryQuerySet(ScopedQuerySet["models.SearchEntry"]):
+class SearchEntryQuerySet(ScopedQuerySet[Any]):
     owner_lookup = "user_id"
-
-    def index(self, messages: Iterable[MessageRecord], *, user_id: str) -> None:
-        """Add the entries of messages that have none. A message without text gets none."""
-        entries = [
-            (message.id, message.chat_id, user_id, message.name, content)
-            for message in messages
-            if (content := searchable_text(message.data))
-        ]
-        self.insert_rows(("message_id", "chat_id", "user_id", "name", "content"), entries)
-
-    def reindex(self, messages: Iterable[MessageRecord], *, user_id: str) -> None:
-        """Replace the entries of the messages."""
-        for batch in chunked(messages):
-            self._of([message.id for message in batch])._raw_delete(self.db)
-            self.index(batch, user_id=user_id)
 
     def hits(
         self,
@@ -98,7 +87,7 @@ class SearchEntryQuerySet(ScopedQuerySet["models.SearchEntry"]):
         """Yield the hits with their messages; snippets without marks, and no data, when the budget's time is up."""
         left = MAX_ALL_DATA
         for batch in chunked(matches, BATCH):
-            entries = self.unscoped().filter(id__in=[match.entry_id for match in batch])
+            entries = rows_of("SearchEntry").using(self.db).filter(id__in=[match.entry_id for match in batch])
             fields = [f"message__{field}" for field in MessageRecord._fields if field != "data"]
             rows = {row[0]: row for row in entries.values_list("id", "content", StoredSize("message__data"), *fields)}
             known: set[Key] = set()
@@ -123,7 +112,7 @@ class SearchEntryQuerySet(ScopedQuerySet["models.SearchEntry"]):
     def _data(self, keys: Iterable[Key]) -> dict[Key, Any]:
         keys = set(keys)
         chat_ids, message_ids = {chat_id for chat_id, _ in keys}, {message_id for _, message_id in keys}
-        messages = models.Message.objects.using(self.db).filter(chat_id__in=chat_ids, id__in=message_ids)
+        messages = rows_of("Message").using(self.db).filter(chat_id__in=chat_ids, id__in=message_ids)
         rows = messages.values_list("chat_id", "id", "data") if keys else []
         return {(chat_id, message_id): data for chat_id, message_id, data in rows if (chat_id, message_id) in keys}
 
@@ -133,46 +122,29 @@ class SearchEntryQuerySet(ScopedQuerySet["models.SearchEntry"]):
 
         A batch is a transaction that holds its chats, as writers do, so that the site may write meanwhile.
         """
+        using = self.write_db
         last: Key | None = None
         while keys := self._keys_after(last, batch_size):
-            with self.writing() as entries:
-                entries._rebuild_batch(keys)
+            chats: dict[str, list[str]] = {}
+            for chat_id, message_id in keys:
+                chats.setdefault(chat_id, []).append(message_id)
+            with transaction.atomic(using=using):
+                # In one order for everybody, as the keys come.
+                for chat_id, ids in chats.items():
+                    with suppress(model_of("Chat").DoesNotExist), LockedChat(using, chat_id, touch=False) as chat:
+                        chat.reindex(list(chat.find(ids).values()))
             last = keys[-1]
             yield len(keys)
 
     def _keys_after(self, last: Key | None, count: int) -> list[Key]:
         """Return chat and id of the next messages, chat by chat, so that a batch holds few chats."""
-        messages = models.Message.objects.using(self.db).order_by("chat_id", "pk")
+        messages = rows_of("Message").using(self.db).order_by("chat_id", "id")
         if last is not None:
             chat_id, message_id = last
             # Redundant, but what an index can begin at.
             messages = messages.filter(chat_id__gte=chat_id)
-            messages = messages.filter(Q(chat_id__gt=chat_id) | Q(pk__gt=message_id))
-        return list(messages.values_list("chat_id", "pk")[:count])
-
-    def _rebuild_batch(self, keys: Sequence[Key]) -> None:
-        owners = self._hold(dict.fromkeys(chat_id for chat_id, _ in keys))
-        messages = self._messages([message_id for _, message_id in keys])
-        for chat_id, user_id in owners.items():
-            self.reindex([message for message in messages.values() if message.chat_id == chat_id], user_id=user_id)
-
-    def _hold(self, chat_ids: Iterable[str]) -> dict[str, str]:
-        """Hold the chats, in one order for everybody, by a write that changes nothing; return the owner of each."""
-        chats = models.Chat.objects.using(self.db)
-        for chat_id in sorted(chat_ids):
-            chats.filter(pk=chat_id).update(updated_at=F("updated_at"))
-        return dict(chats.filter(pk__in=list(chat_ids)).values_list("pk", "user_id"))
-
-    def _of(self, ids: Sequence[str]) -> "SearchEntryQuerySet":
-        return self.model._default_manager.using(self.db).filter(message_id__in=ids)
-
-    def _messages(self, ids: Sequence[str]) -> dict[str, MessageRecord]:
-        messages = models.Message.objects.using(self.db)
-        found: dict[str, MessageRecord] = {}
-        for chunk in chunked(ids):
-            rows = messages.filter(pk__in=chunk).values_list(*MessageRecord._fields)
-            found.update((row[0], MessageRecord(*row)) for row in rows)
-        return found
+            messages = messages.filter(Q(chat_id__gt=chat_id) | Q(id__gt=message_id))
+        return list(messages.values_list("chat_id", "id")[:count])
 
 
 class StoredSize(Func):

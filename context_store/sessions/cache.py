@@ -14,8 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 from context_store.contexts.cache import MemoryStorage, cache_place, check_cache, storage_on
 from context_store.contexts.storage import decode, encode, milliseconds
 from context_store.exceptions import CorruptContext, IdConflict, OwnerMismatch, SessionsUnavailable, UpdateConflict
+from context_store.graph import Input, parse_messages
 from context_store.ids import new_id, now_ms
-from context_store.managers.drafts import Draft, parse_messages
 from context_store.validation import check_json, check_metadata
 
 from .base import BaseSessions, Given, Messages, Records, SessionMessage, SessionRecord, missing
@@ -129,26 +129,26 @@ class CacheSessions(BaseSessions):
     # Writing
 
     def _save(self, session_id: str, messages: Given) -> Messages:
-        drafts = parse_messages(messages, chat_id=session_id)
-        self._replace(session_id, self.new_owner, drafts)
-        return [_stored(draft) for draft in drafts]
+        inputs = parse_messages(messages, chat_id=session_id)
+        self._replace(session_id, self.new_owner, inputs)
+        return [_stored(given) for given in inputs]
 
     def _append(self, session_id: str, messages: Given, limit: int | None) -> Messages:
-        drafts = parse_messages(messages, chat_id=session_id)
+        inputs = parse_messages(messages, chat_id=session_id)
         # Those at the beginning that a former call has stored.
         known: Messages = []
         for _ in self._attempts(session_id):
             after = known[-1].id if known else ""
-            outcome, *more = self._push(session_id, drafts[len(known) :], limit, after)
+            outcome, *more = self._push(session_id, inputs[len(known) :], limit, after)
             if outcome == "ok":
-                return [*known, *(_stored(draft) for draft in drafts[len(known) :])]
+                return [*known, *(_stored(given) for given in inputs[len(known) :])]
             if outcome == "changed":
                 known = []
             elif outcome == "known":
                 index, epoch, numbers = more
-                found = self._known(session_id, drafts[len(known) :], index, epoch, numbers)
+                found = self._known(session_id, inputs[len(known) :], index, epoch, numbers)
                 known = [*known, *found] if found is not None else []
-                if len(known) == len(drafts):
+                if len(known) == len(inputs):
                     return known
         raise AssertionError  # The attempts end with an error.
 
@@ -172,9 +172,9 @@ class CacheSessions(BaseSessions):
             raise missing(source_id)
         source = page.record
         copies = [{**message._asdict(), "id": new_id()} for message in messages]
-        drafts = parse_messages(copies, chat_id=new_session_id)
+        inputs = parse_messages(copies, chat_id=new_session_id)
         given = {"create": 1, "with_metadata": 1}
-        record = self._replace(new_session_id, source.user_id, drafts, encode(source.metadata, "metadata"), **given)
+        record = self._replace(new_session_id, source.user_id, inputs, encode(source.metadata, "metadata"), **given)
         return record._replace(metadata=source.metadata)
 
     def _delete(self, session_id: str) -> bool:
@@ -184,16 +184,16 @@ class CacheSessions(BaseSessions):
         self._leave(more[0][0].decode(), [session_id])
         return True
 
-    def _replace(self, session_id: str, owner: str, drafts: list[Draft], *more: str, **given: Any) -> SessionRecord:
+    def _replace(self, session_id: str, owner: str, inputs: list[Input], *more: str, **given: Any) -> SessionRecord:
         """Make the session hold these messages. More than a piece of them are staged first."""
-        pieces = list(self._pieces(drafts))
+        pieces = list(self._pieces(inputs))
         staged: list[str] = []
         if len(pieces) > 1:
             token = secrets.token_hex(8)
             staged = [f"{key}:{token}" for key in self._keys(session_id)[1:]]
             for piece in pieces:
                 self._stage(staged, piece)
-            pieces, given = [], {**given, "staged": str(len(drafts))}
+            pieces, given = [], {**given, "staged": str(len(inputs))}
         entries = [part for piece in pieces for entry in piece for part in entry]
         _, described = self._run("SAVE", session_id, *more, *entries, staged_keys=staged, owner=owner, **given)
         record = self._record(session_id, described, b"")
@@ -214,7 +214,7 @@ class CacheSessions(BaseSessions):
             pipeline.pexpire(ids, self._staged_for)
             pipeline.execute()
 
-    def _push(self, session_id: str, drafts: list[Draft], limit: int | None, after: str) -> list[Any]:
+    def _push(self, session_id: str, inputs: list[Input], limit: int | None, after: str) -> list[Any]:
         """
         Append the messages in pieces, of which the last one shows all.
 
@@ -222,7 +222,7 @@ class CacheSessions(BaseSessions):
         index of the piece, the session's epoch, and index and number of each in turn.
         """
         token, pushed = secrets.token_hex(8), 0
-        pieces = list(self._pieces(drafts)) or [[]]
+        pieces = list(self._pieces(inputs)) or [[]]
         for piece in pieces:
             given = {"token": token, "limit": str(_text(limit)), "after": after, "pushed": str(pushed)}
             if piece is pieces[-1]:
@@ -244,10 +244,10 @@ class CacheSessions(BaseSessions):
         return ["ok"]
 
     def _known(
-        self, session_id: str, drafts: list[Draft], index: int, epoch: bytes, numbers: list[bytes]
+        self, session_id: str, inputs: list[Input], index: int, epoch: bytes, numbers: list[bytes]
     ) -> Messages | None:
         """
-        Return the stored messages that the drafts begin with, or ``None`` if they are not there any more.
+        Return the stored messages that the inputs begin with, or ``None`` if they are not there any more.
 
         Raises ``IdConflict`` for what is known otherwise: with other content, in another place or after new messages.
         """
@@ -257,9 +257,9 @@ class CacheSessions(BaseSessions):
         if not in_order or places != list(expected):
             raise IdConflict(f"Message ids of session {session_id!r} are taken, in other places than these.")
         found = self._messages(session_id, epoch.decode(), expected.start, expected.stop)
-        for draft, message in zip(drafts, found or (), strict=False):
-            same = (message.id, message.name, message.type) == (draft.record.id, draft.record.name, draft.record.type)
-            if not same or check_json(message.data) != draft.text:
+        for given, message in zip(inputs, found or (), strict=False):
+            same = (message.id, message.name, message.type) == (given.record.id, given.record.name, given.record.type)
+            if not same or check_json(message.data) != given.text:
                 raise IdConflict(f"Message id {message.id!r} is taken, by other content.")
         return found
 
@@ -378,12 +378,12 @@ class CacheSessions(BaseSessions):
     def _index(self, user_id: str) -> list[str]:
         return [self._make_key(f"{{u:{_escaped(user_id)}}}:{part}") for part in INDEXES]
 
-    def _pieces(self, drafts: Iterable[Draft]) -> Iterator[Entries]:
+    def _pieces(self, inputs: Iterable[Input]) -> Iterator[Entries]:
         """Give the messages in pieces that one script may handle."""
         piece: Entries = []
         size = 0
-        for draft in drafts:
-            entry = _entry(draft)
+        for given in inputs:
+            entry = _entry(given)
             if piece and (len(piece) == self._piece or size + len(entry[1]) > self._piece_bytes):
                 yield piece
                 piece, size = [], 0
@@ -411,14 +411,14 @@ def _escaped(name: str) -> str:
     return name.replace("~", "~0").replace("{", "~2").replace("}", "~3")
 
 
-def _entry(draft: Draft) -> tuple[str, str]:
+def _entry(given: Input) -> tuple[str, str]:
     """Return id and JSON text of a message. Its data is text already, and goes in as it is."""
-    message = draft.record
+    message = given.record
     fields = {"id": message.id, "name": message.name, "type": message.type, "created_at": message.created_at}
     text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-    return message.id, f'{text[:-1]},"data":{draft.text}}}'
+    return message.id, f'{text[:-1]},"data":{given.text}}}'
 
 
-def _stored(draft: Draft) -> SessionMessage:
-    message = draft.record
+def _stored(given: Input) -> SessionMessage:
+    message = given.record
     return SessionMessage(message.id, message.name, message.type, message.data, message.created_at)

@@ -1,22 +1,20 @@
 """Sessions in the database: a session is a chat, its conversation is the chat's active branch."""
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 
 from django.core.checks import CheckMessage
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
 from context_store.backends import check_database
 from context_store.contexts.database import DatabaseStorage
 from context_store.exceptions import IdConflict, OwnerMismatch
+from context_store.graph import LockedChat, locked, parse_messages, read_page
+from context_store.graph.trim import keep_newest, replace_messages
 from context_store.managers.chats import ChatQuerySet
-from context_store.managers.messages import MessageQuerySet
-from context_store.managers.replacing import keep_newest, replace_messages
-from context_store.managers.transfer import fork_chat
-from context_store.models import Branch, Chat, Message
+from context_store.models import Branch, Chat
 from context_store.records import MessageRecord
 
 from .base import BaseSessions, Given, Messages, Records, SessionMessage, SessionRecord, missing
@@ -46,41 +44,43 @@ class DatabaseSessions(BaseSessions):
         return check_database(options["USING"], 220)
 
     def _owner_of(self, session_id: str) -> str | None:
-        return self._chats.unscoped().filter(pk=session_id).values_list("user_id", flat=True).first()
+        return Chat.objects.using(self.options["USING"]).filter(pk=session_id).values_list("user_id", flat=True).first()
 
     def _get(self, session_id: str) -> SessionRecord | None:
         return next(iter(self._records(self._chats.filter(pk=session_id))), None)
 
     def _load(self, session_id: str, limit: int | None) -> Messages:
         try:
-            return [_message(record) for record in self._messages.page(session_id, limit=limit)]
+            records = read_page(self._chats.db, session_id, user_id=self._user_id, limit=limit)
         except Chat.DoesNotExist:
             return []
+        return [_message(record) for record in records]
 
     def _save(self, session_id: str, messages: Given) -> Messages:
-        stored = self._write(session_id, lambda chats: replace_messages(chats, session_id, messages))
+        inputs = parse_messages(messages, chat_id=session_id)
+        stored = self._write(session_id, lambda chat: replace_messages(chat, inputs))
         return [_message(record) for record in stored]
 
     def _append(self, session_id: str, messages: Given, limit: int | None) -> Messages:
-        def write(chats: ChatQuerySet) -> list[MessageRecord]:
-            return chats.beside(Message.objects.all()).append(session_id, messages)
+        inputs = parse_messages(messages, chat_id=session_id)
 
-        stored = self._write(session_id, write)
-        if limit is not None:
-            # Under the configured limit nobody sees what is beyond it, so that some may wait to be deleted together.
-            tolerance = limit // 10 if limit == self.max_messages else 0
-            with suppress(Chat.DoesNotExist):
-                keep_newest(self._chats, session_id, limit, tolerance=tolerance)
-        return [_message(record) for record in stored]
+        def append(chat: LockedChat) -> list[MessageRecord]:
+            stored = chat.append(inputs)
+            if limit is not None:
+                # Nobody sees what is beyond the configured limit, so some may wait to be deleted together.
+                keep_newest(chat, limit, limit // 10 if limit == self.max_messages else 0)
+            return stored
+
+        return [_message(record) for record in self._write(session_id, append, adding=len(inputs))]
 
     def _merge(self, session_id: str, metadata: dict[str, Any]) -> dict[str, Any]:
-        return self._write(
-            session_id, lambda chats: chats.update_chat(session_id, metadata=metadata, merge=True)
+        return self._in_session(
+            session_id, lambda: self._chats.update_chat(session_id, metadata=metadata, merge=True)
         ).metadata
 
     def _fork(self, source_id: str, new_session_id: str) -> SessionRecord:
         try:
-            fork_chat(self._chats, source_id, new_session_id)
+            self._chats.fork_chat(source_id, new_session_id)
         except Chat.DoesNotExist as error:
             raise missing(source_id) from error
         record = self._get(new_session_id)
@@ -99,10 +99,6 @@ class DatabaseSessions(BaseSessions):
     def _chats(self) -> ChatQuerySet:
         return Chat.objects.using(self.options["USING"]).visible_to(self._user_id)
 
-    @property
-    def _messages(self) -> MessageQuerySet:
-        return Message.objects.using(self.options["USING"]).visible_to(self._user_id)
-
     def _records(self, chats: ChatQuerySet) -> Records:
         heads = Branch.objects.using(chats.db).filter(chat=OuterRef("pk"), is_active=True)
         length = Coalesce(Subquery(heads.values(length=F("head_message__depth") + 1)), 0)
@@ -110,19 +106,26 @@ class DatabaseSessions(BaseSessions):
         records = [SessionRecord._make(row) for row in chats.annotate(length=length).values_list(*columns)]
         return [record._replace(message_count=self._shown(record.message_count)) for record in records]
 
-    def _write(self, session_id: str, write: Callable[[ChatQuerySet], Result]) -> Result:
-        """Call the writer; where there is no chat make it first, in one transaction."""
+    def _write(self, session_id: str, work: Callable[[LockedChat], Result], *, adding: int = 0) -> Result:
+        """Return what the work does with the session's chat, which is made if there is none."""
+        using = self._chats.write_db
+        return self._in_session(
+            session_id, lambda: locked(using, session_id, work, user_id=self._user_id, adding=adding)
+        )
+
+    def _in_session(self, session_id: str, write: Callable[[], Result]) -> Result:
+        """Return what the writer gives; where there is no chat make it first, in one transaction."""
         try:
-            return write(self._chats)
+            return write()
         except Chat.DoesNotExist:
-            with self._chats.writing() as stored:
+            with transaction.atomic(using=self._chats.write_db):
                 try:
-                    stored.create_chat(session_id, user_id=self.new_owner)
+                    self._chats.create_chat(session_id, user_id=self.new_owner)
                 except IdConflict as error:
                     # Somebody made it just now, unless it is another user's.
-                    if not stored.filter(pk=session_id).exists():
+                    if not self._chats.using(self._chats.write_db).filter(pk=session_id).exists():
                         raise OwnerMismatch(f"Session {session_id!r} belongs to another user.") from error
-                return write(stored)
+                return write()
 
 
 def _message(record: MessageRecord) -> SessionMessage:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from django.test import override_settings
 
-from context_store.ids import new_id
+from context_store.graph import Place, locked, parse_messages
 from context_store.managers.search import SearchEntryQuerySet
 from context_store.models import Chat, Message, SearchEntry
 from context_store.records import MessageRecord
@@ -118,16 +118,15 @@ class StoredTexts:
     def store(self, *texts: Any, chat: str = "chat", user: str = "alice", name: str = "user") -> list[str]:
         """Store messages and return their ids."""
         Chat.objects.get_or_create(pk=chat, defaults={"user_id": user})
-        ids = [new_id() for _ in texts]
-        for message_id, text in zip(ids, texts, strict=True):
-            Message(id=message_id, chat_id=chat, name=name, data=text, segment=message_id, depth=0).save()
-        self.entries.index(self.records(ids), user_id=user)
+        given = parse_messages([{"name": name, "data": text} for text in texts], chat_id=chat)
+        roots = [(message, Place(message.record.id, 0, [])) for message in given]
+        locked("default", chat, lambda locked_chat: locked_chat.insert(roots), adding=len(roots))
         self.wait_for_index()
-        return ids
+        return [message.record.id for message in given]
 
     def records(self, ids: Iterable[str]) -> list[MessageRecord]:
-        stored = Message.objects.in_bulk(list(ids))
-        return [MessageRecord(*(getattr(stored[pk], field) for field in MessageRecord._fields)) for pk in ids]
+        stored = {record.id: record for record in Message.objects.filter(id__in=list(ids)).records()}
+        return [stored[message_id] for message_id in ids]
 
     def texts(self, ids: Iterable[str]) -> list[Any]:
         return [record.data for record in self.records(ids)]
@@ -499,8 +498,8 @@ class SearchContract(StoredTexts):
 
     def test_reindex_replaces(self) -> None:
         [message_id] = self.store("old words")
-        Message.objects.filter(pk=message_id).update(data="new words")
-        self.entries.reindex(self.records([message_id]), user_id="alice")
+        Message.objects.filter(id=message_id).update(data="new words")
+        locked("default", "chat", lambda chat: chat.reindex(self.records([message_id])))
         self.wait_for_index()
         assert self.found("old") == set()
         assert self.found("new") == {"new words"}

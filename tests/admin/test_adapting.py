@@ -43,7 +43,7 @@ def test_an_admin_of_another_database(monkeypatch: pytest.MonkeyPatch) -> None:
     assert b"zebra" in b"".join(boss.get(f"{LIST}c1/export/").streaming_content)
     boss.post(f"{LIST}c1/edit/", {"title": "New", "metadata": "{}"})
     boss.post(f"{LIST}c1/checkpoint/m1/", {"name": "here"})
-    boss.post(f"{LIST}c1/activate/", {"branch": Branch.objects.using("other").get(name="main").pk})
+    boss.post(f"{LIST}c1/activate/", {"branch": Branch.objects.using("other").get(name="main").id})
     boss.post(f"{LIST}c1/fork/", {"user_id": "bob"})
     assert Chat.objects.using("other").get(pk="c1").title == "New"
     assert Checkpoint.objects.using("other").filter(name="here").count() == 2

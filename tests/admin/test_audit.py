@@ -83,7 +83,7 @@ def test_exports_of_many_are_recorded_for_each(reader: Client, chat: str, action
 
 def test_changes_are_recorded(boss: Client, chat: str) -> None:
     boss.post(f"{CHAT}edit/", {"title": "New", "metadata": "{}"})
-    boss.post(f"{CHAT}activate/", {"branch": Branch.objects.get(name="main").pk})
+    boss.post(f"{CHAT}activate/", {"branch": Branch.objects.get(name="main").id})
     boss.post(f"{CHAT}checkpoint/m1/", {"name": "here"})
     boss.post(f"{CHAT}fork/", {"user_id": "alice"})
     boss.post(f"{CHAT}delete/", {"post": "yes"})

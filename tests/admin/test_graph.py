@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from context_store.admin.graph import Layout, arrange, layout
-from context_store.lineage import Place, Span, place_all
+from context_store.graph.lineage import Place, Span, place_all
 from context_store.models import Message
 from context_store.store import ContextStore
 

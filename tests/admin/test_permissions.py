@@ -117,7 +117,7 @@ def test_each_change_needs_its_permission(
     staff: Callable[..., Client], chat: str, permission: str, page: str, fields: dict[str, str]
 ) -> None:
     if page == "activate/":
-        fields = {"branch": Branch.objects.get(name="main").pk}
+        fields = {"branch": Branch.objects.get(name="main").id}
     assert staff("view_chat", "view_message_content").post(f"{CHAT}{page}", fields).status_code == 403
     assert staff("view_chat", permission, name="other").post(f"{CHAT}{page}", fields).status_code == 302
 

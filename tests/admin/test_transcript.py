@@ -193,7 +193,7 @@ def test_metadata_that_the_store_refuses_is_an_error_at_the_field(boss: Client, 
 
 
 def test_switching_the_active_branch(boss: Client, chat: str) -> None:
-    boss.post(f"{CHAT}activate/", {"branch": Branch.objects.get(name="main").pk})
+    boss.post(f"{CHAT}activate/", {"branch": Branch.objects.get(name="main").id})
     assert Branch.objects.get(is_active=True).name == "main"
     assert boss.get(f"{CHAT}activate/").status_code == 405
 

@@ -15,9 +15,9 @@ from django.conf import settings
 from psycopg import sql
 
 from context_store.conf import Setting, Settings
+from context_store.graph.verify import Problem
 from context_store.importers import FORMATS
 from context_store.store import ContextStore
-from context_store.verify import Problem
 from tests.adapters.agents import running_agent
 from tests.conftest import missing
 from tests.data import REPOSITORY

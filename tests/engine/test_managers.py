@@ -37,7 +37,7 @@ def test_a_chat_created_while_it_is_read_has_no_messages_yet(store: ContextStore
     def create_after_the_second(execute: Callable[..., Any], *args: Any) -> Any:
         result = execute(*args)
         statements.append(args[0])
-        if len(statements) == 2:
+        if len(statements) == 1:
             store.create_chat("new", user_id="alice")
         return result
 

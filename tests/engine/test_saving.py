@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from context_store.engine import ContextEngine, Outcome, assistant, hint, message, user
-from context_store.exceptions import HeadConflict, IdConflict, InvalidData
+from context_store.exceptions import HeadConflict, InvalidData
 from context_store.models import Chat, Message
 from context_store.store import ContextStore
 
@@ -50,13 +50,20 @@ def test_save_costs_a_fixed_number_of_statements(chat: ContextEngine, django_ass
 
 
 def test_a_failed_save_stores_nothing_and_keeps_the_queue(chat: ContextEngine, open_engine: Open) -> None:
-    open_engine("other").set(user("theirs", id="taken")).save()
-    chat.set(user("edited", id="m1"), user("new", id="n1"), user("stolen", id="taken"))
-    with pytest.raises(IdConflict):
-        chat.save()
-    assert chain(chat) == ["m1", "m2"]
+    open_engine().set(user("meanwhile", id="x1")).save()
+    chat.set(user("edited", id="m1"), user("new", id="n1"))
+    with pytest.raises(HeadConflict):
+        chat.save(branch=False, on_conflict="reject")
+    assert chain(chat) == ["m1", "m2", "x1"]
     assert [branch.name for branch in chat.store.list_branches("chat")] == ["main"]
-    assert [record.id for record in chat.inspect().queued] == ["m1", "n1", "taken"]
+    assert [record.id for record in chat.inspect().queued] == ["m1", "n1"]
+
+
+def test_an_id_of_another_chat_is_another_message(chat: ContextEngine, open_engine: Open) -> None:
+    open_engine("other").set(user("theirs", id="m9")).save()
+    chat.set(user("mine", id="m9")).save()
+    assert chain(chat) == ["m1", "m2", "m9"]
+    assert open_engine("other").resolve().messages[0].data == "theirs"
 
 
 def test_a_save_can_be_repeated(chat: ContextEngine, open_engine: Open) -> None:

@@ -135,7 +135,7 @@ def test_large_calls_stay_below_the_limit(newest_server, statements):
 
 def test_two_large_lists_are_a_problem(newest_server, grammar):
     ids = [f"m{number}" for number in range(200)]
-    query = Message.objects.using(newest_server.alias).filter(pk__in=ids, segment__in=ids).query
+    query = Message.objects.using(newest_server.alias).filter(id__in=ids, segment__in=ids).query
     sql, params = newest_server.formatted(*query.get_compiler(connection=newest_server).as_sql())
     assert [problem for problem in broken_rules(sql, params) if "large IN lists" in problem]
 

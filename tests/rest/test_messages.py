@@ -158,10 +158,12 @@ def test_moving_a_message_of_another_chat_is_404(api, chat, store):
     assert store.get_message("o2").parent_id == "o1"
 
 
-def test_putting_a_message_of_another_chat_conflicts(api, chat, store):
+def test_putting_a_message_with_an_id_of_another_chat_makes_another(api, chat, store):
     store.create_chat("other")
-    store.append_messages("other", [{"id": "o1", "name": "user", "data": 1}])
-    assert api.put("chats/chat/messages/o1/", {"name": "user", "data": 2}).status_code == 409
+    [other] = store.append_messages("other", [{"id": "o1", "name": "user", "data": 1}])
+    assert api.put("chats/chat/messages/o1/", {"name": "user", "data": 2}).status_code in (200, 201)
+    assert store.get_message("o1", chat_id="other") == other
+    assert store.get_message("o1", chat_id="chat").data == 2
 
 
 class VersionedUrls:

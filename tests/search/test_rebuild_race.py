@@ -35,7 +35,7 @@ def test_rebuild_while_the_site_writes_loses_nothing() -> None:
         store.append_messages(chat_id, [{"name": "user", "data": "words"}] * 5)
     run_threads(rebuild, partial(write, "a"), partial(write, "b"), partial(delete, ["c", "d", "e"])).raise_errors()
     contents = dict(SearchEntry.objects.values_list("message_id", "content"))
-    assert contents == dict(Message.objects.values_list("pk", "data"))
+    assert contents == dict(Message.objects.values_list("id", "data"))
     assert len(contents) == 2 * (5 + 15)
     assert len(SearchEntry.objects.hits("second", limit=100)) == 30
     assert SearchEntry.objects.hits("first") == []

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from context_store.exceptions import IdConflict, LockTimeout
+from context_store.graph.verify import verify_chat
 from context_store.models import Chat
 from context_store.sessions import BaseSessions
 from context_store.sessions.cache import CacheSessions
 from context_store.sessions.database import DatabaseSessions
-from context_store.verify import verify_chat
 from tests.races import run_processes
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis_url")]

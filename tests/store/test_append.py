@@ -102,11 +102,12 @@ def test_append_of_a_known_id_on_another_branch_conflicts(store, chat):
         store.append_messages(chat, [message("m3"), message("m4")])
 
 
-def test_append_of_an_id_of_another_chat_conflicts(store, chat):
+def test_append_of_an_id_of_another_chat_is_another_message(store, chat):
     store.create_chat("other", user_id="bob")
-    with pytest.raises(IdConflict):
-        store.append_messages("other", [message("m1")])
-    assert store.get_messages("other") == []
+    before = store.export_chat(chat)
+    store.append_messages("other", [message("m1", data="bob's")])
+    assert [item.data for item in store.get_messages("other")] == ["bob's"]
+    assert store.export_chat(chat) == before
 
 
 def test_append_of_the_same_id_twice_in_a_batch_is_invalid(store, chat):
@@ -125,7 +126,7 @@ def test_append_after_a_rewind_forks(store, chat):
     store.append_messages(chat, [message("n2")])
     assert ids(store.get_messages(chat)) == ["m1", "n2"]
     assert ids(store.get_children("m1")) == ["m2", "n2"]
-    assert Message.objects.get(pk="n2").segment == "n2"
+    assert Message.objects.get(id="n2").segment == "n2"
 
 
 @pytest.mark.parametrize("messages", ["text", {"name": "user", "data": 1}, 5, None, [5], [None], [["name", "user"]]])

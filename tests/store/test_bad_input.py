@@ -60,11 +60,14 @@ def test_ids_and_names_are_printable_text_of_1_to_255_characters(store, chat, ba
         lambda: store.add_message(message("new", chat_id=bad)),
         lambda: store.create_branch(chat, bad),
         lambda: store.create_checkpoint(chat, bad, "m1"),
-        lambda: store.rewind(chat, bad),
+        lambda: store.regenerate(chat, bad),
+        lambda: store.edit_message(chat, bad, "new"),
+        lambda: store.activate_message(chat, bad),
     ]
     if bad is not None:  # None is no id at all: what is read by it is missing, what it may be left out for is made.
         calls += [
             lambda: store.get_chat(bad),
+            lambda: store.rewind(chat, bad),
             lambda: store.get_messages(bad),
             lambda: store.get_message(bad),
             lambda: store.delete_chat(bad),

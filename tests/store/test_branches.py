@@ -144,20 +144,21 @@ def test_delete_branch_refuses_the_active_one(store, chat):
 
 
 def test_create_checkpoint(store, chat):
-    checkpoint = store.create_checkpoint(chat, "before", "m2", checkpoint_id="k1")
+    checkpoint, _ = store.create_checkpoint(chat, "before", "m2", checkpoint_id="k1")
     assert (checkpoint.id, checkpoint.name, checkpoint.message_id) == ("k1", "before", "m2")
     assert store.get_checkpoint(chat, "before") == checkpoint
 
 
 def test_create_checkpoint_again_moves_it_and_returns_what_is_stored(store, chat):
     store.create_checkpoint(chat, "before", "m2", checkpoint_id="k1")
-    moved = store.create_checkpoint(chat, "before", "m3", checkpoint_id="k2")
+    moved, _ = store.create_checkpoint(chat, "before", "m3", checkpoint_id="k2")
     assert (moved.id, moved.message_id) == ("k1", "m3")
     assert store.list_checkpoints(chat) == [moved]
 
 
 def test_create_checkpoint_refuses_taken_ids_and_other_chats(store, chat, elsewhere):
     store.create_checkpoint("other", "before", elsewhere, checkpoint_id="k1")
+    store.create_checkpoint(chat, "other", "m1", checkpoint_id="k1")
     with pytest.raises(IdConflict):
         store.create_checkpoint(chat, "before", "m2", checkpoint_id="k1")
     with pytest.raises(Message.DoesNotExist):
@@ -197,4 +198,4 @@ def test_restore_checkpoint_rewinds_to_its_message(store, chat):
 
 def test_the_database_allows_one_active_branch(store, chat, side):
     with pytest.raises(IntegrityError), transaction.atomic():
-        Branch.objects.filter(pk=side.id).update(is_active=True)
+        Branch.objects.filter(id=side.id).update(is_active=True)

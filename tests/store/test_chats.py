@@ -31,13 +31,13 @@ def test_create_chat_needs_an_owner(store):
 
 
 def test_upsert_chat_creates(store):
-    assert store.upsert_chat("c", user_id="alice", title="T").title == "T"
+    assert store.upsert_chat("c", user_id="alice", title="T")[0].title == "T"
     assert store.get_active_branch("c").name == "main"
 
 
 def test_upsert_chat_returns_the_existing_unchanged(store):
     chat = store.create_chat("c", user_id="alice", title="T", metadata={"a": 1})
-    assert store.upsert_chat("c", user_id="alice", title="other", metadata={}) == chat
+    assert store.upsert_chat("c", user_id="alice", title="other", metadata={}) == (chat, False)
 
 
 def test_upsert_chat_of_another_user_is_refused(store, chat):
@@ -48,7 +48,7 @@ def test_upsert_chat_of_another_user_is_refused(store, chat):
 def test_upsert_chat_ensures_main(store):
     store.create_chat("c", user_id="alice")
     Branch.objects.all().delete()
-    assert store.upsert_chat("c", user_id="alice").branch_count == 1
+    assert store.upsert_chat("c", user_id="alice")[0].branch_count == 1
     assert store.get_active_branch("c").name == "main"
 
 

@@ -27,17 +27,17 @@ def refuses(change):
 
 
 def test_a_parent_of_another_chat(elsewhere):
-    refuses(lambda: Message.objects.filter(pk="m2").update(parent_id=elsewhere))
+    refuses(lambda: Message.objects.filter(id="m2").update(parent_id=elsewhere))
     new = {"name": "user", "data": 1, "segment": "x", "depth": 1}
     refuses(lambda: Message.objects.create(id="x", chat_id="chat", parent_id=elsewhere, **new))
 
 
 def test_a_message_that_moves_to_another_chat(elsewhere):
-    refuses(lambda: Message.objects.filter(pk="m3").update(chat_id="other"))
+    refuses(lambda: Message.objects.filter(id="m3").update(chat_id="other"))
 
 
 def test_a_message_that_is_its_own_parent(elsewhere):
-    refuses(lambda: Message.objects.filter(pk="m2").update(parent_id="m2"))
+    refuses(lambda: Message.objects.filter(id="m2").update(parent_id="m2"))
 
 
 def test_a_head_in_another_chat(elsewhere):
@@ -49,7 +49,7 @@ def test_a_checkpoint_in_another_chat(elsewhere):
 
 
 def test_pointers_to_nothing(elsewhere):
-    refuses(lambda: Message.objects.filter(pk="m2").update(parent_id="nowhere"))
+    refuses(lambda: Message.objects.filter(id="m2").update(parent_id="nowhere"))
     refuses(lambda: Branch.objects.filter(chat_id="chat").update(head_message_id="nowhere"))
 
 
@@ -59,12 +59,12 @@ def test_a_message_without_its_place(chat):
 
 
 def test_a_second_message_in_the_same_place(chat):
-    refuses(lambda: Message.objects.filter(pk="m3").update(depth=1))
+    refuses(lambda: Message.objects.filter(id="m3").update(depth=1))
 
 
 def test_a_second_active_branch(store, chat):
     branch = store.create_branch(chat, "side")
-    refuses(lambda: Branch.objects.filter(pk=branch.id).update(is_active=True))
+    refuses(lambda: Branch.objects.filter(id=branch.id).update(is_active=True))
 
 
 @pytest.mark.vendor("postgresql")
@@ -86,6 +86,6 @@ def test_chains_are_read_by_index_ranges(store, chat, head):
         explain = {"sqlite": "EXPLAIN QUERY PLAN"}.get(connection.vendor, "EXPLAIN")
         cursor.execute(f"{explain} {queries[-1]['sql']}")
         plan = "\n".join(str(row) for row in cursor.fetchall())
-    assert {"sqlite": "(segment=? AND depth>?"}.get(connection.vendor, "ctx_message_place") in plan
+    assert {"sqlite": "(chat_id=? AND segment=? AND depth>?"}.get(connection.vendor, "ctx_message_place") in plan
     assert "Seq Scan" not in plan
     assert "SCAN" not in plan

@@ -85,7 +85,7 @@ def test_writes_read_where_they_write(settings):
     branch = store.rewind("chat", "m1")
     store.update_branch_head(branch.id, "m2", expected_head="m1")
     store.fork_chat("chat", "fork")
-    assert store.upsert_chat("chat", user_id="alice").title == "chat"
+    assert store.upsert_chat("chat", user_id="alice")[0].title == "chat"
     assert store.get_chat("chat") is None
     assert store.delete_chat("chat") is True
 
@@ -124,7 +124,7 @@ def test_what_is_rolled_back_sends_nothing(django_capture_on_commit_callbacks):
     store.append_messages("chat", [message("m1")])
     store.create_chat("other", user_id="alice")
     with django_capture_on_commit_callbacks() as callbacks, pytest.raises(IdConflict):
-        store.append_messages("other", [message("m2"), message("m1")])
+        store.append_messages("chat", [message("m2"), message("m1")])
     assert callbacks == []
 
 

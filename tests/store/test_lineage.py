@@ -4,9 +4,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from context_store import lineage
-from context_store.exceptions import InvalidData
-from context_store.lineage import ANCESTRY_LENGTH
+from context_store.exceptions import CorruptChat, InvalidData
+from context_store.graph import LockedChat, lineage, locked
+from context_store.graph.lineage import ANCESTRY_LENGTH
 from context_store.models import Message
 from context_store.store import ContextStore
 from tests.store.data import ids, message, node
@@ -112,19 +112,21 @@ def test_a_fork_starts_a_run_that_remembers_where(store, chat):
 def test_repair_mends_places_that_were_broken(store, chat):
     store.add_messages([node("n2", "m1"), node("n3", "n2")])
     good = list(Message.objects.order_by("id").values_list("id", "segment", "depth", "ancestry"))
-    Message.objects.filter(pk="n2").update(segment="m3", depth=7, ancestry=None)
-    Message.objects.filter(pk="m3").update(depth=40)
+    Message.objects.filter(id="n2").update(segment="m3", depth=7, ancestry=None)
+    Message.objects.filter(id="m3").update(depth=40)
     assert set(Message.objects.wrong_places(chat)) == {"n2", "m3"}
-    Message.objects.repair_lineage(chat)
+    assert locked("default", chat, LockedChat.repair_lineage) == 2
     assert Message.objects.wrong_places(chat) == {}
     assert {row[0]: row[2] for row in good} == dict(Message.objects.values_list("id", "depth"))
     assert ids(store.get_message_chain("n3")) == ["m1", "n2", "n3"]
 
 
 def test_a_circle_in_the_database_is_reported(store, chat):
-    Message.objects.filter(pk="m1").update(parent_id="m3")
-    with pytest.raises(InvalidData, match="circle"):
+    Message.objects.filter(id="m1").update(parent_id="m3")
+    with pytest.raises(CorruptChat, match="circle.*check_context_store"):
         Message.objects.wrong_places(chat)
+    store.set_message_parent("m2", None)
+    assert ids(store.get_message_chain("m1")) == ["m2", "m3", "m1"]
 
 
 def test_a_long_chain_has_no_maximum(store):

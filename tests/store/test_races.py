@@ -44,7 +44,7 @@ def append_same(batch: int) -> list[str]:
 
 
 def upsert(worker: int) -> str:
-    return ContextStore().upsert_chat("new", user_id="alice", title=str(worker)).title
+    return ContextStore().upsert_chat("new", user_id="alice", title=str(worker))[0].title
 
 
 def create(worker: int) -> str:

@@ -9,17 +9,16 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from context_store.exceptions import IdConflict, InvalidData
-from context_store.managers.replacing import keep_newest, replace_messages
+from context_store.exceptions import InvalidData
+from context_store.graph.verify import verify_chat
 from context_store.models import Chat, Message, SearchEntry
 from context_store.store import ContextStore
-from context_store.verify import verify_chat
 from tests.races import run_processes, run_threads
 from tests.store.data import ids, message
 
 
 def replace(chat_id: str, messages: Any) -> list[Any]:
-    return replace_messages(Chat.objects.all(), chat_id, messages)
+    return Message.objects.replace(chat_id, messages)
 
 
 def assert_sound(chat_id: str, expected: list[str]) -> None:
@@ -91,11 +90,15 @@ def test_replace_with_a_message_of_another_branch_takes_it(store, chat) -> None:
     assert ids(store.get_messages(chat, branch="side")) == ["s1"]
 
 
-def test_replace_with_an_id_of_another_chat_changes_nothing(store, chat) -> None:
+def test_replace_with_an_id_of_another_chat_leaves_that_one(store, chat) -> None:
     store.create_chat("other", user_id="bob")
-    store.append_messages("other", [message("o1")])
-    with pytest.raises(IdConflict):
-        replace(chat, [message("x"), message("o1")])
+    [other] = store.append_messages("other", [message("o1")])
+    replace(chat, [message("x"), message("o1", data="mine")])
+    assert store.get_messages("other") == [other]
+    assert_sound(chat, ["x", "o1"])
+
+
+def test_replace_that_is_refused_changes_nothing(store, chat) -> None:
     with pytest.raises(InvalidData):
         replace(chat, [message("x"), {"name": "user", "data": float("nan")}])
     assert_sound(chat, ["m1", "m2", "m3"])
@@ -103,7 +106,7 @@ def test_replace_with_an_id_of_another_chat_changes_nothing(store, chat) -> None
 
 def test_replace_outside_the_scope_is_missing(store, chat) -> None:
     with pytest.raises(Chat.DoesNotExist):
-        replace_messages(Chat.objects.visible_to("bob"), chat, [])
+        Message.objects.visible_to("bob").replace(chat, [])
 
 
 def test_replace_writes_only_what_differs(store, chat) -> None:
@@ -121,21 +124,21 @@ def test_replace_writes_only_what_differs(store, chat) -> None:
 
 def test_keep_newest(store, chat) -> None:
     store.append_messages(chat, [message(f"n{number}") for number in range(7)])
-    keep_newest(Chat.objects.all(), chat, 3)
+    Message.objects.keep_newest(chat, 3)
     assert_sound(chat, ["n4", "n5", "n6"])
     assert Message.objects.count() == SearchEntry.objects.count() == 3
     store.append_messages(chat, [message("more")])
     assert_sound(chat, ["n4", "n5", "n6", "more"])
-    keep_newest(Chat.objects.all(), chat, 0)
+    Message.objects.keep_newest(chat, 0)
     assert_sound(chat, [])
 
 
 def test_keep_newest_waits_within_its_tolerance(store, chat) -> None:
     store.append_messages(chat, [message(f"n{number}") for number in range(30)])
-    keep_newest(Chat.objects.all(), chat, 30, tolerance=3)
+    Message.objects.keep_newest(chat, 30, tolerance=3)
     assert store.get_chat(chat).message_count == 33
     store.append_messages(chat, [message("more")])
-    keep_newest(Chat.objects.all(), chat, 30, tolerance=3)
+    Message.objects.keep_newest(chat, 30, tolerance=3)
     assert_sound(chat, [*[f"n{number}" for number in range(1, 30)], "more"])
 
 
@@ -144,7 +147,7 @@ def test_keep_newest_keeps_what_others_hold(store, chat) -> None:
     store.create_checkpoint(chat, "early", "m2")
     store.create_branch(chat, "side", head_message_id="n5")
     store.append_messages(chat, [message("s1")], branch="side")
-    keep_newest(Chat.objects.all(), chat, 3)
+    Message.objects.keep_newest(chat, 3)
     assert_sound(chat, ["n4", "n5", "n6"])
     assert ids(store.get_messages(chat, branch="side")) == ["n4", "n5", "s1"]
     assert ids(store.get_message_chain("m2")) == ["m1", "m2"]
@@ -181,7 +184,7 @@ def test_any_order_of_writes_leaves_a_sound_chat(steps) -> None:
                 store.append_messages("chat", [message(name) for name in new])
                 model += new
             elif kind == "keep":
-                keep_newest(Chat.objects.all(), "chat", value)
+                Message.objects.keep_newest("chat", value)
                 model = model[-value:] if value else []
             elif model and kind == "checkpoint":
                 store.create_checkpoint("chat", str(step), model[value % len(model)])
@@ -196,7 +199,7 @@ def test_any_order_of_writes_leaves_a_sound_chat(steps) -> None:
 def append(worker: int) -> None:
     for number in range(10):
         ContextStore().append_messages("race", [message(f"w{worker}-{number}")])
-        keep_newest(Chat.objects.all(), "race", 5)
+        Message.objects.keep_newest("race", 5)
 
 
 def save(worker: int) -> None:

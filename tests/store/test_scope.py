@@ -39,6 +39,8 @@ CALLS = {
     "get_messages": lambda bob: bob.get_messages("chat"),
     "has_children": lambda bob: bob.has_children("m1"),
     "get_children": lambda bob: bob.get_children("m1"),
+    "get_siblings": lambda bob: bob.get_siblings("m1"),
+    "edit_message": lambda bob: bob.edit_message("bobs", "m1", "mine"),
     "set_message_parent": lambda bob: bob.set_message_parent("b1", "m1"),
     "create_branch": lambda bob: bob.create_branch("bobs", "x", head_message_id="m1"),
     "get_branch": lambda bob: bob.get_branch("chat", "main"),
@@ -47,6 +49,8 @@ CALLS = {
     "set_active_branch": lambda bob: bob.set_active_branch("bobs", "side-id"),
     "update_branch_head": lambda bob: bob.update_branch_head("side-id", "m3"),
     "rewind": lambda bob: bob.rewind("bobs", "m1"),
+    "regenerate": lambda bob: bob.regenerate("bobs", "m2"),
+    "activate_message": lambda bob: bob.activate_message("bobs", "m2"),
     "delete_branch": lambda bob: bob.delete_branch("chat", "side"),
     "create_checkpoint": lambda bob: bob.create_checkpoint("bobs", "x", "m1"),
     "get_checkpoint": lambda bob: bob.get_checkpoint("chat", "before"),
@@ -86,8 +90,10 @@ def test_another_users_ids_are_taken_and_tell_nothing(store, bob, chat):
     assert "alice" not in str(caught.value)
     with pytest.raises(OwnerMismatch):
         bob.upsert_chat(chat)
-    with pytest.raises(IdConflict):
-        bob.append_messages("bobs", [message("m1")])
+    before = store.export_chat(chat)
+    bob.append_messages("bobs", [message("m1", data="bob's")])
+    assert bob.get_message("m1").data == "bob's"
+    assert store.export_chat(chat) == before
     with pytest.raises(IdConflict):
         bob.import_chat(store.export_chat(chat))
 

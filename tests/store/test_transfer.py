@@ -35,13 +35,20 @@ def test_import_for_another_user(store, forked):
     assert store.import_chat(document, user_id="bob").user_id == "bob"
 
 
-def test_import_of_a_known_chat_or_message_conflicts(store, forked):
+def test_import_of_a_known_chat_conflicts(store, forked):
     document = store.export_chat(forked)
     with pytest.raises(IdConflict):
-        store.import_chat(document)
-    with pytest.raises(IdConflict):
-        store.import_chat({**document, "chat": {**document["chat"], "id": "new"}})
-    assert store.get_chat("new") is None
+        store.import_chat({**document, "chat": {**document["chat"], "title": "another"}})
+    assert store.export_chat(forked) == document
+
+
+def test_import_under_another_id_has_messages_of_its_own(store, forked):
+    document = store.export_chat(forked)
+    other = {**document, "chat": {**document["chat"], "id": "new"}}
+    store.import_chat(other)
+    store.append_messages("new", [message("more")])
+    assert store.export_chat(forked) == document
+    assert store.get_messages("new")[:-1] == [item._replace(chat_id="new") for item in store.get_messages(forked)]
 
 
 def _without_branches(document):

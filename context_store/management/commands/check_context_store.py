@@ -8,9 +8,9 @@ from django.db import connections, reset_queries
 
 from context_store.exceptions import InvalidData
 from context_store.exporters.documents import chat_ids
+from context_store.graph.verify import Problem, verify_chat, verify_index, verify_orphans
 from context_store.management.progress import progress_bar
 from context_store.models import Chat
-from context_store.verify import Problem, verify_chat, verify_index, verify_orphans
 
 
 class Command(BaseCommand):

@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
+from context_store.db.statements import CHUNK_SIZE
 from context_store.management.progress import progress_bar
-from context_store.managers.base import CHUNK_SIZE
 from context_store.models import Message, SearchEntry
 from context_store.search.index import recreate_index
 

@@ -120,7 +120,7 @@ def upsert_chat(store: ContextStore, chat_id: str, **values: Any) -> tuple[ChatR
     if store.get_chat(chat_id) is None:
         with suppress(IdConflict):
             return store.create_chat(chat_id, **values), True
-    return store.upsert_chat(chat_id, **values), False
+    return store.upsert_chat(chat_id, **values)[0], False
 
 
 def missing_chat(chat_id: str) -> Exception:

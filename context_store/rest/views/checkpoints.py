@@ -15,7 +15,7 @@ class WritingView(StoreView):
     def write(self, chat_id: str, name: str, message_id: str, checkpoint_id: str | None = None) -> Response:
         """Answer with the checkpoint, 201 for a new one, else 200."""
         status = 200 if self.store.get_checkpoint(chat_id, name) else 201
-        checkpoint = self.store.create_checkpoint(chat_id, name, message_id, checkpoint_id=checkpoint_id)
+        checkpoint, _ = self.store.create_checkpoint(chat_id, name, message_id, checkpoint_id=checkpoint_id)
         return Response(checkpoint._asdict(), status=status)
 
 

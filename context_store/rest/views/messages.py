@@ -64,7 +64,7 @@ class MessageView(StoreView):
         """
         body, status = self.body(), 200 if self.store.get_message(message_id) else 201
         try:
-            message = self.store.add_message({**body, "id": message_id, "chat_id": chat_id})
+            message, _ = self.store.add_message({**body, "id": message_id, "chat_id": chat_id})
         except InvalidData as error:
             # The store names the first of its list of messages; here the body is the message.
             raise InvalidData(error.reason, error.path[2:]) from error

@@ -1,5 +1,5 @@
 """
-What databases differ in for every writer: how much fits into a statement, and deadlocks and timeouts.
+Deadlocks and timeouts, and repeating what a deadlock broke off.
 
 SQL Server's drivers raise them as errors of any kind: pyodbc a deadlock as the base ``Error``, a timeout of a lock as
 ``ProgrammingError``. Here both are ``OperationalError``, as on the other databases.
@@ -8,19 +8,17 @@ SQL Server's drivers raise them as errors of any kind: pyodbc a deadlock as the 
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from django.db import DataError, Error, IntegrityError, OperationalError, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 Owner = TypeVar("Owner")
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-MAX_PARAMETERS = 1_999
 ATTEMPTS = 5
 # Seconds before the second attempt, at most; it doubles.
 PAUSE = 0.05
@@ -51,13 +49,6 @@ def _is(error: Error, states: set[str], text: re.Pattern[str]) -> bool:
     return state in states or text.search(str(error)) is not None
 
 
-def rows_in_statement(connection: BaseDatabaseWrapper, columns: Sequence[str], rows: Sequence[Any]) -> int:
-    """Return how many rows one INSERT may have."""
-    size: int = connection.ops.bulk_batch_size(columns, rows)
-    # mssql-django goes to 2,050 of the 2,100 parameters, of which the drivers need some themselves.
-    return min(size, MAX_PARAMETERS // len(columns)) if connection.vendor == "microsoft" else size
-
-
 @contextmanager
 def driver_errors() -> Iterator[None]:
     """Raise deadlocks and timeouts as ``OperationalError``, whatever the driver makes of them."""
@@ -71,6 +62,25 @@ def driver_errors() -> Iterator[None]:
         raise
 
 
+def retry(using: str, work: Callable[[], Result]) -> Result:
+    """
+    Return what the work gives; repeat it where a deadlock broke it off, up to five times in all.
+
+    A deadlock has rolled its transaction back as a whole. So nothing is repeated inside a transaction of the caller,
+    which is gone too.
+    """
+    for attempt in range(ATTEMPTS - 1):
+        try:
+            with driver_errors():
+                return work()
+        except Error as error:
+            if connections[using].in_atomic_block or not is_deadlock(error):
+                raise
+        time.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - it keeps no secret
+    with driver_errors():
+        return work()
+
+
 def retried(
     *, alias: str = "db"
 ) -> Callable[
@@ -78,10 +88,9 @@ def retried(
     Callable[Concatenate[Owner, Arguments], Result],
 ]:
     """
-    Repeat a function that a deadlock broke off: its transaction has been rolled back as a whole.
+    Give a method to ``retry``; its object's attribute ``alias`` names the database.
 
-    Not within a transaction of the caller, which is gone too, and not with a function among the arguments, which may
-    not bear it. The first argument's attribute ``alias`` names the database.
+    A call with a function among its arguments is not repeated: the function may not bear it.
     """
 
     def decorate(
@@ -89,23 +98,13 @@ def retried(
     ) -> Callable[Concatenate[Owner, Arguments], Result]:
         @wraps(function)
         def repeat(owner: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-            again = [_kept(value) for value in args]
-            named = {name: _kept(value) for name, value in kwargs.items()}
-            left = 0 if any(map(callable, (*again, *named.values()))) else ATTEMPTS - 1
-            for attempt in range(left):
-                try:
-                    return function(owner, *again, **named)
-                except Error as error:
-                    if connections[getattr(owner, alias)].in_atomic_block or not is_deadlock(error):
-                        raise
-                time.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - it keeps no secret
-            return function(owner, *again, **named)
+            if any(map(callable, (*args, *kwargs.values()))):
+                return function(owner, *args, **kwargs)
+            # What can be read only once, as a list.
+            again: Any = [list(value) if isinstance(value, Iterator) else value for value in args]
+            named: Any = {name: list(value) if isinstance(value, Iterator) else value for name, value in kwargs.items()}
+            return retry(getattr(owner, alias), lambda: function(owner, *again, **named))
 
         return repeat
 
     return decorate
-
-
-def _kept(value: Any) -> Any:
-    """Return the value; what can be read only once, as a list."""
-    return list(value) if isinstance(value, Iterator) else value

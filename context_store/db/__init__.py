@@ -1,0 +1,21 @@
+"""What databases differ in: deadlocks and retries, statements kept ready, bulk inserts, composite keys."""
+
+from .keys import CompositeForeignKey
+from .retries import driver_errors, is_deadlock, is_timeout, retried, retry
+from .statements import Literal, Prepared, Update, chunked, hold_row, insert_rows, pipelined
+
+__all__ = [
+    "CompositeForeignKey",
+    "Literal",
+    "Prepared",
+    "Update",
+    "chunked",
+    "driver_errors",
+    "hold_row",
+    "insert_rows",
+    "is_deadlock",
+    "is_timeout",
+    "pipelined",
+    "retried",
+    "retry",
+]

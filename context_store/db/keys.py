@@ -1,0 +1,54 @@
+"""Foreign keys of several columns, which Django's models know (``ForeignObject``) and its migrations do not make."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import BaseConstraint, Model
+
+
+class CompositeForeignKey(BaseConstraint):
+    """
+    ``FOREIGN KEY (fields) REFERENCES to (to_fields)``, in ``Meta.constraints``.
+
+    ``to`` is a model's label, fields are given by their names. Checked at the end of the transaction where the database
+    can, so that rows may come in any order. A row with a null in one of the fields points nowhere.
+    """
+
+    def __init__(self, *, fields: Sequence[str], to: str, to_fields: Sequence[str], name: str) -> None:
+        super().__init__(name=name)
+        self.fields, self.to, self.to_fields = tuple(fields), to, tuple(to_fields)
+
+    def constraint_sql(self, model: Any, schema_editor: Any) -> str:
+        quote = schema_editor.quote_name
+        target = model._meta.apps.get_model(self.to)
+        mine = ", ".join(quote(model._meta.get_field(field).column) for field in self.fields)
+        theirs = ", ".join(quote(target._meta.get_field(field).column) for field in self.to_fields)
+        is_deferred = schema_editor.connection.features.can_defer_constraint_checks
+        deferrable = " DEFERRABLE INITIALLY DEFERRED" if is_deferred else ""
+        return (
+            f"CONSTRAINT {quote(self.name)} FOREIGN KEY ({mine})"
+            f" REFERENCES {quote(target._meta.db_table)} ({theirs}){deferrable}"
+        )
+
+    def create_sql(self, model: Any, schema_editor: Any) -> str:
+        table = schema_editor.quote_name(model._meta.db_table)
+        return f"ALTER TABLE {table} ADD {self.constraint_sql(model, schema_editor)}"
+
+    def remove_sql(self, model: Any, schema_editor: Any) -> str:
+        quote = schema_editor.quote_name
+        return f"ALTER TABLE {quote(model._meta.db_table)} DROP CONSTRAINT {quote(self.name)}"
+
+    def validate(self, model: type[Model], instance: Model, exclude: Any = None, using: str = "default") -> None:
+        """Leave it to the database, as Django does with foreign keys of one column that are not edited in forms."""
+
+    def deconstruct(self) -> Any:
+        _, args, kwargs = super().deconstruct()
+        path = "context_store.db.CompositeForeignKey"
+        return path, args, {**kwargs, "fields": self.fields, "to": self.to, "to_fields": self.to_fields}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CompositeForeignKey):
+            return NotImplemented
+        return bool(self.deconstruct() == other.deconstruct())
+
+    __hash__ = BaseConstraint.__hash__

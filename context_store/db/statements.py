@@ -1,0 +1,242 @@
+"""
+Statements kept ready.
+
+Django takes some thousand Python calls to write the SQL of a few hot statements that never change. ``Prepared`` has its
+compiler write each once for a kind of database, and keeps the text with the order of its parameters: a call binds and
+executes through Django's cursor, so that routers, ``using``, ``assertNumQueries``, query logs and ``execute_wrapper``
+see it as any other.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice
+from typing import Any, NamedTuple, TypeVar
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model, QuerySet, sql
+
+from context_store.validation import JSONText
+
+Item = TypeVar("Item")
+
+# Ids in one IN list, rows in one INSERT: SQL Server takes fewer than 2,100 parameters a statement.
+CHUNK_SIZE = 500
+MAX_PARAMETERS = 1_999
+# On these vendors `get_db_prep_value` is the identity for values that have been validated, so they are bound as they
+# are. Elsewhere it may change them, or refuse what has no room in an index.
+TAKES_CHECKED_VALUES = ("sqlite", "postgresql")
+# Variants of one statement that are kept: by the number of ids in a list, as a rule.
+MAX_KEPT = 100
+# Numbers that stand for parameters while Django compiles: within the range of every integer column.
+FIRST_NUMBER = 2_147_000_000
+
+
+class Update(NamedTuple):
+    """An UPDATE of the rows, which gives the columns ``returning`` of what it changed."""
+
+    rows: QuerySet[Any]
+    changes: dict[str, Any]
+    returning: tuple[str, ...] = ()
+
+
+class Literal(int):
+    """A number that belongs to the text of a statement, such as a limit: each makes a shape of its own."""
+
+
+class Prepared:
+    """
+    A statement that is compiled once for each kind of database and each shape of its values.
+
+    ``build(**values)`` returns the QuerySet of a SELECT (with ``values_list``) or an ``Update``. It is called with
+    placeholders: it must put each value into the statement as a parameter and must not look at it. Values are text,
+    JSON text, whole numbers, ``None``, booleans or lists of text, and have been checked. Those that decide on the
+    statement (``None``, booleans, ``Literal``, the length of a list) make another shape.
+    """
+
+    def __init__(self, build: Callable[..., QuerySet[Any] | Update]) -> None:
+        self.build = build
+        self._kept: dict[Any, _Compiled] = {}
+
+    def __call__(self, using: str, **values: Any) -> Sequence[tuple[Any, ...]]:
+        """Execute with the values; return the rows, of an UPDATE without ``returning`` none."""
+        connection = connections[using]
+        if connection.vendor not in TAKES_CHECKED_VALUES:
+            return _execute(self.build(**values), using)
+        shape: list[Any] = [connection.vendor]
+        for value in values.values():
+            # Of text and numbers only that they are there.
+            if type(value) is list:
+                shape.append(len(value))
+            else:
+                shape.append(value if value is None or isinstance(value, (bool, Literal)) else "")
+        key = tuple(shape)
+        compiled = self._kept.get(key)
+        if compiled is None:
+            compiled = self._compile(connection, values)
+            if len(self._kept) >= MAX_KEPT:
+                self._kept.clear()
+            self._kept[key] = compiled
+        return compiled.execute(connection, values)
+
+    def _compile(self, connection: BaseDatabaseWrapper, values: dict[str, Any]) -> "_Compiled":
+        places: dict[Any, tuple[str, int | None]] = {}
+
+        def placeholder(name: str, value: Any, index: int | None = None) -> Any:
+            if isinstance(value, list):
+                return [placeholder(name, item, number) for number, item in enumerate(value)]
+            if value is None or isinstance(value, (bool, Literal)):
+                return value
+            number = FIRST_NUMBER + len(places)
+            slot = number if isinstance(value, int) else JSONText(f"parameter-{number}")
+            places[slot] = (name, index)
+            return slot
+
+        statement = self.build(**{name: placeholder(name, value) for name, value in values.items()})
+        text, params, columns, converters = _compile(statement, connection)
+        slots: list[tuple[str | None, Any]] = [places.get(param, (None, param)) for param in params]
+        return _Compiled(text, slots, columns, converters)
+
+
+class _Compiled(NamedTuple):
+    text: str
+    # Of each parameter its name with the index into a list, or ``None`` with the constant.
+    slots: list[tuple[str | None, Any]]
+    has_rows: bool
+    converters: list[tuple[int, list[Any], Any]]
+
+    def execute(self, connection: BaseDatabaseWrapper, values: dict[str, Any]) -> Sequence[tuple[Any, ...]]:
+        params = []
+        for name, index in self.slots:
+            if name is None:
+                params.append(index)
+            else:
+                params.append(values[name] if index is None else values[name][index])
+        with connection.cursor() as cursor:
+            cursor.execute(self.text, params)
+            rows: Sequence[tuple[Any, ...]] = cursor.fetchall() if self.has_rows else ()
+        if not self.converters:
+            return rows
+        found = []
+        for row in rows:
+            values_of_row = list(row)
+            for place, convert, expression in self.converters:
+                for function in convert:
+                    values_of_row[place] = function(values_of_row[place], expression, connection)
+            found.append(tuple(values_of_row))
+        return found
+
+
+def _compile(
+    statement: QuerySet[Any] | Update, connection: BaseDatabaseWrapper
+) -> tuple[str, Sequence[Any], bool, list[tuple[int, list[Any], Any]]]:
+    """Return the SQL, its parameters, whether it gives rows, and the converters of their columns."""
+    compiler: Any
+    if isinstance(statement, Update):
+        query: Any = statement.rows.query.chain(sql.UpdateQuery)
+        query.add_update_values(statement.changes)
+        compiler = query.get_compiler(connection=connection)
+        text, params = compiler.as_sql()
+        table = query.get_meta().db_table
+        expressions = [query.get_meta().get_field(name).get_col(table) for name in statement.returning]
+        if expressions:
+            quoted = (connection.ops.quote_name(expression.target.column) for expression in expressions)
+            text += f" RETURNING {', '.join(quoted)}"
+    else:
+        compiler = statement.query.get_compiler(connection=connection)
+        text, params = compiler.as_sql()
+        expressions = [selected[0] for selected in compiler.select[: compiler.col_count]]
+    converters = compiler.get_converters(expressions)
+    return text, params, bool(expressions), [(place, *converters[place]) for place in sorted(converters)]
+
+
+def _execute(statement: QuerySet[Any] | Update, using: str) -> Sequence[tuple[Any, ...]]:
+    """Execute a statement with its values in the usual way."""
+    if not isinstance(statement, Update):
+        return list(statement.using(using))
+    rows = statement.rows.using(using)
+    changed = rows.update(**statement.changes)
+    return list(rows.values_list(*statement.returning)) if changed and statement.returning else ()
+
+
+def insert_rows(using: str, model: type[Model], columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """
+    Insert rows of values that have been checked, in as few statements as the database allows.
+
+    ``bulk_create`` does the same in three times the time: it makes instances and prepares their values one by one.
+    """
+    if not rows:
+        return
+    connection = connections[using]
+    fields: list[Any] = [model._meta.get_field(column) for column in columns]
+    if connection.vendor not in TAKES_CHECKED_VALUES:
+        rows = [[f.get_db_prep_save(value, connection) for f, value in zip(fields, row, strict=True)] for row in rows]
+    with connection.cursor() as cursor:
+        for batch in chunked(rows, rows_in_statement(connection, fields, rows)):
+            cursor.execute(_insert_sql(connection, model, fields, len(batch)), list(chain.from_iterable(batch)))
+
+
+def _insert_sql(connection: BaseDatabaseWrapper, model: type[Model], fields: Sequence[Any], rows: int) -> str:
+    key = (connection.vendor, model, tuple(fields), rows)
+    text = _INSERTS.get(key)
+    if text is None:
+        quote = connection.ops.quote_name
+        names = ", ".join(quote(field.column) for field in fields)
+        values = f"({', '.join(['%s'] * len(fields))})"
+        table = quote(model._meta.db_table)
+        text = f"INSERT INTO {table} ({names}) VALUES {', '.join([values] * rows)}"  # noqa: S608 - names alone
+        if len(_INSERTS) >= MAX_KEPT:
+            _INSERTS.clear()
+        _INSERTS[key] = text
+    return text
+
+
+_INSERTS: dict[Any, str] = {}
+
+
+def rows_in_statement(connection: BaseDatabaseWrapper, fields: Sequence[Any], rows: Sequence[Any]) -> int:
+    """Return how many rows one INSERT may have."""
+    size: int = connection.ops.bulk_batch_size(fields, rows)
+    if connection.vendor == "microsoft":
+        # mssql-django goes to 2,050 of the 2,100 parameters, of which the drivers need some themselves.
+        size = min(size, MAX_PARAMETERS // len(fields))
+    return min(size, CHUNK_SIZE)
+
+
+def hold_row(row: QuerySet[Any]) -> QuerySet[Any]:
+    """
+    Return the row, to be read under a lock that lasts until the transaction ends, without being written.
+
+    SQLite has one lock, for writing at all, and takes it with the first statement that could write, though it changes
+    nothing. A transaction that reads before it writes fails there when another one has written in between.
+    """
+    connection = connections[row.db]
+    if connection.features.has_select_for_update:
+        return row.select_for_update()
+    table, key = map(connection.ops.quote_name, (row.model._meta.db_table, row.model._meta.pk.column))
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET {key} = {key} WHERE 1 = 0")  # noqa: S608 - names alone
+    return row
+
+
+@contextmanager
+def pipelined(using: str) -> Iterator[None]:
+    """
+    Send statements that need no answer in between in one round trip, where the connection can (psycopg on PostgreSQL).
+
+    Errors of the statements are raised at the end of the block.
+    """
+    connection = connections[using]
+    driver: Any = connection.connection
+    if connection.vendor != "postgresql" or not hasattr(driver, "pipeline"):
+        yield
+        return
+    with connection.wrap_database_errors, driver.pipeline():
+        yield
+
+
+def chunked(items: Iterable[Item], size: int = CHUNK_SIZE) -> Iterator[list[Item]]:
+    """Give the items in lists of at most ``size``."""
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk

@@ -1,0 +1,22 @@
+"""The graph of a chat: one unit of work that writes, one place that reads chains, and what both stand on."""
+
+from .chains import HeadedBranch, read_branch, read_branches, read_chain, read_messages, read_page, read_places
+from .inputs import Input, parse_messages
+from .lineage import Place
+from .locked import MAIN, LockedChat, locked
+
+__all__ = [
+    "MAIN",
+    "HeadedBranch",
+    "Input",
+    "LockedChat",
+    "Place",
+    "locked",
+    "parse_messages",
+    "read_branch",
+    "read_branches",
+    "read_chain",
+    "read_messages",
+    "read_page",
+    "read_places",
+]

@@ -1,0 +1,294 @@
+"""
+Reading one chat's messages: where they lie, chains, and pages of them.
+
+Every query names the chat, and joins its tables by chat as well, so that it stays in one partition or shard.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+from django.apps import apps
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, TextField
+from django.db.models.functions import Cast
+
+from context_store.db import Prepared, chunked
+from context_store.exact_json import raw_decode
+from context_store.exceptions import CorruptChat
+from context_store.records import BranchRecord, MessageRecord
+from context_store.validation import check_count, check_identifier
+
+from .lineage import ANCESTRY_LENGTH, Ancestry, Place, Span, spans_above
+
+# How often a chain is read that others move or cut meanwhile.
+READ_ATTEMPTS = 10
+# A record's columns, its data as text: decoding it here costs much less than the driver's and the field's ways.
+RECORD_COLUMNS = tuple(Cast(name, TextField()) if name == "data" else name for name in MessageRecord._fields)
+
+
+def model_of(name: str) -> Any:
+    """Return a model of the store: models import managers and these the graph, so it asks for them by name."""
+    return apps.get_model("context_store", name)
+
+
+def rows(model: str) -> QuerySet[Any]:
+    """Return all rows of a model of the store."""
+    found: QuerySet[Any] = model_of(model)._base_manager.all()
+    return found
+
+
+def missing(model: str, what: object) -> Exception:
+    """Return the model's ``DoesNotExist`` that names what was asked for."""
+    found = model_of(model)
+    error: Exception = found.DoesNotExist(f"There is no {found._meta.verbose_name} {what!r}.")
+    return error
+
+
+def corrupt(chat_id: str, what: str) -> CorruptChat:
+    return CorruptChat(f"Chat {chat_id!r} {what}: run `manage.py check_context_store --repair`.")
+
+
+def to_records(found: Iterable[Sequence[Any]]) -> list[MessageRecord]:
+    """Return the records of rows of ``RECORD_COLUMNS``."""
+    return [
+        MessageRecord(message_id, chat_id, parent_id, name, kind, raw_decode(data.lstrip())[0], created_at)
+        for message_id, chat_id, parent_id, name, kind, data, created_at in found
+    ]
+
+
+class HeadedBranch(NamedTuple):
+    """A branch, with the place of its head."""
+
+    id: str
+    chat_id: str
+    name: str
+    head_message_id: str | None
+    is_active: bool
+    created_at: int
+    place: Place | None
+
+    def record(self) -> BranchRecord:
+        return BranchRecord(*self[:5], self.place.depth + 1 if self.place else 0, self.created_at)
+
+
+# Where messages lie
+
+
+def run_ancestry(path: str = "") -> Subquery:
+    """Return the ancestry of the run of the message at the path (``""`` or ``"head_message__"``)."""
+    start = rows("Message").filter(chat_id=OuterRef("chat_id"), id=OuterRef(f"{path}segment"))
+    return Subquery(start.values("ancestry"))
+
+
+def is_tip(path: str = "") -> Any:
+    """Return whether no message follows in the run of the message at the path."""
+    segment, next_depth = OuterRef(f"{path}segment"), OuterRef(f"{path}depth") + 1
+    return ~Exists(rows("Message").filter(chat_id=OuterRef("chat_id"), segment=segment, depth=next_depth))
+
+
+def to_place(segment: str, depth: int, ancestry: Any, tip: object) -> Place:
+    """Return the place from its columns, ``run_ancestry`` and ``is_tip``."""
+    return Place(segment, depth, [(above, fork) for above, fork in ancestry or ()], bool(tip))
+
+
+@Prepared
+def _places(*, chat_id: str, ids: list[str]) -> QuerySet[Any]:
+    messages = rows("Message").filter(chat_id=chat_id, id__in=ids)
+    places: Any = messages.annotate(run_ancestry=run_ancestry(), is_tip=is_tip())
+    found: QuerySet[Any] = places.values_list("id", "segment", "depth", "run_ancestry", "is_tip")
+    return found
+
+
+def read_places(using: str, chat_id: str, ids: Iterable[str]) -> dict[str, Place]:
+    """Return where messages of the chat lie, by id; ids that are not there are left out."""
+    return {row[0]: to_place(*row[1:]) for some in chunked(ids) for row in _places(using, chat_id=chat_id, ids=some)}
+
+
+@Prepared
+def _branches(
+    *, chat_id: str, name: str | None, branch_id: str | None, every: bool, user_id: str | None, ids: list[str]
+) -> QuerySet[Any]:
+    branches = rows("Branch").filter(chat_id=chat_id)
+    if branch_id is not None:
+        branches = branches.filter(id=branch_id)
+    elif not every:
+        branches = branches.filter(is_active=True) if name is None else branches.filter(name=name)
+    if user_id is not None:
+        branches = branches.filter(chat__user_id=user_id)
+    branches = branches.annotate(run_ancestry=run_ancestry("head_message__"), is_tip=is_tip("head_message__"))
+    columns = ["id", "name", "head_message_id", "is_active", "created_at"]
+    columns += ["head_message__segment", "head_message__depth", "run_ancestry", "is_tip"]
+    if ids:
+        branches = branches.annotate(has_known=Exists(rows("Message").filter(chat_id=chat_id, id__in=ids)))
+        columns.append("has_known")
+    found: QuerySet[Any] = branches.values_list(*columns)
+    return found
+
+
+def read_branch(
+    using: str,
+    chat_id: str,
+    name: str | None = None,
+    *,
+    branch_id: str | None = None,
+    user_id: str | None = None,
+    ids: Sequence[str] = (),
+) -> tuple[HeadedBranch | None, bool]:
+    """
+    Return the active branch, or that of the name or the id, and whether the chat has messages with some of the ids.
+
+    ``None`` if there is no such branch, or if the chat is not the user's.
+    """
+    known = list(ids)
+    values = {"chat_id": chat_id, "name": name, "branch_id": branch_id, "user_id": user_id}
+    for row in _branches(using, every=False, ids=known, **values):
+        return _headed(chat_id, row), bool(known and row[-1])
+    return None, False
+
+
+def read_branches(using: str, chat_id: str, *, user_id: str | None = None) -> list[HeadedBranch]:
+    """Return all branches of the chat, oldest first; none of a chat that is not the user's."""
+    found = _branches(using, every=True, ids=[], chat_id=chat_id, name=None, branch_id=None, user_id=user_id)
+    return sorted((_headed(chat_id, row) for row in found), key=lambda branch: (branch.created_at, branch.id))
+
+
+def _headed(chat_id: str, row: Sequence[Any]) -> HeadedBranch:
+    branch_id, name, head_id, is_active, created_at, segment, depth, ancestry, tip = row[:9]
+    if head_id is not None and segment is None:
+        raise corrupt(chat_id, f"has a branch {name!r} whose head {head_id!r} is not there")
+    place = None if head_id is None else to_place(segment, depth, ancestry, tip)
+    return HeadedBranch(branch_id, chat_id, name, head_id, bool(is_active), created_at, place)
+
+
+# Chains
+
+
+@Prepared
+def _spans(*, chat_id: str, segments: list[str], firsts: list[int], lasts: list[int]) -> QuerySet[Any]:
+    return _within(chat_id, zip(segments, firsts, lasts, strict=True)).values_list(*RECORD_COLUMNS)
+
+
+def _within(chat_id: str, spans: Iterable[tuple[str, int, int]]) -> QuerySet[Any]:
+    inside = Q()
+    for segment, first, last in spans:
+        # The chat is in each arm of the OR: engines look up an index arm by arm.
+        inside |= Q(chat_id=chat_id, segment=segment, depth__range=(first, last))
+    return rows("Message").filter(inside).order_by("depth")
+
+
+def read_chain(
+    using: str, chat_id: str, place: Place, *, limit: int | None = None, only: Q | None = None
+) -> list[MessageRecord]:
+    """
+    Return the messages down to the place, root first; with ``limit`` only the last, with ``only`` those that match it.
+
+    The cost depends on what is returned, not on the length of the chain.
+    """
+    floor = 0 if limit is None else max(0, place.depth + 1 - limit)
+    if floor > place.depth:
+        return []
+    spans = spans_of(using, chat_id, place, floor)
+    pages: list[list[MessageRecord]] = []
+    while batch := list(islice(spans, ANCESTRY_LENGTH + 1)):
+        if only is None:
+            segments, firsts, lasts = map(list, zip(*batch, strict=True))
+            found: Any = _spans(using, chat_id=chat_id, segments=segments, firsts=firsts, lasts=lasts)
+        else:
+            found = _within(chat_id, batch).filter(only).using(using).values_list(*RECORD_COLUMNS)
+        pages.append(to_records(found))
+    return pages[0] if len(pages) == 1 else [record for page in reversed(pages) for record in page]
+
+
+def spans_of(using: str, chat_id: str, place: Place, floor: int) -> Iterator[Span]:
+    def ancestry_of(segment: str) -> Ancestry:
+        starts = rows("Message").using(using).filter(chat_id=chat_id, id=segment)
+        for ancestry in starts.values_list("ancestry", flat=True):
+            return ancestry or []
+        raise corrupt(chat_id, f"has a run of messages whose first, {segment!r}, is not there")
+
+    return spans_above(place, floor, ancestry_of)
+
+
+def is_on_chain(using: str, chat_id: str, place: Place, head: Place) -> bool:
+    """Tell whether the message at ``place`` is the one at ``head`` or an ancestor of it."""
+    return any(
+        span.segment == place.segment and span.first <= place.depth <= span.last
+        for span in spans_of(using, chat_id, head, place.depth)
+    )
+
+
+def read_page(
+    using: str,
+    chat_id: str,
+    *,
+    user_id: str | None = None,
+    branch: str | None = None,
+    limit: int | None = None,
+    before: str | None = None,
+) -> list[MessageRecord]:
+    """
+    Return the chain of the named or the active branch, or the page of it that ends above the message ``before``.
+
+    Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, ``Message.DoesNotExist``.
+    """
+    check_identifier(chat_id, "chat_id")
+    for name, value in (("branch", branch), ("before", before)):
+        if value is not None:
+            check_identifier(value, name)
+    if limit is not None:
+        limit = check_count(limit, "limit")
+
+    def find_last() -> tuple[str, Place] | None:
+        headed, _ = read_branch(using, chat_id, branch, user_id=user_id)
+        headed = headed or look_again(using, chat_id, branch, user_id)
+        if before is None:
+            return (chat_id, headed.place) if headed.place else None
+        last = read_places(using, chat_id, [before]).get(before)
+        if last is None or headed.place is None or not is_on_chain(using, chat_id, last, headed.place):
+            raise missing("Message", before)
+        return chat_id, last
+
+    if before is None:
+        return read_whole(using, find_last, limit)
+    return read_whole(using, find_last, None if limit is None else limit + 1)[:-1]
+
+
+def read_whole(using: str, find_last: Callable[[], tuple[str, Place] | None], limit: int | None) -> list[MessageRecord]:
+    """
+    Return the chain down to the place, in the chat, that ``find_last`` gives.
+
+    The place and the messages are read one after the other: where the chain was moved or cut in between, again.
+    """
+    for _ in range(READ_ATTEMPTS):
+        found = find_last()
+        if found is None:
+            return []
+        chat_id, place = found
+        records = read_chain(using, chat_id, place, limit=limit)
+        expected = place.depth + 1 if limit is None else min(place.depth + 1, limit)
+        links = zip(records, records[1:], strict=False)
+        if len(records) >= expected and all(below.parent_id == above.id for above, below in links):
+            break
+    return records
+
+
+def look_again(using: str, chat_id: str, branch: str | None, user_id: str | None) -> HeadedBranch:
+    """Return a branch that has come into being just now, or raise what is missing: the chat, or a branch of it."""
+    chats = rows("Chat").using(using).filter(pk=chat_id)
+    if not (chats if user_id is None else chats.filter(user_id=user_id)).exists():
+        raise missing("Chat", chat_id)
+    headed, _ = read_branch(using, chat_id, branch, user_id=user_id)
+    if headed is None:
+        raise corrupt(chat_id, "has no active branch") if branch is None else missing("Branch", branch)
+    return headed
+
+
+def read_messages(using: str, chat_id: str, ids: Iterable[str]) -> dict[str, MessageRecord]:
+    """Return the messages of the chat that have these ids, by id."""
+    found = [row for some in chunked(ids) for row in _messages(using, chat_id=chat_id, ids=some)]
+    return {record.id: record for record in to_records(found)}
+
+
+@Prepared
+def _messages(*, chat_id: str, ids: list[str]) -> QuerySet[Any]:
+    return rows("Message").filter(chat_id=chat_id, id__in=ids).values_list(*RECORD_COLUMNS)

@@ -1,0 +1,253 @@
+"""Whole chats: their graph, one versioned JSON document that goes out and in again, and copies."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from django.db.models import Value
+from django.db.models.functions import Coalesce, Left
+
+from context_store.db import retry
+from context_store.exceptions import InvalidData
+from context_store.ids import new_id, now_ms
+from context_store.records import BranchRecord, ChatRecord, CheckpointRecord, Graph, GraphNode, MessageRecord
+from context_store.validation import check_identifier, check_metadata, check_text, check_time
+
+from .chains import RECORD_COLUMNS, HeadedBranch, missing, read_branches, read_chain, read_places, rows, to_records
+from .inputs import parse_messages
+from .lineage import Place, place_all
+from .locked import CHAT_COLUMNS, MAIN, NewChat, to_chat_record
+
+FORMAT = "context-store-chat"
+VERSION = 1
+PREVIEW_LENGTH = 50
+# How often a chat is read that others change meanwhile, before what was read last is taken.
+READ_ATTEMPTS = 10
+
+Document = dict[str, Any]
+
+
+def get_graph(using: str, chat_id: str, *, user_id: str | None = None) -> Graph:
+    """Return the chat's nodes, parents first, its branches and checkpoints. Raises ``Chat.DoesNotExist``."""
+    check_identifier(chat_id, "chat_id")
+    # Messages are read last: whatever a branch points to is among them.
+    branches, checkpoints = _pointers(using, chat_id, user_id)
+    if not branches:
+        require_chat(using, chat_id, user_id=user_id)
+    messages = _messages(using, chat_id).annotate(
+        preview=Coalesce(Left("search_entry__content", PREVIEW_LENGTH + 1), Value(""))
+    )
+    nodes = [
+        GraphNode(message_id, parent_id, name, text[:PREVIEW_LENGTH], created_at, len(text) > PREVIEW_LENGTH)
+        for message_id, parent_id, name, text, created_at in messages.values_list(
+            "id", "parent_id", "name", "preview", "created_at"
+        )
+    ]
+    return Graph(nodes, branches, checkpoints)
+
+
+def export_chat(using: str, chat_id: str, *, user_id: str | None = None, head: str | None = None) -> Document:
+    """
+    Return the chat with everything in it, or its chain down to ``head``, as one JSON document.
+
+    It is read without a lock: where a writer came between the queries, again. Raises ``Chat.DoesNotExist``,
+    ``Message.DoesNotExist``.
+    """
+    for _ in range(READ_ATTEMPTS):
+        revision, chat = require_chat(using, chat_id, user_id=user_id)
+        document = _export(using, chat) if head is None else _export_chain(using, chat, head)
+        if require_chat(using, chat_id, user_id=user_id)[0] == revision:
+            break
+    return document
+
+
+def import_chat(using: str, document: Mapping[str, Any], user_id: str) -> ChatRecord:
+    """Store the document's chat for the user. Raises ``IdConflict`` and ``InvalidData``."""
+    chat = _chat(document, user_id)
+    inputs = {given.record.id: given for given in parse_messages(_section(document, "messages", list), chat_id=chat.id)}
+    places = place_all({message_id: given.record.parent_id for message_id, given in inputs.items()})
+    for message_id, given in inputs.items():
+        if message_id not in places:
+            raise given.invalid("parent_id", "leads to no root of the document")
+    branches = _branches(document, chat.id, places)
+    checkpoints = _checkpoints(document, chat.id, places)
+    chat = chat._replace(message_count=len(inputs), branch_count=len(branches))
+
+    def store() -> ChatRecord:
+        with NewChat(using, chat) as stored:
+            stored.insert([(inputs[message_id], place) for message_id, place in places.items()])
+            stored.insert_branches(branches)
+            stored.insert_checkpoints(checkpoints)
+        return chat
+
+    return retry(using, store)
+
+
+def fork_chat(
+    using: str,
+    source_id: str,
+    new_chat_id: str | None = None,
+    *,
+    scope: str | None = None,
+    user_id: str | None = None,
+    head: str | None = None,
+) -> ChatRecord:
+    """
+    Copy the chat, or its chain down to ``head``, under new ids. ``scope`` is the user whose chats are seen.
+
+    The source is not locked. Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict``.
+    """
+    document = export_chat(using, source_id, user_id=scope, head=head)
+    owner = document["chat"]["user_id"] if user_id is None else user_id
+    return import_chat(using, _renamed(document, new_id() if new_chat_id is None else new_chat_id), owner)
+
+
+def owner_of(document: Any) -> Any:
+    """Return the user that the document names, if any."""
+    return _section(document, "chat", Mapping).get("user_id")
+
+
+def require_chat(using: str, chat_id: str, *, user_id: str | None = None) -> tuple[int, ChatRecord]:
+    """Return the chat with its revision; its branches are not counted. Raises ``Chat.DoesNotExist``."""
+    chats = rows("Chat").using(using).filter(pk=check_identifier(chat_id, "chat_id"))
+    for revision, *columns in (chats if user_id is None else chats.filter(user_id=user_id)).values_list(
+        "revision", *CHAT_COLUMNS
+    ):
+        return revision, to_chat_record(columns, 0)
+    raise missing("Chat", chat_id)
+
+
+def _messages(using: str, chat_id: str) -> Any:
+    return rows("Message").using(using).filter(chat_id=chat_id).order_by("depth", "created_at", "id")
+
+
+def _pointers(
+    using: str, chat_id: str, user_id: str | None = None
+) -> tuple[list[BranchRecord], list[CheckpointRecord]]:
+    branches = [branch.record() for branch in read_branches(using, chat_id, user_id=user_id)]
+    checkpoints = rows("Checkpoint").using(using).filter(chat_id=chat_id).order_by("-created_at", "-id")
+    return branches, [CheckpointRecord._make(row) for row in checkpoints.values_list(*CheckpointRecord._fields)]
+
+
+def _export(using: str, chat: ChatRecord) -> Document:
+    branches, checkpoints = _pointers(using, chat.id)
+    return _document(chat, to_records(_messages(using, chat.id).values_list(*RECORD_COLUMNS)), branches, checkpoints)
+
+
+def _export_chain(using: str, chat: ChatRecord, head: str) -> Document:
+    place = read_places(using, chat.id, [check_identifier(head, "head")]).get(head)
+    if place is None:
+        raise missing("Message", head)
+    chain = read_chain(using, chat.id, place)
+    ids = {message.id for message in chain}
+    branches, checkpoints = _pointers(using, chat.id)
+    active = [branch._replace(name=MAIN, head_message_id=head) for branch in branches if branch.is_active]
+    return _document(chat, chain, active, [mark for mark in checkpoints if mark.message_id in ids])
+
+
+def _document(
+    chat: ChatRecord,
+    messages: Iterable[MessageRecord],
+    branches: Iterable[BranchRecord],
+    checkpoints: Iterable[CheckpointRecord],
+) -> Document:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "chat": _without(chat, "message_count", "branch_count"),
+        "messages": [_without(message, "chat_id") for message in messages],
+        "branches": [_without(branch, "chat_id", "message_count") for branch in branches],
+        "checkpoints": [_without(checkpoint, "chat_id") for checkpoint in checkpoints],
+    }
+
+
+def _without(record: Any, *fields: str) -> dict[str, Any]:
+    return {key: value for key, value in record._asdict().items() if key not in fields}
+
+
+def _renamed(document: Document, chat_id: str) -> Document:
+    """Return the document as another chat, made now: every id in it is new."""
+    ids: dict[str | None, str | None] = {message["id"]: new_id() for message in document["messages"]}
+    now = now_ms()
+
+    def renamed(items: list[Document], pointer: str) -> list[Document]:
+        return [{**item, "id": ids.get(item["id"]) or new_id(), pointer: ids.get(item[pointer])} for item in items]
+
+    return {
+        **document,
+        "chat": {**document["chat"], "id": chat_id, "created_at": now, "updated_at": now},
+        "messages": renamed(document["messages"], "parent_id"),
+        "branches": renamed(document["branches"], "head_message_id"),
+        "checkpoints": renamed(document["checkpoints"], "message_id"),
+    }
+
+
+def _chat(document: Any, user_id: str) -> ChatRecord:
+    chat = _section(document, "chat", Mapping)
+    if document.get("format") != FORMAT or document.get("version") != VERSION:
+        raise InvalidData(f"is not {FORMAT!r}, version {VERSION}", ("format",))
+    return ChatRecord(
+        id=check_identifier(chat.get("id"), "chat", "id"),
+        user_id=check_identifier(user_id, "user_id"),
+        title=check_text(chat.get("title"), "chat", "title"),
+        metadata=check_metadata(chat.get("metadata", {}), "chat", "metadata"),
+        message_count=0,
+        branch_count=0,
+        created_at=_time(chat, "created_at", "chat"),
+        updated_at=_time(chat, "updated_at", "chat"),
+    )
+
+
+def _branches(document: Mapping[str, Any], chat_id: str, places: Mapping[str, Place]) -> list[HeadedBranch]:
+    branches = [
+        HeadedBranch(
+            branch_id, chat_id, name, head, item.get("is_active") is True, created_at, places[head] if head else None
+        )
+        for item, branch_id, name, head, created_at in _named(document, "branches", "head_message_id", places)
+    ]
+    if sum(branch.is_active for branch in branches) != 1:
+        raise InvalidData("must have exactly one active branch", ("branches",))
+    return branches
+
+
+def _checkpoints(document: Mapping[str, Any], chat_id: str, places: Mapping[str, Place]) -> list[CheckpointRecord]:
+    items = _named(document, "checkpoints", "message_id", places)
+    return [
+        CheckpointRecord(
+            checkpoint_id, chat_id, name, check_identifier(message_id, "checkpoints", index, "message_id"), created_at
+        )
+        for index, (_, checkpoint_id, name, message_id, created_at) in enumerate(items)
+    ]
+
+
+def _section(document: Any, name: str, kind: type) -> Any:
+    if not isinstance(document, Mapping):
+        raise InvalidData("must be a JSON object", ("document",))
+    section = document.get(name)
+    if not isinstance(section, kind):
+        raise InvalidData(f"must be a JSON {'array' if kind is list else 'object'}", (name,))
+    return section
+
+
+def _time(item: Mapping[str, Any], field: str, *path: str | int) -> int:
+    return check_time(item[field], *path, field) if item.get(field) is not None else now_ms()
+
+
+def _named(
+    document: Mapping[str, Any], section: str, pointer: str, places: Mapping[str, Place]
+) -> Iterator[tuple[Mapping[str, Any], str, str, str | None, int]]:
+    """Give each item of the section with its id, its name, the message that it points to, and its time."""
+    names: set[str] = set()
+    ids: set[str] = set()
+    for index, item in enumerate(_section(document, section, list)):
+        if not isinstance(item, Mapping):
+            raise InvalidData("must be a JSON object", (section, index))
+        name = check_identifier(item.get("name"), section, index, "name")
+        item_id = new_id() if item.get("id") is None else check_identifier(item["id"], section, index, "id")
+        for value, seen, field in ((name, names, "name"), (item_id, ids, "id")):
+            if value in seen:
+                raise InvalidData(f"{value!r} is given twice", (section, index, field))
+            seen.add(value)
+        target = item.get(pointer)
+        if target is not None and (not isinstance(target, str) or target not in places):
+            raise InvalidData(f"{target!r} is not a message of the document", (section, index, pointer))
+        yield item, item_id, name, target, _time(item, "created_at", section, index)

@@ -1,0 +1,714 @@
+"""
+The one unit of work: a transaction that holds one chat, and every way to write what is in it.
+
+    with LockedChat("default", "tea", user_id="alice") as chat:
+        chat.append(parse_messages([{"name": "user", "data": "Hello"}], chat_id="tea"))
+
+Managers, the engine, sessions, importers, REST and the admin compose their operations of it. Nothing else inserts,
+updates or deletes rows of a chat.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Self, TypeVar
+
+from django.db import IntegrityError, connections, transaction
+from django.db.models import Case, F, QuerySet, Value, When
+from django.db.models.functions import Cast
+
+from context_store import signals
+from context_store.db import Prepared, Update, chunked, hold_row, insert_rows, pipelined, retry
+from context_store.exceptions import HeadConflict, IdConflict, InvalidData, RevisionConflict
+from context_store.ids import new_id, now_ms
+from context_store.records import ChatRecord, CheckpointRecord, MessageRecord
+from context_store.search.text import searchable_text
+from context_store.types import UNSET, Unset
+from context_store.validation import check_identifier
+
+from .chains import (
+    HeadedBranch,
+    corrupt,
+    is_on_chain,
+    missing,
+    model_of,
+    read_branch,
+    read_branches,
+    read_messages,
+    read_places,
+    rows,
+)
+from .inputs import ROW_COLUMNS, Input, stored_ancestry
+from .lineage import Place, place_all, place_below
+
+Result = TypeVar("Result")
+
+MAIN = "main"
+ENTRY_COLUMNS = ("chat_id", "message_id", "user_id", "name", "content")
+# More digits are somebody's own name for a branch, not a number that the store gave.
+BRANCH_NUMBER_DIGITS = 9
+
+
+def locked(
+    using: str,
+    chat_id: str,
+    work: Callable[["LockedChat"], Result],
+    *,
+    user_id: str | None = None,
+    is_repeatable: bool = True,
+    **options: Any,
+) -> Result:
+    """
+    Return what the work does with the locked chat, in one transaction, repeated where a deadlock broke it off.
+
+    ``options`` are those of ``LockedChat``. Work that calls functions of the caller is not repeatable.
+    """
+
+    def attempt() -> Result:
+        with LockedChat(using, chat_id, user_id=user_id, **options) as chat:
+            return work(chat)
+
+    return retry(using, attempt) if is_repeatable else attempt()
+
+
+class LockedChat:
+    """
+    One chat in one transaction that holds its row: its owner, its branches with their heads, and all that writes.
+
+    The lock is one UPDATE of the row, which moves the revision on and already counts the messages that the caller is
+    about to add (``adding``): so the row is written once. ``touch`` sets ``updated_at``. ``user_id`` narrows to a chat
+    of this user. Raises ``Chat.DoesNotExist``, and ``RevisionConflict`` where the chat is not at the expected revision.
+    Leaving the block commits; an error undoes everything.
+
+    Times are milliseconds since the epoch. What methods return is what is stored, without reading it again.
+    """
+
+    def __init__(
+        self,
+        using: str,
+        chat_id: str,
+        *,
+        user_id: str | None = None,
+        adding: int = 0,
+        touch: bool = True,
+        expected_revision: int | Unset = UNSET,
+    ) -> None:
+        self.using = using
+        self.id = check_identifier(chat_id, "chat_id")
+        self._scope = user_id
+        # How many messages the lock counted, and how many were added.
+        self._counted = adding
+        self._added = 0
+        self._touch = touch
+        self._expected_revision = expected_revision
+        self._branch: HeadedBranch | None = None
+        self._moved: dict[str, HeadedBranch] = {}
+
+    def __enter__(self) -> Self:
+        self._transaction = transaction.atomic(using=self.using)
+        self._transaction.__enter__()
+        try:
+            self._lock()
+        except BaseException as error:
+            self._transaction.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            if error[0] is None:
+                self._finish()
+        except BaseException as failure:
+            self._transaction.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._transaction.__exit__(*error)
+
+    def _lock(self) -> None:
+        now = now_ms() if self._touch else None
+        found = _lock(self.using, chat_id=self.id, user_id=self._scope, now=now, adding=self._counted)
+        if not found:
+            raise missing("Chat", self.id)
+        self.user_id, self.revision, self.message_count = found[0]
+        if self._expected_revision not in (UNSET, self.revision - 1):
+            raise RevisionConflict(f"Chat {self.id!r} has changed.")
+
+    def _finish(self) -> None:
+        if self._added != self._counted:
+            correction = F("message_count") + self._added - self._counted
+            rows("Chat").using(self.using).filter(pk=self.id).update(message_count=correction)
+        for branch in self._moved.values():
+            signals.after_commit(
+                self.using,
+                signals.branch_head_moved,
+                model_of("Branch"),
+                chat_id=self.id,
+                branch_id=branch.id,
+                name=branch.name,
+                head_message_id=branch.head_message_id,
+            )
+
+    # Reading
+
+    @property
+    def branch(self) -> HeadedBranch:
+        """The branch that is written to: the active one, unless ``use_branch`` chose another."""
+        return self._branch or self.use_branch()
+
+    def use_branch(self, name: str | None = None, *, branch_id: str | None = None) -> HeadedBranch:
+        """Write to the active branch, or that of the name or the id, from now on. Raises ``Branch.DoesNotExist``."""
+        return self._use_branch(name, branch_id=branch_id)[0]
+
+    def _use_branch(
+        self, name: str | None, *, branch_id: str | None = None, ids: Sequence[str] = ()
+    ) -> tuple[HeadedBranch, bool]:
+        branch, has_known = read_branch(self.using, self.id, name, branch_id=branch_id, ids=ids)
+        if branch is None:
+            wanted = name if branch_id is None else branch_id
+            raise corrupt(self.id, "has no active branch") if wanted is None else missing("Branch", wanted)
+        self._branch = branch
+        return branch, has_known
+
+    def branches(self) -> list[HeadedBranch]:
+        """Return all branches, oldest first."""
+        return read_branches(self.using, self.id)
+
+    def find(self, ids: Iterable[str]) -> dict[str, MessageRecord]:
+        """Return the messages that have these ids, by id."""
+        return read_messages(self.using, self.id, ids)
+
+    def message(self, message_id: str) -> MessageRecord:
+        """Return one message. Raises ``Message.DoesNotExist``."""
+        found = self.find([check_identifier(message_id, "message_id")])
+        if message_id not in found:
+            raise missing("Message", message_id)
+        return found[message_id]
+
+    def place(self, message_id: str) -> Place:
+        """Return where a message lies. Raises ``Message.DoesNotExist``."""
+        place = read_places(self.using, self.id, [check_identifier(message_id, "message_id")]).get(message_id)
+        if place is None:
+            raise missing("Message", message_id)
+        return place
+
+    def contains(self, message_id: str, head: Place | None) -> bool:
+        """Tell whether the message is the one at ``head`` or lies above it."""
+        return head is not None and self.is_above(self.place(message_id), head)
+
+    def is_above(self, place: Place, head: Place) -> bool:
+        """Tell whether the message at ``place`` is the one at ``head`` or an ancestor of it."""
+        return is_on_chain(self.using, self.id, place, head)
+
+    def branch_through(self, message_id: str) -> HeadedBranch | None:
+        """Return the branch whose chain has the message: the active one, or else the newest."""
+        place = self.place(message_id)
+        found = None
+        for branch in self.branches():
+            if branch.place and self.is_above(place, branch.place):
+                if branch.is_active:
+                    return branch
+                found = branch
+        return found
+
+    # Messages
+
+    def append(
+        self, inputs: list[Input], *, branch: str | None = None, expected_head: str | None | Unset = UNSET
+    ) -> list[MessageRecord]:
+        """
+        Link the messages one after another onto the head of the branch, and move the head.
+
+        Messages that are stored already, with the same content and in the same order, are not stored again. Raises
+        ``Branch.DoesNotExist``, ``HeadConflict`` and ``IdConflict``.
+        """
+        target, has_known = self._use_branch(branch, ids=[given.record.id for given in inputs if given.has_id])
+        known = self._known_beginning(inputs) if has_known else []
+        new = inputs[len(known) :]
+        if new and expected_head not in (UNSET, target.head_message_id):
+            raise HeadConflict(target.name, target.head_message_id)
+        if known and new and not self.contains(known[-1].id, target.place):
+            raise IdConflict(f"Message id {known[-1].id!r} is taken, by a message outside branch {target.name!r}.")
+        return [*known, *self.extend(new)]
+
+    def _known_beginning(self, inputs: list[Input]) -> list[MessageRecord]:
+        """Return what is stored already of the messages: their beginning, linked and with the same content."""
+        stored = self.find(given.record.id for given in inputs if given.has_id)
+        known = [record for given in inputs if (record := stored.get(given.record.id))]
+        for given, record, before in zip(inputs, known, [None, *known], strict=False):
+            same = given.record.id == record.id and given.is_same_as(record)
+            if not same or (before and record.parent_id != before.id):
+                raise IdConflict(f"Message id {record.id!r} is taken, by other content or in another place.")
+        return known
+
+    def extend(self, inputs: list[Input]) -> list[MessageRecord]:
+        """Store new messages one below another at the head of the branch, and move the head."""
+        if not inputs:
+            return []
+        branch = self.branch
+        parent_id, place = branch.head_message_id, branch.place
+        placed = []
+        for given in inputs:
+            place = place_below(given.record.id, place)
+            placed.append((given.below(parent_id), place))
+            parent_id = given.record.id
+        with pipelined(self.using):
+            records = self.insert(placed)
+            self.move_head(parent_id, place)
+        return records
+
+    def insert(self, placed: Sequence[tuple[Input, Place]]) -> list[MessageRecord]:
+        """Store messages at places that are free, parents first, with their search entries."""
+        insert_rows(self.using, model_of("Message"), ROW_COLUMNS, [given.row(place) for given, place in placed])
+        records = [given.record for given, _ in placed]
+        self.index(records)
+        self._added += len(records)
+        signals.after_commit(
+            self.using, signals.messages_appended, model_of("Message"), chat_id=self.id, messages=records
+        )
+        return records
+
+    def add(self, inputs: list[Input]) -> list[tuple[MessageRecord, bool]]:
+        """
+        Store messages under the parents they name, in any order; of known ones change name, type and data.
+
+        Returns each message with whether it was created. Raises ``Message.DoesNotExist`` for a parent that is not in
+        the chat, and ``InvalidData`` for a message that is its own ancestor.
+        """
+        by_id = {given.record.id: given for given in inputs}
+        stored = self.find(given.record.id for given in inputs if given.has_id)
+        new = {message_id: given.record.parent_id for message_id, given in by_id.items() if message_id not in stored}
+        wanted = {parent_id for parent_id in new.values() if parent_id is not None and parent_id not in new}
+        parents = read_places(self.using, self.id, sorted(wanted)) if wanted else {}
+        for parent_id in sorted(wanted - parents.keys()):
+            raise missing("Message", parent_id)
+        places = place_all(new, parents)
+        for message_id in new:
+            if message_id not in places:
+                raise by_id[message_id].invalid("parent_id", "leads back to the message itself")
+        records = self.change([(by_id[message_id], record) for message_id, record in stored.items()])
+        records += self.insert([(by_id[message_id], place) for message_id, place in places.items()])
+        found = {record.id: record for record in records}
+        return [(found[given.record.id], given.record.id in new) for given in inputs]
+
+    def change(self, changes: Iterable[tuple[Input, MessageRecord]]) -> list[MessageRecord]:
+        """Write name, type and data of stored messages, and their search entries; return the new records."""
+        changed = [
+            (given, stored._replace(name=given.record.name, type=given.record.type, data=given.record.data))
+            for given, stored in changes
+        ]
+        for some in chunked(changed):
+            messages = rows("Message").using(self.using).filter(chat_id=self.id)
+            if len(some) == 1:
+                given, record = some[0]
+                messages.filter(id=record.id).update(name=record.name, type=record.type, data=given.text)
+            else:
+                self._update_each(messages, "name", {record.id: record.name for _, record in some})
+                self._update_each(messages, "type", {record.id: record.type for _, record in some})
+                self._update_each(messages, "data", {record.id: given.text for given, record in some})
+        records = [record for _, record in changed]
+        self.reindex(records)
+        return records
+
+    @staticmethod
+    def _update_each(messages: QuerySet[Any], column: str, values: Mapping[str, Any]) -> None:
+        """Set a column of each message, by id."""
+        field = messages.model._meta.get_field(column)
+        for ids in chunked(values):
+            cases = [When(id=message_id, then=Value(values[message_id], output_field=field)) for message_id in ids]
+            value: Any = Case(*cases, output_field=field)
+            if connections[messages.db].features.requires_casted_case_in_updates:
+                value = Cast(value, output_field=field)
+            messages.filter(id__in=ids).update(**{column: value})
+
+    def edit(
+        self, message_id: str, given: Input, *, name: str | None = None, type: str | None | Unset = UNSET
+    ) -> tuple[MessageRecord, bool]:
+        """
+        Store a new version of a message beside it, at the head of a new active branch.
+
+        Name and type are those of the message unless given. Returns the version, and whether it was created: one that
+        is stored already stays where it is. Raises ``Message.DoesNotExist``, and ``IdConflict`` for an id that another
+        message has.
+        """
+        found = self.find([check_identifier(message_id, "message_id"), given.record.id])
+        if message_id not in found:
+            raise missing("Message", message_id)
+        old, known = found[message_id], found.get(given.record.id)
+        given.record = given.record._replace(
+            name=old.name if name is None else name, type=old.type if isinstance(type, Unset) else type
+        )
+        if known is not None:
+            if known.parent_id != old.parent_id or not given.is_same_as(known):
+                raise IdConflict(f"Message id {known.id!r} is taken.")
+            return known, False
+        above = None if old.parent_id is None else self.place(old.parent_id)
+        place = place_below(given.record.id, above)
+        [record] = self.insert([(given.below(old.parent_id), place)])
+        branch = self.start_branch(record.id, place=place)
+        self._moved[branch.id] = branch
+        return record, True
+
+    def branch_above(self, message_id: str) -> HeadedBranch:
+        """Start a new active branch at the message's parent. Raises ``Message.DoesNotExist``."""
+        check_identifier(message_id, "message_id")
+        named = rows("Message").using(self.using).filter(chat_id=self.id, id=message_id)
+        for parent_id in named.values_list("parent_id", flat=True):
+            return self.start_branch(parent_id)
+        raise missing("Message", message_id)
+
+    def reparent(self, message_id: str, parent_id: str | None, *, most: int | None = None) -> None:
+        """
+        Move a message, and what lies below it, under another parent; ``None`` makes it a root.
+
+        ``most`` limits how many messages are renumbered: ``InvalidData`` where it would be more. Raises
+        ``Message.DoesNotExist`` for either, ``InvalidData`` when the parent is the message or lies below it.
+        """
+        place = self.place(message_id)
+        if parent_id is not None and self.is_above(place, self.place(parent_id)):
+            raise InvalidData("is the message itself or lies below it", ("parent_id",))
+        rows("Message").using(self.using).filter(chat_id=self.id, id=message_id).update(parent_id=parent_id)
+        wrong = self.misplaced()
+        if most is not None and len(wrong) > most:
+            reason = f"takes {len(wrong)} messages with it, over {most}: ask for it with allow_large=True"
+            raise InvalidData(reason, ("message_id",))
+        self.repair_lineage(wrong)
+
+    def link(self, parents: Mapping[str, str | None]) -> None:
+        """Set the parents of messages, by id. Call ``repair_lineage`` when all are set."""
+        self._update_each(rows("Message").using(self.using).filter(chat_id=self.id), "parent_id", parents)
+
+    def misplaced(self) -> dict[str, tuple[Place, Place]]:
+        """
+        Return the messages that lie wrong, by id: where they lie, and where their parents say that they belong.
+
+        Reads the chat's graph without the data. Raises ``CorruptChat`` if parents lead in a circle.
+        """
+        return misplaced(self.using, self.id)
+
+    def repair_lineage(self, wrong: Mapping[str, tuple[Place, Place]] | None = None) -> int:
+        """Write the right places of messages that lie wrong; return how many did."""
+        wrong = self.misplaced() if wrong is None else wrong
+        messages = rows("Message").using(self.using).filter(chat_id=self.id)
+        moves: dict[tuple[str, int], list[str]] = {}
+        for message_id, (stored, place) in wrong.items():
+            moves.setdefault((place.segment, place.depth - stored.depth), []).append(message_id)
+        # (chat, segment, depth) is unique at every step. So first each row is parked in a run of its own, at the
+        # negative depth -1 - d, where no message belongs; then it is moved by the distance n to
+        # d + n = n - 1 - (-1 - d).
+        for ids in chunked(wrong):
+            messages.filter(id__in=ids).update(segment=F("id"), depth=-1 - F("depth"), ancestry=None)
+        for (segment, distance), moved in moves.items():
+            for ids in chunked(moved):
+                messages.filter(id__in=ids).update(segment=segment, depth=distance - 1 - F("depth"))
+        ancestries = {message_id: stored_ancestry(message_id, place) for message_id, (_, place) in wrong.items()}
+        self._update_each(messages, "ancestry", {key: value for key, value in ancestries.items() if value})
+        return len(wrong)
+
+    def delete_messages(self, ids: Sequence[str]) -> None:
+        """Delete messages that nothing else points to, given parents first, with their search entries."""
+        # Children first: one statement may hold fewer than there are.
+        for some in chunked(reversed(ids)):
+            for model, key in (("SearchEntry", "message_id__in"), ("Message", "id__in")):
+                delete_rows(rows(model).using(self.using).filter(chat_id=self.id, **{key: some}))
+        self._added -= len(ids)
+
+    def delete_run_above(self, segment: str, cut: int, first: str) -> None:
+        """Delete the first ``cut`` messages of the run that begins the chat; then ``first`` begins it."""
+        run = rows("Message").using(self.using).filter(chat_id=self.id, segment=segment)
+        run.filter(id=first).update(parent_id=None)
+        fallen = run.filter(depth__lt=cut)
+        entries = rows("SearchEntry").using(self.using).filter(chat_id=self.id)
+        delete_rows(entries.filter(message_id__in=fallen.values("id")))
+        delete_rows(fallen)
+        run.update(segment=first, depth=F("depth") - cut)
+        self._added -= cut
+
+    # Search entries
+
+    def index(self, messages: Iterable[MessageRecord]) -> None:
+        """Add the search entries of messages that have none. A message without text gets none."""
+        entries = [
+            (self.id, message.id, self.user_id, message.name, content)
+            for message in messages
+            if (content := searchable_text(message.data))
+        ]
+        insert_rows(self.using, model_of("SearchEntry"), ENTRY_COLUMNS, entries)
+
+    def reindex(self, messages: Sequence[MessageRecord]) -> None:
+        """Replace the search entries of the messages."""
+        for some in chunked(messages):
+            entries = rows("SearchEntry").using(self.using).filter(chat_id=self.id)
+            delete_rows(entries.filter(message_id__in=[message.id for message in some]))
+            self.index(some)
+
+    # Branches
+
+    def move_head(self, message_id: str | None, place: Place | None) -> None:
+        """Set the head of the branch that is written to: a message of the chat with its place, or none."""
+        branch = self.branch._replace(head_message_id=message_id, place=place)
+        _move_head(self.using, chat_id=self.id, branch_id=branch.id, head=message_id)
+        self._branch = self._moved[branch.id] = branch
+
+    def start_branch(
+        self,
+        message_id: str | None,
+        name: str | None = None,
+        *,
+        is_active: bool = True,
+        branch_id: str | None = None,
+        place: Place | None = None,
+    ) -> HeadedBranch:
+        """
+        Create a branch at the message, or an empty one; without a name under the next free ``branch-N``.
+
+        ``place`` is that of the message, where it is known. Raises ``Message.DoesNotExist``, and ``IdConflict`` for a
+        name or an id that is taken.
+        """
+        if message_id is not None and place is None:
+            place = self.place(message_id)
+        branch_id = new_id() if branch_id is None else check_identifier(branch_id, "branch_id")
+        name = self._new_name() if name is None else check_identifier(name, "name")
+        if is_active:
+            self._branches().filter(is_active=True).update(is_active=False)
+        branch = HeadedBranch(branch_id, self.id, name, message_id, is_active, now_ms(), place)
+        columns = HeadedBranch._fields[:-1]
+        with id_conflicts(f"The name {name!r} or the id {branch_id!r}"):
+            insert_rows(self.using, model_of("Branch"), columns, [branch[:-1]])
+        if is_active:
+            self._branch = branch
+        return branch
+
+    def activate(self, branch: HeadedBranch) -> HeadedBranch:
+        """Make a branch of the chat the active one, and the one that is written to."""
+        if not branch.is_active:
+            # Two statements: the database allows one active branch at a time.
+            self._branches().filter(is_active=True).update(is_active=False)
+            self._branches().filter(id=branch.id).update(is_active=True)
+            branch = branch._replace(is_active=True)
+        self._branch = branch
+        return branch
+
+    def restore_main(self) -> None:
+        """Give a chat that has lost all its branches an empty, active one."""
+        if not self._branches().exists():
+            self.start_branch(None, MAIN)
+
+    def delete_branch(self, name: str) -> bool:
+        """Delete the branch, not its messages. Raises ``InvalidData`` for the active one."""
+        branches = self._branches().filter(name=name)
+        if branches.filter(is_active=True).exists():
+            raise InvalidData(f"Branch {name!r} is active: activate another one before deleting it.", ("name",))
+        return bool(delete_rows(branches))
+
+    def _branches(self) -> QuerySet[Any]:
+        return rows("Branch").using(self.using).filter(chat_id=self.id)
+
+    def _new_name(self) -> str:
+        """Return ``branch-N`` with a number above those that the chat's branches have."""
+        names = set(self._branches().filter(name__startswith="branch-").values_list("name", flat=True))
+        numbers = (name.removeprefix("branch-") for name in names)
+        given = (int(number) for number in numbers if number.isdecimal() and len(number) <= BRANCH_NUMBER_DIGITS)
+        number = max(given, default=1) + 1
+        while f"branch-{number}" in names:
+            number += 1
+        return f"branch-{number}"
+
+    # Checkpoints
+
+    def checkpoint(
+        self, name: str, message_id: str, *, checkpoint_id: str | None = None
+    ) -> tuple[CheckpointRecord, bool]:
+        """
+        Name a message, or move the name to it and renew its time; return the checkpoint and whether it was created.
+
+        The id of one that exists stays. Raises ``Message.DoesNotExist``, ``IdConflict`` for a new one's id.
+        """
+        check_identifier(name, "name")
+        if checkpoint_id is not None:
+            check_identifier(checkpoint_id, "checkpoint_id")
+        self.place(message_id)
+        now = now_ms()
+        named = rows("Checkpoint").using(self.using).filter(chat_id=self.id, name=name)
+        for stored_id in named.values_list("id", flat=True):
+            named.update(message_id=message_id, created_at=now)
+            return CheckpointRecord(stored_id, self.id, name, message_id, now), False
+        record = CheckpointRecord(new_id() if checkpoint_id is None else checkpoint_id, self.id, name, message_id, now)
+        with id_conflicts(f"Checkpoint id {record.id!r}"):
+            insert_rows(self.using, model_of("Checkpoint"), CheckpointRecord._fields, [record])
+        return record, True
+
+    def delete_checkpoint(self, name: str) -> bool:
+        """Delete the checkpoint, not its message; ``False`` if there is none."""
+        return bool(delete_rows(rows("Checkpoint").using(self.using).filter(chat_id=self.id, name=name)))
+
+
+class NewChat(LockedChat):
+    """
+    A chat that is made in this transaction, with what is in it: nobody else sees it before the end.
+
+    Raises ``IdConflict`` for an id that is taken.
+    """
+
+    def __init__(self, using: str, record: ChatRecord) -> None:
+        super().__init__(using, record.id, adding=record.message_count)
+        self.record = record
+
+    def _lock(self) -> None:
+        record = self.record
+        self.user_id, self.message_count = record.user_id, record.message_count
+        chat = model_of("Chat")(
+            id=record.id,
+            user_id=record.user_id,
+            title=record.title,
+            metadata=record.metadata,
+            message_count=record.message_count,
+            created_at=record.created_at,
+            updated_at=record.updated_at,
+        )
+        with id_conflicts(f"Chat id {record.id!r}"):
+            chat.save(force_insert=True, using=self.using)
+        self.revision = chat.revision
+
+    def insert_branches(self, branches: Sequence[HeadedBranch]) -> None:
+        insert_rows(self.using, model_of("Branch"), HeadedBranch._fields[:-1], [branch[:-1] for branch in branches])
+
+    def insert_checkpoints(self, checkpoints: Sequence[CheckpointRecord]) -> None:
+        insert_rows(self.using, model_of("Checkpoint"), CheckpointRecord._fields, checkpoints)
+
+
+def create_chat(using: str, record: ChatRecord) -> None:
+    """Store a new chat with its active, empty branch ``main``. Raises ``IdConflict`` for an id that is taken."""
+    with NewChat(using, record) as chat:
+        main = HeadedBranch(new_id(), record.id, MAIN, None, is_active=True, created_at=record.created_at, place=None)
+        chat.insert_branches([main])
+
+
+def change_chat(
+    using: str,
+    chat_id: str,
+    change: Callable[[ChatRecord], Mapping[str, Any] | None],
+    *,
+    user_id: str | None = None,
+    expected_revision: int | Unset = UNSET,
+    is_repeatable: bool = True,
+) -> ChatRecord:
+    """
+    Write what ``change(record)`` returns of ``title`` and ``metadata``, which are checked; ``None`` writes nothing.
+
+    The row is read under its lock, and written once. Raises ``Chat.DoesNotExist`` and ``RevisionConflict``.
+    """
+
+    def attempt() -> ChatRecord:
+        with transaction.atomic(using=using):
+            chats = rows("Chat").using(using).filter(pk=chat_id)
+            if user_id is not None:
+                chats = chats.filter(user_id=user_id)
+            found = next(iter(hold_row(chats).values_list("revision", *CHAT_COLUMNS)), None)
+            if found is None:
+                raise missing("Chat", chat_id)
+            revision, *columns = found
+            if expected_revision not in (UNSET, revision):
+                raise RevisionConflict(f"Chat {chat_id!r} has changed.")
+            record = to_chat_record(columns, rows("Branch").using(using).filter(chat_id=chat_id).count())
+            changes = change(record)
+            if not changes:
+                return record
+            record = record._replace(**changes, updated_at=max(record.updated_at, now_ms()))
+            chats.update(revision=F("revision") + 1, updated_at=record.updated_at, **changes)
+            return record
+
+    return retry(using, attempt) if is_repeatable else attempt()
+
+
+CHAT_COLUMNS = ("id", "user_id", "title", "metadata", "message_count", "created_at", "updated_at")
+
+
+def to_chat_record(columns: Sequence[Any], branch_count: int) -> ChatRecord:
+    """Return the record of a chat from ``CHAT_COLUMNS``."""
+    chat_id, user_id, title, metadata, message_count, created_at, updated_at = columns
+    return ChatRecord(chat_id, user_id, title, metadata, message_count, branch_count, created_at, updated_at)
+
+
+def delete_chats(using: str, chat_ids: Sequence[str]) -> dict[str, int]:
+    """
+    Delete chats with all they contain, in a number of statements that does not grow with them.
+
+    Returns how many rows went, by model label: of racing calls one counts a chat.
+    """
+
+    def attempt() -> dict[str, int]:
+        with transaction.atomic(using=using):
+            chats = rows("Chat").using(using).filter(pk__in=chat_ids)
+            # A write that changes nothing: it locks the rows on every database.
+            if not chats.update(updated_at=F("updated_at")):
+                return {}
+            gone = dict(chats.values_list("id", "user_id"))
+            deleted = {}
+            for model in ("SearchEntry", "Checkpoint", "Branch", "Message"):
+                contents = rows(model).using(using).filter(chat_id__in=gone)
+                deleted[contents.model._meta.label] = delete_rows(contents)
+            deleted[chats.model._meta.label] = delete_rows(chats)
+            for chat_id, user_id in gone.items():
+                signals.after_commit(using, signals.chat_deleted, model_of("Chat"), chat_id=chat_id, user_id=user_id)
+        return deleted
+
+    return retry(using, attempt)
+
+
+def delete_rows(found: QuerySet[Any]) -> int:
+    """Delete the rows in one statement, without reading them; return how many there were."""
+    count: int = found.order_by()._raw_delete(found.db)
+    return count
+
+
+def misplaced(using: str, chat_id: str) -> dict[str, tuple[Place, Place]]:
+    """See ``LockedChat.misplaced``."""
+    found = rows("Message").using(using).filter(chat_id=chat_id).order_by("created_at", "id")
+    parents: dict[str, str | None] = {}
+    stored: dict[str, Place] = {}
+    for message_id, parent_id, segment, depth, ancestry in found.values_list(
+        "id", "parent_id", "segment", "depth", "ancestry"
+    ):
+        parents[message_id] = parent_id
+        stored[message_id] = Place(segment, depth, ancestry)
+
+    def forks(message_id: str) -> bool:
+        parent = stored.get(parents[message_id] or "")
+        return parent is None or parent.segment != stored[message_id].segment
+
+    # The child that continues its parent's run comes first, and goes on doing so.
+    places = place_all({message_id: parents[message_id] for message_id in sorted(stored, key=forks)})
+    if len(places) < len(stored):
+        lost = min(stored.keys() - places.keys())
+        raise corrupt(chat_id, f"has a message {lost!r} whose parents lead in a circle")
+    return {
+        message_id: (stored[message_id], place)
+        for message_id, place in places.items()
+        if tuple(stored[message_id][:3]) != (place.segment, place.depth, stored_ancestry(message_id, place))
+    }
+
+
+@contextmanager
+def id_conflicts(what: str) -> Iterator[None]:
+    """Turn the database's refusal of a taken id or name into ``IdConflict``."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise IdConflict(f"{what} is taken.") from error
+
+
+@Prepared
+def _lock(*, chat_id: str, user_id: str | None, now: int | None, adding: int) -> Update:
+    chats = rows("Chat").filter(pk=chat_id)
+    if user_id is not None:
+        chats = chats.filter(user_id=user_id)
+    changes: dict[str, Any] = {"revision": F("revision") + 1, "message_count": F("message_count") + adding}
+    if now is not None:
+        # Never back, though the clock may go back.
+        field = model_of("Chat")._meta.get_field("updated_at")
+        later = When(updated_at__lt=now, then=Value(now, output_field=field))
+        changes["updated_at"] = Case(later, default=F("updated_at"))
+    return Update(chats, changes, ("user_id", "revision", "message_count"))
+
+
+@Prepared
+def _move_head(*, chat_id: str, branch_id: str, head: str | None) -> Update:
+    return Update(rows("Branch").filter(chat_id=chat_id, id=branch_id), {"head_message_id": head})
