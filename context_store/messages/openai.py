@@ -6,7 +6,7 @@ from typing import Any
 
 from context_store.records import MessageRecord
 
-from .parts import DATA_URL, File, Part, ToolCall, ToolResult, as_text, is_call, is_result, joined, spoken
+from .parts import DATA_URL, File, Part, as_text, is_call, is_result, joined, spoken
 from .reading import output_text
 from .turns import Turn, grouped, turns_of
 
@@ -17,7 +17,7 @@ _AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3",
 # Messages with these are of another format, or are answers that the API does not take as messages.
 _FOREIGN_KEYS = {"parts", "type", "audio"}
 # What applications keep beside a message: the API refuses keys that it does not know.
-_OWN_KEYS = ("id", "metadata", "usage", "created_at")
+_OWN_KEYS = ("role", "id", "metadata", "usage", "created_at")
 
 
 def openai_messages(
@@ -37,7 +37,10 @@ def openai_messages(
     written = [{"role": system_role, "content": system_prompt}] if system_prompt else []
     for turn in turns_of(messages, drop_unanswered_calls=drop_unanswered_calls):
         role = system_role if turn.role == "system" else turn.role
-        written += [_as_stored(turn.data, role)] if _is_openai(turn) else _written(turn, role)
+        if _is_openai(turn):
+            written.append({"role": role, **{key: turn.data[key] for key in turn.data if key not in _OWN_KEYS}})
+        else:
+            written += _written(turn, role)
     return [_joined(group) for group in grouped(written, _can_join)] if merge_consecutive else written
 
 
@@ -57,34 +60,23 @@ def _is_part(block: Any) -> bool:
     return block["type"] not in ("file", "image_url") or isinstance(block.get(block["type"]), dict)
 
 
-def _as_stored(data: Message, role: str) -> Message:
-    kept = {key: value for key, value in data.items() if key not in _OWN_KEYS and key != "role"}
-    return {"role": role, **kept}
-
-
 def _written(turn: Turn, role: str) -> list[Message]:
     if turn.role == "tool":
-        return [_tool_message(part) for part in turn.parts if is_result(part)]
-    calls = [_call(part) for part in turn.parts if is_call(part)]
-    content = _content(turn.parts) if turn.role == "user" else joined(turn.parts) or None
+        return [
+            {"role": "tool", "tool_call_id": part.id, "content": output_text(part.output)}
+            for part in turn.parts
+            if is_result(part)
+        ]
+    calls = [
+        {"id": part.id, "type": "function", "function": {"name": part.name, "arguments": as_text(part.arguments)}}
+        for part in turn.parts
+        if is_call(part)
+    ]
+    content = joined(turn.parts) or None
+    if turn.role == "user":
+        content = _plain([block for part in turn.parts for block in _blocks(part)])
     message = {"role": role, "content": content, **({"tool_calls": calls} if calls else {})}
     return [message] if content or calls else []
-
-
-def _tool_message(part: ToolResult) -> Message:
-    return {"role": "tool", "tool_call_id": part.id, "content": output_text(part.output)}
-
-
-def _call(part: ToolCall) -> Message:
-    return {
-        "id": part.id,
-        "type": "function",
-        "function": {"name": part.name, "arguments": as_text(part.arguments)},
-    }
-
-
-def _content(parts: list[Part]) -> Any:
-    return _plain([block for part in parts for block in _blocks(part)])
 
 
 def _plain(blocks: list[Message]) -> Any:
@@ -93,13 +85,9 @@ def _plain(blocks: list[Message]) -> Any:
 
 
 def _blocks(part: Part) -> Iterator[Message]:
-    if isinstance(part, File):
-        yield from _file(part)
-    else:
+    if not isinstance(part, File):
         yield from ({"type": "text", "text": text} for text in spoken((part,)))
-
-
-def _file(part: File) -> Iterator[Message]:
+        return
     inline = DATA_URL.fullmatch(part.url)
     if _is_part(part.block):
         yield part.block

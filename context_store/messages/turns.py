@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from context_store.records import MessageRecord
 
 from .parts import Break, Part, is_call, is_result
-from .reading import TOOL_NAMES, is_empty, parts_of
+from .reading import TOOL_NAMES, parts_of
 
 Message = dict[str, Any]
 
@@ -39,7 +39,7 @@ class Turn(NamedTuple):
 
 def turns_of(messages: Iterable[MessageRecord], *, drop_unanswered_calls: bool = False) -> list[Turn]:
     """Return the turns of the messages. A message of an unknown name is the user's."""
-    turns = [turn for message in messages if not is_empty(message) for turn in _split(message)]
+    turns = [turn for message in messages for turn in _split(message)]
     if drop_unanswered_calls:
         turns = _without_unanswered(turns)
     return list(_reunited(turns))

@@ -71,7 +71,7 @@ def _block(part: Part) -> Block:
             "type": f"tool-{part.name}",
             "toolCallId": part.id,
             "state": "input-available",
-            "input": parsed(part.arguments),
+            "input": parsed(part.arguments) or {},
             **({"providerExecuted": True} if part.is_hosted else {}),
         }
     if isinstance(part, File):

@@ -29,7 +29,7 @@ def extract_text(data: Any) -> str:
     can be indexed is looked for.
     """
     pieces, room = [], MAX_BYTES
-    for piece in islice(_pieces(read(data)), MAX_PARTS):
+    for piece in islice(filter(None, _pieces(read(data))), MAX_PARTS):
         pieces.append(piece)
         room -= len(piece)
         if room < 0:

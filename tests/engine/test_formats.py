@@ -278,3 +278,45 @@ def test_no_data_breaks_a_format(name: str, data: Any) -> None:
     assert isinstance(prompt.ui_messages(), list)
     assert isinstance(text_of(record), str)
     assert isinstance((parts_of(record), calls_in(record), needs_call(record)), tuple)
+
+
+def test_files_keep_the_form_that_a_format_has_for_them(engine: ContextEngine) -> None:
+    engine.set(
+        user({"parts": [{"inlineData": {"mimeType": "audio/mpeg", "data": "QUJD"}}]}),
+        user([{"type": "document", "source": {"type": "file", "file_id": "f1"}}, {"type": "input_text", "text": "x"}]),
+        user({"content": [{"type": "image", "image": "https://x/y.png"}]}),
+    )
+    prompt = engine.resolve()
+    audio = {"type": "input_audio", "input_audio": {"data": "QUJD", "format": "mp3"}}
+    image = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
+    assert [item["content"] for item in prompt.openai()] == [[audio], "x", [image]]
+    anthropic = prompt.anthropic(merge_consecutive=False)["messages"]
+    assert anthropic[1]["content"][0] == {"type": "document", "source": {"type": "file", "file_id": "f1"}}
+    assert anthropic[2]["content"] == [{"type": "image", "source": {"type": "url", "url": "https://x/y.png"}}]
+
+
+def test_tools_of_a_provider_are_its_own(engine: ContextEngine) -> None:
+    said = [
+        {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "tea"}},
+        {"type": "web_search_tool_result", "tool_use_id": "s1", "content": []},
+        {"type": "text", "text": "Tea is a drink."},
+    ]
+    engine.set(user("Tea?"), assistant(said))
+    prompt = engine.resolve()
+    assert prompt.anthropic()["messages"][1]["content"] == said
+    assert prompt.openai()[1] == {"role": "assistant", "content": "Tea is a drink."}
+    assert [part["type"] for part in prompt.ui_messages()[1]["parts"]] == ["tool-web_search", "text"]
+    assert prompt.ui_messages()[1]["parts"][0]["providerExecuted"] is True
+
+
+def test_content_of_tools_keeps_its_pictures_where_the_format_can(engine: ContextEngine) -> None:
+    picture = {"type": "media", "data": "QUJD", "mediaType": "image/png"}
+    output = {"type": "content", "value": [{"type": "text", "text": "Drawn"}, picture]}
+    engine.set(assistant({"content": None, "tool_calls": [OPENAI_CALL]}))
+    engine.set(tool([{"type": "tool-result", "toolCallId": "c1", "toolName": "weather", "output": output}]))
+    source = {"type": "base64", "media_type": "image/png", "data": "QUJD"}
+    assert engine.resolve().openai()[1]["content"] == "Drawn\n[image/png]"
+    assert engine.resolve().anthropic()["messages"][1]["content"][0]["content"] == [
+        {"type": "text", "text": "Drawn"},
+        {"type": "image", "source": source},
+    ]
