@@ -509,15 +509,12 @@ class ChatAdmin(StoreAdmin):
             except (ContextStoreError, Message.DoesNotExist, Chat.DoesNotExist) as error:
                 form.add_error(None, str(error))
             else:
-                return self._forked(request, chat, copy.id)
+                self.record(request, READ, f"Forked to chat {copy.id} of user {copy.user_id}.", [chat])
+                made = Chat.objects.using(self.using).get(pk=copy.id)
+                self.record(request, ADDITION, f"Forked from chat {chat.pk}.", [made])
+                messages.success(request, _("The chat was forked. This is the copy."))
+                return HttpResponseRedirect(self.url("change", copy.id))
         return self._form(request, chat, form, _("Fork the chat"), _("Fork"))
-
-    def _forked(self, request: HttpRequest, chat: Chat, copy_id: str) -> HttpResponse:
-        copy = Chat.objects.using(self.using).get(pk=copy_id)
-        self.record(request, READ, f"Forked to chat {copy_id} of user {copy.user_id}.", [chat])
-        self.record(request, ADDITION, f"Forked from chat {chat.pk}.", [copy])
-        messages.success(request, _("The chat was forked. This is the copy."))
-        return HttpResponseRedirect(self.url("change", copy_id))
 
     # What the views share
 

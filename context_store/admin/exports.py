@@ -67,9 +67,6 @@ def _download(request: HttpRequest, chunks: Iterator[bytes], kind: str, name: st
 
 async def _asynchronous(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
     """Yield the same where the server is asynchronous: it would else collect everything first."""
-    while (chunk := await sync_to_async(_next)(chunks)) is not None:
+    # With a default: a coroutine cannot raise ``StopIteration``.
+    while (chunk := await sync_to_async(lambda: next(chunks, None))()) is not None:
         yield chunk
-
-
-def _next(chunks: Iterator[bytes]) -> bytes | None:
-    return next(chunks, None)

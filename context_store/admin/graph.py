@@ -311,7 +311,7 @@ def read_rows(messages: MessageQuerySet, chat_id: str, nodes: list[Node], *, may
         if (depths := [node.depth for node in group])
     )
     columns = ("segment", "depth", "id", "name", "created_at")
-    found = {row[:2]: row[2:] for row in messages.filter(within(spans), chat_id=chat_id).values_list(*columns)}
+    found = {row[:2]: row[2:] for row in messages.filter(within(chat_id, spans)).values_list(*columns)}
     ids = [message_id for message_id, *_ in found.values()]
     previews: dict[str, str] = {}
     if may_read:

@@ -166,12 +166,15 @@ def window(
         for span in spans_of(messages.db, chat_id, place, start)
         if span.first < end
     ]
-    return list(enumerate(messages.filter(within(spans), chat_id=chat_id).order_by("depth").records(), start))
+    return list(enumerate(messages.filter(within(chat_id, spans)).order_by("depth").records(), start))
 
 
-def within(spans: Iterable[Span]) -> Q:
-    """Return the condition of messages that lie in one of the spans."""
-    return reduce(or_, (Q(segment=span.segment, depth__range=(span.first, span.last)) for span in spans))
+def within(chat_id: str, spans: Iterable[Span]) -> Q:
+    """Return the condition of messages of the chat that lie in one of the spans."""
+    # The chat is in each arm of the OR: engines look up an index arm by arm.
+    return reduce(
+        or_, (Q(chat_id=chat_id, segment=segment, depth__range=(first, last)) for segment, first, last in spans)
+    )
 
 
 def forward(messages: MessageQuerySet, chat_id: str, place: Place | None) -> Iterator[tuple[int, MessageRecord]]:
