@@ -61,7 +61,8 @@ class Backends(ConnectionHandler[Backend]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._lock = threading.Lock()
+        # A backend may ask for another one while it is made.
+        self._lock = threading.RLock()
         self._reset()
         setting_changed.connect(self._forget)
 

@@ -155,35 +155,36 @@ def check_cache(name: Any) -> list[CheckMessage]:
     except (ImportError, AttributeError, KeyError) as error:
         return [_error(110, f"the cache {name!r} cannot be imported: {error}.", "Correct its BACKEND.")]
     if issubclass(cache_class, LocMemCache):
-        return _check_local_memory(name)
-    if has_redis_client(cache_class):
-        return [*_check_pickle(name, cache_class, config), *_check_replicas(name, config)]
-    hint = "Use django-redis, or the backend context_store.contexts.database.DatabaseContexts."
-    return [_error(112, f"the cache {name!r}, a {cache_class.__name__}, cannot hold contexts.", hint)]
-
-
-def _check_local_memory(name: str) -> list[CheckMessage]:
-    if django_settings.DEBUG:
-        return []
-    text = f"the cache {name!r} is this process's memory: other processes do not see it, locks do not hold there."
-    return [_warning(113, text, "Use django-redis, or the database backend.")]
-
-
-def _check_pickle(name: str, cache_class: type, config: Mapping[str, Any]) -> list[CheckMessage]:
-    """Refuse pickle: contexts never unpickle, but whoever can write to their Redis could reach the cache's users."""
+        text = f"the cache {name!r} is this process's memory: other processes do not see it, locks do not hold there."
+        hint = "Use django-redis, or the database backend."
+        return [] if django_settings.DEBUG else [_warning(113, text, hint)]
+    if not has_redis_client(cache_class):
+        hint = "Use django-redis, or the backend context_store.contexts.database.DatabaseContexts."
+        return [_error(112, f"the cache {name!r}, a {cache_class.__name__}, cannot hold contexts.", hint)]
+    found = []
+    options = config.get("OPTIONS", {})
+    # Contexts never unpickle, but whoever can write to their Redis could reach the cache's other users.
     if cache_class.__module__ == "django_redis.cache":
-        path = config.get("OPTIONS", {}).get("SERIALIZER", PICKLE)
+        serializer = options.get("SERIALIZER", PICKLE)
         hint = f'Set "SERIALIZER": "{JSON}" in the OPTIONS of the cache {name!r}.'
     else:
-        path = config.get("OPTIONS", {}).get("serializer", PICKLE)
+        serializer = options.get("serializer", PICKLE)
         hint = "Use django_redis.cache.RedisCache with a JSON serializer."
-    if not _pickles(path):
-        return []
-    text = f"the cache {name!r} unpickles what lies in Redis: whoever can write there can run code here."
-    return [_error(111, text, hint)]
+    if _unpickles(serializer):
+        text = f"the cache {name!r} unpickles what lies in Redis: whoever can write there can run code here."
+        found.append(_error(111, text, hint))
+    location = config.get("LOCATION", "")
+    if len(location.split(",") if isinstance(location, str) else list(location)) > 1:
+        text = (
+            f"the cache {name!r} has several LOCATIONs and reads from replicas, which lag behind. Contexts use the "
+            "first LOCATION alone, so that they see their own writes."
+        )
+        hint = "Give contexts a cache with one LOCATION, the primary or its Sentinel."
+        found.append(_warning(114, text, hint))
+    return found
 
 
-def _pickles(serializer: Any) -> bool:
+def _unpickles(serializer: Any) -> bool:
     if not isinstance(serializer, str):
         serializer = f"{serializer.__module__}.{serializer.__qualname__}"
     if "pickle" in serializer.lower():
@@ -193,18 +194,6 @@ def _pickles(serializer: Any) -> bool:
         return issubclass(import_string(serializer), base)
     except (ImportError, TypeError):
         return False
-
-
-def _check_replicas(name: str, config: Mapping[str, Any]) -> list[CheckMessage]:
-    location = config.get("LOCATION", "")
-    servers = location.split(",") if isinstance(location, str) else list(location)
-    if len(servers) < 2:
-        return []
-    text = (
-        f"the cache {name!r} has several LOCATIONs and reads from replicas, which lag behind. Contexts use the first "
-        "LOCATION alone, so that they see their own writes."
-    )
-    return [_warning(114, text, "Give contexts a cache with one LOCATION, the primary or its Sentinel.")]
 
 
 def _error(number: int, text: str, hint: str) -> CheckMessage:
