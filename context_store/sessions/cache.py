@@ -19,16 +19,13 @@ from context_store.ids import new_id, now_ms
 from context_store.validation import check_json, check_metadata
 
 from .base import BaseSessions, Given, Messages, Records, SessionMessage, SessionRecord, missing
+from .scripts import PIECE, PIECE_BYTES, SCRIPTS, STAGED_MILLISECONDS
 
 # Attempts of a call that others keep overtaking, and seconds between two of them at most.
 ATTEMPTS = 1000
 PAUSE = 0.05
 PARTS = ("info", "messages", "ids")
 INDEXES = ("updates", "expiries")
-SCRIPTS = (
-    "READ", "SAVE", "APPEND", "ABANDON", "DROP", "MERGE", "DELETE",
-    "ENTER", "LEAVE", "NEWEST",
-)  # fmt: skip
 # Id and JSON text of each message.
 Entries = list[tuple[str, str]]
 
@@ -37,7 +34,7 @@ class Page(NamedTuple):
     """Messages of a session that were read together; ``start`` and ``stop`` are the numbers of all that are wanted."""
 
     record: SessionRecord
-    metadata_version: bytes
+    metadata_version: str
     epoch: str
     start: int
     stop: int
@@ -68,12 +65,9 @@ class CacheSessions(BaseSessions):
                 f"Sessions cannot lie in the cache {self.options['CACHE']!r}: use django-redis, or the backend "
                 "context_store.sessions.database.DatabaseSessions."
             )
-        from . import redis
-
         self.lock_storage, self.errors = storage, storage.errors
         self._client, self._make_key = storage.client, storage.make_key
-        self._scripts = {name: self._client.register_script(getattr(redis, name)) for name in SCRIPTS}
-        self._piece, self._piece_bytes, self._staged_for = redis.PIECE, redis.PIECE_BYTES, redis.STAGED_MILLISECONDS
+        self._scripts = {name: self._client.register_script(text) for name, text in SCRIPTS.items()}
 
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
@@ -137,20 +131,21 @@ class CacheSessions(BaseSessions):
         inputs = parse_messages(messages, chat_id=session_id)
         # Those at the beginning that a former call has stored.
         known: Messages = []
-        for _ in self._attempts(session_id):
-            after = known[-1].id if known else ""
-            outcome, *more = self._push(session_id, inputs[len(known) :], limit, after)
+        attempts = self._attempts(session_id)
+        while True:
+            new = inputs[len(known) :]
+            outcome, *more = self._push(session_id, new, limit, known[-1].id if known else "")
             if outcome == "ok":
-                return [*known, *(_stored(given) for given in inputs[len(known) :])]
-            if outcome == "changed":
+                return [*known, *map(_stored, new)]
+            found = self._known(session_id, new, *more) if outcome == "known" else None
+            if found is None:
+                # Another change came first.
                 known = []
-            elif outcome == "known":
-                index, epoch, numbers = more
-                found = self._known(session_id, inputs[len(known) :], index, epoch, numbers)
-                known = [*known, *found] if found is not None else []
-                if len(known) == len(inputs):
-                    return known
-        raise AssertionError  # The attempts end with an error.
+                next(attempts)
+                continue
+            known += found
+            if len(known) == len(inputs):
+                return known
 
     def _merge(self, session_id: str, metadata: dict[str, Any]) -> dict[str, Any]:
         for _ in self._attempts(session_id):
@@ -158,13 +153,12 @@ class CacheSessions(BaseSessions):
             merged = {**(page.record.metadata if page else {}), **metadata}
             # Checked as a whole: many small changes make large metadata.
             merged = check_metadata({key: value for key, value in merged.items() if value is not None}, "metadata")
-            version = page.metadata_version.decode() if page else ""
-            text = encode(merged, "metadata")
-            outcome, *more = self._run("MERGE", session_id, text, owner=self.new_owner, version=version)
+            given = {"owner": self.new_owner, "version": page.metadata_version if page else ""}
+            outcome, *more = self._run("MERGE", session_id, encode(merged, "metadata"), **given)
             if outcome == "ok":
-                self._enter(self._record(session_id, more[0], b""))
-                return merged
-        raise AssertionError  # The attempts end with an error.
+                break
+        self._enter(self._record(session_id, more[0], b""))
+        return merged
 
     def _fork(self, source_id: str, new_session_id: str) -> SessionRecord:
         page, messages = self._load_page(source_id, with_metadata=1)
@@ -186,50 +180,45 @@ class CacheSessions(BaseSessions):
 
     def _replace(self, session_id: str, owner: str, inputs: list[Input], *more: str, **given: Any) -> SessionRecord:
         """Make the session hold these messages. More than a piece of them are staged first."""
-        pieces = list(self._pieces(inputs))
-        staged: list[str] = []
-        if len(pieces) > 1:
-            token = secrets.token_hex(8)
-            staged = [f"{key}:{token}" for key in self._keys(session_id)[1:]]
-            for piece in pieces:
-                self._stage(staged, piece)
-            pieces, given = [], {**given, "staged": str(len(inputs))}
-        entries = [part for piece in pieces for entry in piece for part in entry]
-        _, described = self._run("SAVE", session_id, *more, *entries, staged_keys=staged, owner=owner, **given)
+        token = secrets.token_hex(8)
+        staged_keys = [f"{key}:{token}" for key in self._keys(session_id)[1:]]
+        entries: Entries = []
+        for entries, is_last in _pieces(inputs):
+            if is_last and "staged" not in given:
+                break
+            self._stage(staged_keys, entries)
+            entries, given["staged"] = [], str(len(inputs))
+        parts = [part for entry in entries for part in entry]
+        _, described = self._run("SAVE", session_id, *more, *parts, more_keys=staged_keys, owner=owner, **given)
         record = self._record(session_id, described, b"")
         self._enter(record)
         return record
 
     def _stage(self, keys: list[str], piece: Entries) -> None:
+        """Push the piece onto a list that nobody reads, which is gone after a while unless it is saved."""
         messages, ids = keys
+        length = self._client.rpush(messages, *(text for _, text in piece))
         with self._client.pipeline(transaction=False) as pipeline:
-            pipeline.rpush(messages, *(text for _, text in piece))
-            # Numbered by the length, which only this process changes.
-            pipeline.llen(messages)
+            pipeline.zadd(ids, {entry[0]: number for number, entry in enumerate(piece, length - len(piece))})
             for key in keys:
-                pipeline.pexpire(key, self._staged_for)
-            length = pipeline.execute()[1]
-            numbers = range(length - len(piece), length)
-            pipeline.zadd(ids, {message_id: number for (message_id, _), number in zip(piece, numbers, strict=True)})
-            pipeline.pexpire(ids, self._staged_for)
+                pipeline.pexpire(key, STAGED_MILLISECONDS)
             pipeline.execute()
 
     def _push(self, session_id: str, inputs: list[Input], limit: int | None, after: str) -> list[Any]:
         """
         Append the messages in pieces, of which the last one shows all.
 
-        Return ``["ok"]``, ``["changed"]`` if another change came first, or if some are known ``["known", …]`` with the
-        index of the piece, the session's epoch, and index and number of each in turn.
+        Return ``["ok"]``, ``["changed"]`` if another change came first, or if some are known ``["known", …]`` with how
+        many new ones lie before them, the session's epoch, and index and number of each in turn.
         """
         token, pushed = secrets.token_hex(8), 0
-        pieces = list(self._pieces(inputs)) or [[]]
-        for piece in pieces:
-            given = {"token": token, "limit": str(_text(limit)), "after": after, "pushed": str(pushed)}
-            if piece is pieces[-1]:
+        for piece, is_last in _pieces(inputs):
+            given = {"token": token, "limit": _text(limit), "after": after, "pushed": str(pushed)}
+            if is_last:
                 given["last"] = "1"
-            entries = [part for entry in piece for part in entry]
+            parts = [part for entry in piece for part in entry]
             for _ in self._attempts(session_id):
-                outcome, *more = self._run("APPEND", session_id, *entries, owner=self.new_owner, **given)
+                outcome, *more = self._run("APPEND", session_id, *parts, owner=self.new_owner, **given)
                 if outcome not in ("busy", "again"):
                     break
             if outcome != "ok":
@@ -244,7 +233,7 @@ class CacheSessions(BaseSessions):
         return ["ok"]
 
     def _known(
-        self, session_id: str, inputs: list[Input], index: int, epoch: bytes, numbers: list[bytes]
+        self, session_id: str, inputs: list[Input], new_before: int, epoch: bytes, numbers: list[bytes]
     ) -> Messages | None:
         """
         Return the stored messages that the inputs begin with, or ``None`` if they are not there any more.
@@ -253,13 +242,13 @@ class CacheSessions(BaseSessions):
         """
         places = [int(number) for number in numbers[1::2]]
         expected = range(places[0], places[0] + len(places))
-        in_order = index == 0 and [int(number) for number in numbers[::2]] == list(range(len(places)))
+        in_order = new_before == 0 and [int(number) for number in numbers[::2]] == list(range(len(places)))
         if not in_order or places != list(expected):
             raise IdConflict(f"Message ids of session {session_id!r} are taken, in other places than these.")
         found = self._messages(session_id, epoch.decode(), expected.start, expected.stop)
-        for given, message in zip(inputs, found or (), strict=False):
-            same = (message.id, message.name, message.type) == (given.record.id, given.record.name, given.record.type)
-            if not same or check_json(message.data) != given.text:
+        for item, message in zip(inputs, found or (), strict=False):
+            same = (message.id, message.name, message.type) == (item.record.id, item.record.name, item.record.type)
+            if not same or check_json(message.data) != item.text:
                 raise IdConflict(f"Message id {message.id!r} is taken, by other content.")
         return found
 
@@ -271,19 +260,22 @@ class CacheSessions(BaseSessions):
         wanted = None if limit is None else offset + limit
         found: dict[str, SessionRecord] = {}
         while wanted is None or len(found) < wanted:
-            stop = len(found) + self._piece - 1 if wanted is None else min(len(found) + self._piece, wanted) - 1
-            ids = self._newest(user_id, len(found), stop)
+            stop = len(found) + PIECE if wanted is None else min(len(found) + PIECE, wanted)
+            ids = self._newest(user_id, len(found), stop - 1)
             records = self._records(ids)
             gone = [name for name in ids if name not in records or records[name].user_id != user_id]
             if gone:
                 self._leave(user_id, gone)
                 continue
             before = len(found)
-            # One that was written meanwhile is the newest now, and others are a place further back than before.
-            found.update((name, records[name]) for name in ids)
-            if len(ids) < self._piece or len(found) == before:
+            found.update(records)
+            if len(ids) < PIECE or len(found) == before:
                 break
-        return list(found.values())[offset:]
+        if len(found) > PIECE:
+            # What was written meanwhile is the newest now: it was missed, or stands where it was before.
+            newest = self._records(self._newest(user_id, 0, PIECE - 1))
+            found = {**newest, **{name: record for name, record in found.items() if name not in newest}}
+        return list(found.values())[offset:wanted]
 
     def _newest(self, user_id: str, start: int, stop: int) -> list[str]:
         """Return ids by their places in the user's index, once nothing in it has expired."""
@@ -294,7 +286,7 @@ class CacheSessions(BaseSessions):
                     return [session_id.decode() for session_id in found]
 
     def _records(self, ids: Sequence[str]) -> dict[str, SessionRecord]:
-        """Return the sessions that exist, with one round trip and without beginning their time anew."""
+        """Return the sessions that exist, in this order, in one round trip and without beginning their time anew."""
         fields = ("user_id", "created_at", "updated_at", "first", "next", "metadata")
         with self._client.pipeline(transaction=False) as pipeline:
             for session_id in ids:
@@ -321,13 +313,13 @@ class CacheSessions(BaseSessions):
             time.sleep(random.uniform(0, min(PAUSE, 0.002 * (attempt + 1))))  # noqa: S311
         raise UpdateConflict(f"Others changed session {session_id!r} during each of {ATTEMPTS} attempts to write it.")
 
-    def _run(self, script: str, session_id: str, *more: str, staged_keys: Sequence[str] = (), **given: Any) -> Any:
+    def _run(self, script: str, session_id: str, *more: str, more_keys: Sequence[str] = (), **given: Any) -> Any:
         """Run a script on the session and return its answer, the outcome as text."""
         given = {
-            "user": self._user_id or "", "ttl": str(_text(self._ttl)),
+            "user": self._user_id or "", "ttl": _text(self._ttl),
             "now": str(now_ms()), "token": secrets.token_hex(8), **given,
         }  # fmt: skip
-        answer = self._scripts[script]([*self._keys(session_id), *staged_keys], [json.dumps(given), *more])
+        answer = self._scripts[script]([*self._keys(session_id), *more_keys], [json.dumps(given), *more])
         if not isinstance(answer, list):
             return answer
         outcome = answer[0].decode()
@@ -350,7 +342,8 @@ class CacheSessions(BaseSessions):
             return None
         described, metadata, version, (epoch, start, stop), texts = more
         record = self._record(session_id, described, metadata)
-        return Page(record, version, epoch.decode(), int(start), int(stop), texts)
+        with self._reading(session_id):
+            return Page(record, version.decode(), epoch.decode(), int(start), int(stop), texts)
 
     def _record(self, session_id: str, columns: Iterable[Any], metadata: bytes | None) -> SessionRecord:
         user_id, created_at, updated_at, count = columns
@@ -362,8 +355,8 @@ class CacheSessions(BaseSessions):
             return SessionRecord(session_id, user_id.decode(), values, shown, int(created_at), int(updated_at))
 
     def _enter(self, record: SessionRecord) -> None:
-        ttl = str(_text(self._ttl))
-        self._run_index("ENTER", record.user_id, id=record.id, updated_at=str(record.updated_at), ttl=ttl)
+        given = {"id": record.id, "updated_at": str(record.updated_at), "ttl": _text(self._ttl)}
+        self._run_index("ENTER", record.user_id, **given)
 
     def _leave(self, user_id: str, session_ids: Sequence[str]) -> None:
         self._run_index("LEAVE", user_id, *session_ids)
@@ -378,20 +371,6 @@ class CacheSessions(BaseSessions):
     def _index(self, user_id: str) -> list[str]:
         return [self._make_key(f"{{u:{_escaped(user_id)}}}:{part}") for part in INDEXES]
 
-    def _pieces(self, inputs: Iterable[Input]) -> Iterator[Entries]:
-        """Give the messages in pieces that one script may handle."""
-        piece: Entries = []
-        size = 0
-        for given in inputs:
-            entry = _entry(given)
-            if piece and (len(piece) == self._piece or size + len(entry[1]) > self._piece_bytes):
-                yield piece
-                piece, size = [], 0
-            piece.append(entry)
-            size += len(entry[1])
-        if piece:
-            yield piece
-
     @contextmanager
     def _reading(self, session_id: str) -> Iterator[None]:
         """Refuse what nobody of ours wrote; it is looked at and never executed."""
@@ -403,8 +382,8 @@ class CacheSessions(BaseSessions):
             ) from error
 
 
-def _text(number: int | None) -> Any:
-    return "" if number is None else number
+def _text(number: int | None) -> str:
+    return "" if number is None else str(number)
 
 
 def _escaped(name: str) -> str:
@@ -417,6 +396,20 @@ def _entry(given: Input) -> tuple[str, str]:
     fields = {"id": message.id, "name": message.name, "type": message.type, "created_at": message.created_at}
     text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
     return message.id, f'{text[:-1]},"data":{given.text}}}'
+
+
+def _pieces(inputs: Iterable[Input]) -> Iterator[tuple[Entries, bool]]:
+    """Give the messages in pieces that one script may handle, and of each whether it is the last."""
+    piece: Entries = []
+    size = 0
+    for given in inputs:
+        entry = _entry(given)
+        if piece and (len(piece) == PIECE or size + len(entry[1]) > PIECE_BYTES):
+            yield piece, False
+            piece, size = [], 0
+        piece.append(entry)
+        size += len(entry[1])
+    yield piece, True
 
 
 def _stored(given: Input) -> SessionMessage:

@@ -11,7 +11,7 @@ import redis
 
 from context_store.exceptions import IdConflict, SessionsUnavailable, UpdateConflict
 from context_store.sessions.cache import CacheSessions
-from context_store.sessions.redis import PIECE, PIECE_BYTES
+from context_store.sessions.scripts import PIECE, PIECE_BYTES
 from tests.races import run_processes
 
 MANY = 2 * PIECE + 7
@@ -242,6 +242,15 @@ def test_list_of_many(sessions: CacheSessions) -> None:
     everything = alice.list()
     assert len({record.id for record in everything}) == len(everything) == PIECE + 3
     assert alice.list(limit=5, offset=PIECE) == everything[PIECE : PIECE + 3]
+
+
+def test_session_written_while_many_are_listed_is_in_the_list(sessions: CacheSessions) -> None:
+    for number in range(PIECE + 3):
+        sessions.append(f"s{number:04}", [])
+    interrupt(sessions, "NEWEST", lambda: make().append("s0000", texts(1)), call=2)
+    listed = [record.id for record in sessions.list()]
+    assert listed[0] == "s0000"
+    assert len(listed) == len(set(listed)) == PIECE + 3
 
 
 def test_many_that_expired_leave_the_index_in_pieces(sessions: CacheSessions, server: redis.Redis) -> None:

@@ -280,3 +280,7 @@ if #gone > 0 then return false end
 return redis.call('ZREVRANGE', updates, given.start, given.stop)
 """
 )
+SCRIPTS = {
+    "READ": READ, "SAVE": SAVE, "APPEND": APPEND, "ABANDON": ABANDON, "DROP": DROP, "MERGE": MERGE, "DELETE": DELETE,
+    "ENTER": ENTER, "LEAVE": LEAVE, "NEWEST": NEWEST,
+}  # fmt: skip
