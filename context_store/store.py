@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+from django.apps import apps
+
 from context_store.types import UNSET, Unset
 
 from .asynchronous import asynchronous
@@ -11,7 +13,6 @@ from .managers.chats import ChatQuerySet
 from .managers.checkpoints import CheckpointQuerySet
 from .managers.messages import MessageQuerySet
 from .managers.search import SearchEntryQuerySet
-from .models import Branch, Chat, Checkpoint, Message, SearchEntry
 from .records import BranchRecord, ChatRecord, CheckpointRecord, Graph, MessageRecord, SearchHits
 from .types import MessageInput, Updater
 from .validation import check_identifier
@@ -479,33 +480,35 @@ class ContextStore:
 
     # The QuerySets of this store
 
-    def _scoped(self, model: type[Any]) -> Any:
+    def _scoped(self, model: str) -> Any:
         """Return the model's QuerySet, narrowed to the store's user: made once, as methods of the store leave it."""
         key = (model, self.using, self.user_id)
         found = self._querysets.get(key)
         if found is None:
-            found = self._querysets[key] = model.objects.using(self.using).visible_to(self.user_id)
+            # Not imported: this module can be, before there are models.
+            manager: Any = apps.get_model("context_store", model)._default_manager
+            found = self._querysets[key] = manager.using(self.using).visible_to(self.user_id)
         return found
 
     @property
     def _chats(self) -> ChatQuerySet:
-        return self._scoped(Chat)  # type: ignore[no-any-return]
+        return self._scoped("Chat")  # type: ignore[no-any-return]
 
     @property
     def _messages(self) -> MessageQuerySet:
-        return self._scoped(Message)  # type: ignore[no-any-return]
+        return self._scoped("Message")  # type: ignore[no-any-return]
 
     @property
     def _branches(self) -> BranchQuerySet:
-        return self._scoped(Branch)  # type: ignore[no-any-return]
+        return self._scoped("Branch")  # type: ignore[no-any-return]
 
     @property
     def _checkpoints(self) -> CheckpointQuerySet:
-        return self._scoped(Checkpoint)  # type: ignore[no-any-return]
+        return self._scoped("Checkpoint")  # type: ignore[no-any-return]
 
     @property
     def _entries(self) -> SearchEntryQuerySet:
-        return self._scoped(SearchEntry)  # type: ignore[no-any-return]
+        return self._scoped("SearchEntry")  # type: ignore[no-any-return]
 
     def _listed(self, user_id: str | None, metadata: Mapping[str, Any] | None) -> ChatQuerySet:
         chats = self._chats.visible_to(user_id)

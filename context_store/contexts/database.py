@@ -12,7 +12,7 @@ from django.db.models import Case, F, Q, QuerySet, TextField, When
 from django.db.models.functions import Cast
 
 from context_store.backends import check_database
-from context_store.db import retried
+from context_store.db import Prepared, Update, retried
 from context_store.ids import now_ms
 from context_store.models import ContextEntry
 from context_store.validation import JSONText
@@ -46,14 +46,27 @@ class DatabaseContexts(BaseContexts):
         return [(options["USING"] or router.db_for_write(ContextEntry), options["PREFIX"])]
 
 
-def live() -> Q:
+def live(now: int | None = None) -> Q:
     """Return the condition that an entry has not expired."""
-    return Q(expires_at=None) | Q(expires_at__gt=now_ms())
+    return Q(expires_at=None) | Q(expires_at__gt=now_ms() if now is None else now)
 
 
 def new_version() -> int:
     """Return a number that no other write has: a row that was deleted and made again is not the one that was read."""
     return secrets.randbits(63)
+
+
+def _changes(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a row that is there already: a clock that goes back takes no time back."""
+    now = columns["updated_at"]
+    return {**columns, "updated_at": Case(When(updated_at__gt=now, then=F("updated_at")), default=now)}
+
+
+# The statements of get and set: Django's compiler would take most of their time.
+SELECT = Prepared(lambda key, now: ContextEntry._base_manager.filter(live(now), pk=key).values_list(TEXT, "expires_at"))
+UPDATE = Prepared(
+    lambda key, **columns: Update(ContextEntry._base_manager.filter(pk=key), _changes(columns), returning=("version",))
+)
 
 
 class DatabaseStorage(Storage):
@@ -83,8 +96,8 @@ class DatabaseStorage(Storage):
 
     def fetch_entry(self, key: str) -> tuple[str | None, int | None]:
         """Return the text and the time it expires at, in milliseconds since the epoch."""
-        row = self._row(key).filter(live()).values_list(TEXT, "expires_at").first()
-        return row or (None, None)
+        rows = SELECT(self.database, key=self._prefix + key, now=now_ms())
+        return rows[0] if rows else (None, None)
 
     def fetch_many(self, keys: list[str]) -> dict[str, Text]:
         texts: dict[str, Text] = {}
@@ -95,7 +108,8 @@ class DatabaseStorage(Storage):
     @retried(alias="database")
     def store(self, key: str, text: str, ttl: int | None) -> None:
         columns = _columns(text, ttl)
-        self._until_done(lambda: bool(self._row(key).update(**_changes(columns))) or self._create(key, columns))
+        stored = self._prefix + key
+        self._until_done(lambda: bool(UPDATE(self.database, key=stored, **columns)) or self._create(key, columns))
 
     @retried(alias="database")
     def store_many(self, texts: Mapping[str, str], ttl: int | None) -> None:
@@ -202,12 +216,6 @@ def _columns(text: str, ttl: int | None) -> dict[str, Any]:
     return {
         "value": JSONText(text), "expires_at": _expiry(ttl), "updated_at": now_ms(), "version": new_version(),
     }  # fmt: skip
-
-
-def _changes(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns of a row that is there already: a clock that goes back takes no time back."""
-    now = columns["updated_at"]
-    return {**columns, "updated_at": Case(When(updated_at__gt=now, then=F("updated_at")), default=now)}
 
 
 def _expiry(ttl: int | None) -> int | None:

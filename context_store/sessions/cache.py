@@ -125,7 +125,7 @@ class CacheSessions(BaseSessions):
     def _save(self, session_id: str, messages: Given) -> Messages:
         inputs = parse_messages(messages, chat_id=session_id)
         self._replace(session_id, self.new_owner, inputs)
-        return [_stored(given) for given in inputs]
+        return [_stored(item) for item in inputs]
 
     def _append(self, session_id: str, messages: Given, limit: int | None) -> Messages:
         inputs = parse_messages(messages, chat_id=session_id)
@@ -390,20 +390,20 @@ def _escaped(name: str) -> str:
     return name.replace("~", "~0").replace("{", "~2").replace("}", "~3")
 
 
-def _entry(given: Input) -> tuple[str, str]:
+def _entry(item: Input) -> tuple[str, str]:
     """Return id and JSON text of a message. Its data is text already, and goes in as it is."""
-    message = given.record
+    message = item.record
     fields = {"id": message.id, "name": message.name, "type": message.type, "created_at": message.created_at}
     text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-    return message.id, f'{text[:-1]},"data":{given.text}}}'
+    return message.id, f'{text[:-1]},"data":{item.text}}}'
 
 
 def _pieces(inputs: Iterable[Input]) -> Iterator[tuple[Entries, bool]]:
     """Give the messages in pieces that one script may handle, and of each whether it is the last."""
     piece: Entries = []
     size = 0
-    for given in inputs:
-        entry = _entry(given)
+    for item in inputs:
+        entry = _entry(item)
         if piece and (len(piece) == PIECE or size + len(entry[1]) > PIECE_BYTES):
             yield piece, False
             piece, size = [], 0
@@ -412,6 +412,6 @@ def _pieces(inputs: Iterable[Input]) -> Iterator[tuple[Entries, bool]]:
     yield piece, True
 
 
-def _stored(given: Input) -> SessionMessage:
-    message = given.record
+def _stored(item: Input) -> SessionMessage:
+    message = item.record
     return SessionMessage(message.id, message.name, message.type, message.data, message.created_at)

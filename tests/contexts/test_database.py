@@ -155,9 +155,9 @@ def test_using_names_the_database() -> None:
 def test_database_that_fails_raises_one_error(contexts: BaseContexts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ContextEntry._meta, "db_table", "nowhere")
     with transaction.atomic(), pytest.raises(ContextsUnavailable) as caught, transaction.atomic():
-        contexts.get("k")
+        contexts.touch("k")
     assert "nowhere" in str(caught.value.__cause__)
-    assert str(caught.value) == "Contexts 'database' cannot get: their server failed."
+    assert str(caught.value) == "Contexts 'database' cannot touch: their server failed."
 
 
 @pytest.mark.django_db(transaction=True)
