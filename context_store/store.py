@@ -246,16 +246,22 @@ class ContextStore:
     ahas_children = asynchronous(has_children)
 
     def get_children(
-        self, message_id: str, *, chat_id: str | None = None, limit: int | None = None
+        self, message_id: str, *, chat_id: str | None = None, limit: int | None = None, offset: int = 0
     ) -> list[MessageRecord]:
-        """Return the direct replies to a message, oldest first, or the first few. Raises ``Message.DoesNotExist``."""
-        return self._messages.children(message_id, chat_id=chat_id, limit=limit)
+        """Return the direct replies to a message, or a page of them, oldest first. Raises ``Message.DoesNotExist``."""
+        return self._messages.children(message_id, chat_id=chat_id, limit=limit, offset=offset)
 
     aget_children = asynchronous(get_children)
 
-    def get_siblings(self, message_id: str, *, chat_id: str | None = None) -> list[MessageRecord]:
-        """Return all versions of a message, itself among them, oldest first. Raises ``Message.DoesNotExist``."""
-        return self._messages.siblings(message_id, chat_id=chat_id)
+    def get_siblings(
+        self, message_id: str, *, chat_id: str | None = None, limit: int | None = None, offset: int = 0
+    ) -> list[MessageRecord]:
+        """
+        Return all versions of a message, or a page of them, itself among them, oldest first.
+
+        Raises ``Message.DoesNotExist``.
+        """
+        return self._messages.siblings(message_id, chat_id=chat_id, limit=limit, offset=offset)
 
     aget_siblings = asynchronous(get_siblings)
 
@@ -326,9 +332,10 @@ class ContextStore:
 
     aget_active_branch = asynchronous(get_active_branch)
 
-    def list_branches(self, chat_id: str) -> list[BranchRecord]:
-        """Return the branches, oldest first. Raises ``Chat.DoesNotExist``."""
-        return self._of_chat(chat_id, self._branches.filter(chat_id=chat_id).oldest_first().records())
+    def list_branches(self, chat_id: str, *, limit: int | None = None, offset: int = 0) -> list[BranchRecord]:
+        """Return the branches, or a page of them, oldest first. Raises ``Chat.DoesNotExist``."""
+        branches = self._branches.filter(chat_id=chat_id).oldest_first().window(limit, offset)
+        return self._of_chat(chat_id, branches.records())
 
     alist_branches = asynchronous(list_branches)
 
@@ -337,6 +344,28 @@ class ContextStore:
         return self._branches.activate(chat_id, branch_id)
 
     aset_active_branch = asynchronous(set_active_branch)
+
+    def switch_branch(self, chat_id: str, name: str | None) -> BranchRecord:
+        """
+        Make the named branch the chat's active one; ``None`` is the one that is.
+
+        Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``.
+        """
+        return self._branches.switch(chat_id, name)
+
+    aswitch_branch = asynchronous(switch_branch)
+
+    def move_branch(
+        self, chat_id: str, name: str | None, message_id: str | None, *, expected_head: str | None | Unset = UNSET
+    ) -> BranchRecord:
+        """
+        Move the head of the named branch, or with ``None`` of the active one; with ``expected_head`` only from there.
+
+        Raises ``HeadConflict``, ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, ``Message.DoesNotExist``.
+        """
+        return self._branches.move(chat_id, name, message_id, expected_head=expected_head)
+
+    amove_branch = asynchronous(move_branch)
 
     def update_branch_head(
         self,
@@ -415,9 +444,10 @@ class ContextStore:
 
     aget_checkpoint = asynchronous(get_checkpoint)
 
-    def list_checkpoints(self, chat_id: str) -> list[CheckpointRecord]:
-        """Return the checkpoints, newest first. Raises ``Chat.DoesNotExist``."""
-        return self._of_chat(chat_id, self._checkpoints.filter(chat_id=chat_id).newest_first().records())
+    def list_checkpoints(self, chat_id: str, *, limit: int | None = None, offset: int = 0) -> list[CheckpointRecord]:
+        """Return the checkpoints, or a page of them, newest first. Raises ``Chat.DoesNotExist``."""
+        checkpoints = self._checkpoints.filter(chat_id=chat_id).newest_first().window(limit, offset)
+        return self._of_chat(chat_id, checkpoints.records())
 
     alist_checkpoints = asynchronous(list_checkpoints)
 
@@ -456,9 +486,13 @@ class ContextStore:
 
     # Graphs and documents
 
-    def get_graph(self, chat_id: str) -> Graph:
-        """Return the nodes, branches and checkpoints, in a fixed number of queries. Raises ``Chat.DoesNotExist``."""
-        return self._chats.get_graph(chat_id)
+    def get_graph(self, chat_id: str, *, limit: int | None = None, offset: int = 0) -> Graph:
+        """
+        Return the nodes, branches and checkpoints, or a page of each, in a fixed number of queries.
+
+        Raises ``Chat.DoesNotExist``.
+        """
+        return self._chats.get_graph(chat_id, limit=limit, offset=offset)
 
     aget_graph = asynchronous(get_graph)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from django.db.models import Value
+from django.db.models import F, Value
 from django.db.models.functions import Coalesce, Left
 
 from context_store.db import retry
@@ -20,19 +20,29 @@ from .locked import CHAT_COLUMNS, MAIN, NewChat, to_chat_record
 FORMAT = "context-store-chat"
 VERSION = 1
 PREVIEW_LENGTH = 50
+EVERYTHING = slice(0, None)
 # How often a chat is read that others change meanwhile, before what was read last is taken.
 READ_ATTEMPTS = 10
 
 Document = dict[str, Any]
 
 
-def get_graph(using: str, chat_id: str, *, user_id: str | None = None) -> Graph:
-    """Return the chat's nodes, parents first, its branches and checkpoints. Raises ``Chat.DoesNotExist``."""
+def get_graph(using: str, chat_id: str, *, user_id: str | None = None, window: slice = EVERYTHING) -> Graph:
+    """
+    Return the chat's nodes, parents first, its branches and checkpoints: of each what lies in the window.
+
+    Raises ``Chat.DoesNotExist``.
+    """
     check_identifier(chat_id, "chat_id")
     # Messages are read last: whatever a branch points to is among them.
-    branches, checkpoints = _pointers(using, chat_id, user_id)
+    found = rows("Branch").using(using).filter(chat_id=chat_id).order_by("created_at", "id")
+    if user_id is not None:
+        found = found.filter(chat__user_id=user_id)
+    counted = found.annotate(message_count=Coalesce(F("head_message__depth") + 1, 0))
+    branches = [BranchRecord._make(row) for row in counted.values_list(*BranchRecord._fields)[window]]
     if not branches:
         require_chat(using, chat_id, user_id=user_id)
+    checkpoints = [CheckpointRecord._make(row) for row in _checkpoints_of(using, chat_id)[window]]
     messages = _messages(using, chat_id).annotate(
         preview=Coalesce(Left("search_entry__content", PREVIEW_LENGTH + 1), Value(""))
     )
@@ -40,7 +50,7 @@ def get_graph(using: str, chat_id: str, *, user_id: str | None = None) -> Graph:
         GraphNode(message_id, parent_id, name, text[:PREVIEW_LENGTH], created_at, len(text) > PREVIEW_LENGTH)
         for message_id, parent_id, name, text, created_at in messages.values_list(
             "id", "parent_id", "name", "preview", "created_at"
-        )
+        )[window]
     ]
     return Graph(nodes, branches, checkpoints)
 
@@ -124,8 +134,12 @@ def _pointers(
     using: str, chat_id: str, user_id: str | None = None
 ) -> tuple[list[BranchRecord], list[CheckpointRecord]]:
     branches = [branch.record() for branch in read_branches(using, chat_id, user_id=user_id)]
+    return branches, [CheckpointRecord._make(row) for row in _checkpoints_of(using, chat_id)]
+
+
+def _checkpoints_of(using: str, chat_id: str) -> Any:
     checkpoints = rows("Checkpoint").using(using).filter(chat_id=chat_id).order_by("-created_at", "-id")
-    return branches, [CheckpointRecord._make(row) for row in checkpoints.values_list(*CheckpointRecord._fields)]
+    return checkpoints.values_list(*CheckpointRecord._fields)
 
 
 def _export(using: str, chat: ChatRecord) -> Document:

@@ -8,7 +8,7 @@ from django.db.models import Func, IntegerField, Subquery
 
 from context_store.db import driver_errors
 from context_store.graph import LockedChat, locked
-from context_store.validation import check_identifier
+from context_store.validation import check_count, check_identifier
 
 Model = TypeVar("Model", bound=models.Model)
 Result = TypeVar("Result")
@@ -54,6 +54,12 @@ class ScopedQuerySet(models.QuerySet[Model]):
                 f"call it on {self.model.__name__}.objects, with using() and visible_to() alone."
             )
         return self._owner
+
+    def window(self, limit: int | None, offset: int = 0) -> Self:
+        """Keep ``limit`` rows, or all, after the first ``offset``."""
+        start = check_count(offset, "offset")
+        window: Self = self[start : None if limit is None else start + check_count(limit, "limit")]
+        return window
 
     @property
     def write_db(self) -> str:

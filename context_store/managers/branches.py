@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Self
 from django.db.models import F
 from django.db.models.functions import Coalesce
 
-from context_store.exceptions import IdConflict
+from context_store.exceptions import HeadConflict, IdConflict
 from context_store.graph import LockedChat, read_branch
-from context_store.graph.chains import look_again
+from context_store.graph.chains import HeadedBranch, look_again
 from context_store.records import BranchRecord
 from context_store.types import UNSET, Unset
 from context_store.validation import check_identifier
@@ -112,9 +112,12 @@ class BranchQuerySet(ScopedQuerySet["models.Branch"]):
 
         return self._locked("activate", chat_id, work, touch=False)
 
-    def switch(self, chat_id: str, name: str) -> BranchRecord:
-        """Make the named branch the active one. Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``."""
-        check_identifier(name, "name")
+    def switch(self, chat_id: str, name: str | None) -> BranchRecord:
+        """
+        Make the named branch the active one; ``None`` is the one that is.
+
+        Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``.
+        """
         return self._locked("switch", chat_id, lambda chat: chat.activate(chat.use_branch(name)).record(), touch=False)
 
     def activate_message(self, chat_id: str, message_id: str) -> BranchRecord:
@@ -147,17 +150,42 @@ class BranchQuerySet(ScopedQuerySet["models.Branch"]):
         if chat_id is None:
             chat_id = self.using(self.write_db).record(branch_id).chat_id
 
-        def work(chat: LockedChat) -> bool:
-            branch = chat.use_branch(branch_id=branch_id)
-            place = None if message_id is None else chat.place(message_id)
-            if expected_head not in (UNSET, branch.head_message_id):
-                return False
-            chat.move_head(message_id, place)
-            return True
+        def work(chat: LockedChat) -> BranchRecord:
+            return move(chat, chat.use_branch(branch_id=branch_id), message_id, expected_head)
 
-        return self._locked("update_head", chat_id, work, touch=False)
+        try:
+            self._locked("update_head", chat_id, work, touch=False)
+        except HeadConflict:
+            return False
+        return True
+
+    def move(
+        self, chat_id: str, name: str | None, message_id: str | None, *, expected_head: str | None | Unset = UNSET
+    ) -> BranchRecord:
+        """
+        Move the head of the named branch, or of the active one, to a message of the chat, or to none.
+
+        Raises ``HeadConflict`` when ``expected_head`` is not the head, and ``Branch.DoesNotExist``,
+        ``Message.DoesNotExist``.
+        """
+
+        def work(chat: LockedChat) -> BranchRecord:
+            return move(chat, chat.use_branch(name), message_id, expected_head)
+
+        return self._locked("move", chat_id, work, touch=False)
 
     def delete_branch(self, chat_id: str, name: str) -> bool:
         """Delete the branch, not its messages. Raises ``InvalidData`` for the active one."""
         check_identifier(name, "name")
         return self._locked("delete_branch", chat_id, lambda chat: chat.delete_branch(name), touch=False)
+
+
+def move(
+    chat: LockedChat, branch: HeadedBranch, message_id: str | None, expected_head: str | None | Unset
+) -> BranchRecord:
+    """Move the head of the branch that is written to. Raises ``HeadConflict``, ``Message.DoesNotExist``."""
+    place = None if message_id is None else chat.place(message_id)
+    if expected_head not in (UNSET, branch.head_message_id):
+        raise HeadConflict(branch.name, branch.head_message_id)
+    chat.move_head(message_id, place)
+    return chat.branch.record()

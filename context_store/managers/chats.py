@@ -45,8 +45,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
 
     def records(self, *, limit: int | None = None, offset: int = 0) -> list[ChatRecord]:
         """Return the records, or a page of them."""
-        end = None if limit is None else check_count(limit, "limit") + check_count(offset, "offset")
-        return [ChatRecord(*row) for row in _select(self)[check_count(offset, "offset") : end]]
+        return [ChatRecord(*row) for row in _select(self.window(limit, offset))]
 
     def page(self, *, limit: int | None = None, offset: int = 0) -> list[ChatRecord]:
         """Return the records of a page, the chat updated last first."""
@@ -81,9 +80,15 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         """Return the number that grows with every change of the chat or of what is in it; ``None`` without a chat."""
         return next(iter(self.filter(pk=chat_id).values_list("revision", flat=True)), None)
 
-    def get_graph(self, chat_id: str) -> Graph:
-        """Return the chat's nodes, parents first, its branches and checkpoints. Raises ``Chat.DoesNotExist``."""
-        return documents.get_graph(self.db, chat_id, user_id=self._scope("get_graph"))
+    def get_graph(self, chat_id: str, *, limit: int | None = None, offset: int = 0) -> Graph:
+        """
+        Return the chat's nodes, parents first, its branches and checkpoints, or a page of each.
+
+        Raises ``Chat.DoesNotExist``.
+        """
+        start, owner = check_count(offset, "offset"), self._scope("get_graph")
+        window = slice(start, None if limit is None else start + check_count(limit, "limit"))
+        return documents.get_graph(self.db, chat_id, user_id=owner, window=window)
 
     def export_chat(self, chat_id: str) -> dict[str, Any]:
         """Return the chat with everything in it as one JSON document. Raises ``Chat.DoesNotExist``."""

@@ -67,11 +67,13 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
         """Order as siblings are numbered: oldest first."""
         return self.order_by("created_at", "id")
 
-    def children(self, message_id: str, *, chat_id: str | None = None, limit: int | None = None) -> list[MessageRecord]:
+    def children(
+        self, message_id: str, *, chat_id: str | None = None, limit: int | None = None, offset: int = 0
+    ) -> list[MessageRecord]:
         """Return the direct replies to a message, oldest first. Raises ``Message.DoesNotExist``."""
         known_chat = self.record(message_id).chat_id if chat_id is None else chat_id
         replies = self.filter(chat_id=known_chat, parent_id=message_id).in_order()
-        found = (replies if limit is None else replies[: check_count(limit, "limit")]).records()
+        found = replies.window(limit, offset).records()
         if not found and chat_id is not None:
             self.record(message_id, chat_id=chat_id)
         return found
@@ -81,10 +83,13 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
         chat_id = self.record(message_id, chat_id=chat_id).chat_id
         return self.filter(chat_id=chat_id, parent_id=message_id).exists()
 
-    def siblings(self, message_id: str, *, chat_id: str | None = None) -> list[MessageRecord]:
+    def siblings(
+        self, message_id: str, *, chat_id: str | None = None, limit: int | None = None, offset: int = 0
+    ) -> list[MessageRecord]:
         """Return all versions of a message, itself among them, oldest first. Raises ``Message.DoesNotExist``."""
         message = self.record(message_id, chat_id=chat_id)
-        return self.filter(chat_id=message.chat_id, parent_id=message.parent_id).in_order().records()
+        versions = self.filter(chat_id=message.chat_id, parent_id=message.parent_id)
+        return versions.in_order().window(limit, offset).records()
 
     def page(
         self, chat_id: str, *, branch: str | None = None, limit: int | None = None, before: str | None = None

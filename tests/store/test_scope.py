@@ -48,6 +48,8 @@ CALLS = {
     "list_branches": lambda bob: bob.list_branches("chat"),
     "set_active_branch": lambda bob: bob.set_active_branch("bobs", "side-id"),
     "update_branch_head": lambda bob: bob.update_branch_head("side-id", "m3"),
+    "switch_branch": lambda bob: bob.switch_branch("chat", "side"),
+    "move_branch": lambda bob: bob.move_branch("chat", "side", "m3"),
     "rewind": lambda bob: bob.rewind("bobs", "m1"),
     "regenerate": lambda bob: bob.regenerate("bobs", "m2"),
     "activate_message": lambda bob: bob.activate_message("bobs", "m2"),
