@@ -434,10 +434,14 @@ class LockedChat:
 
     def reindex(self, messages: Sequence[MessageRecord]) -> None:
         """Replace the search entries of the messages."""
+        entries = rows("SearchEntry").using(self.using).filter(chat_id=self.id)
         for some in chunked(messages):
-            entries = rows("SearchEntry").using(self.using).filter(chat_id=self.id)
-            delete_rows(entries.filter(message_id__in=[message.id for message in some]))
-            self.index(some)
+            known = entries.filter(message_id__in=[message.id for message in some])
+            content = searchable_text(some[0].data) if len(some) == 1 else ""
+            # One message that had text and has text is the common case: one statement, not two.
+            if not content or not known.update(user_id=self.user_id, name=some[0].name, content=content):
+                delete_rows(known)
+                self.index(some)
 
     # Branches
 
