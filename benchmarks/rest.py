@@ -13,7 +13,7 @@ from django.urls import include, path
 from rest_framework.authentication import BaseAuthentication
 
 from context_store.models import Message
-from context_store.rest.views.messages import MessageListView
+from context_store.rest.views.messages import MessageViewSet
 from context_store.store import ContextStore
 
 from .measure import Row, ratio_row
@@ -48,15 +48,15 @@ urlpatterns = [path("api/", include("context_store.rest.urls")), path("bare/<cha
 
 def rows(database: str, scale: str = "small") -> Iterator[Row]:
     """Measure a page of 50 messages, from the request's environment to the bytes of the answer."""
-    authentication = MessageListView.authentication_classes
-    MessageListView.authentication_classes = [Header]
+    authentication = MessageViewSet.authentication_classes
+    MessageViewSet.authentication_classes = [Header]
     lifetime = connection.settings_dict["CONN_MAX_AGE"]
     connection.settings_dict["CONN_MAX_AGE"] = None
     try:
         with override_settings(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"]):
             yield page_of_messages(SECONDS[scale])
     finally:
-        MessageListView.authentication_classes = authentication
+        MessageViewSet.authentication_classes = authentication
         connection.settings_dict["CONN_MAX_AGE"] = lifetime
 
 

@@ -37,11 +37,14 @@ class Settings:
     TEXT_EXTRACTOR = Setting("context_store.search.text.extract_text")
     # Readers of message formats of one's own, asked before the app's.
     MESSAGE_FORMATS: Setting[Sequence[str]] = Setting(())
-    # The REST API: request -> user_id, messages or chats a page, bytes a body (None: a payload and what surrounds it).
+    # The REST API: request -> user_id, messages or chats a page, bytes a body (None: a payload and what
+    # surrounds it), bytes a chat that is imported, messages a request.
     USER_ID: Setting[str | Callable[[Any], str | None]] = Setting("context_store.rest.permissions.request_user_id")
     PAGE_SIZE = Setting(50)
     MAX_PAGE_SIZE = Setting(200)
     MAX_BODY_BYTES: Setting[int | None] = Setting(None)
+    MAX_IMPORT_BYTES = Setting(16 * 1024 * 1024)
+    MAX_MESSAGES_PER_REQUEST = Setting(1000)
     CONTEXTS: Setting[dict[str, dict[str, Any]]] = Setting({})
     SESSIONS: Setting[dict[str, dict[str, Any]]] = Setting({})
 

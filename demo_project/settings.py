@@ -90,7 +90,17 @@ CONTEXT_STORE_CONTEXTS = {
     else {"BACKEND": "context_store.contexts.database.DatabaseContexts", "TTL": 3600}
 }
 
-REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
+REST_FRAMEWORK = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    # Requests of one caller: see docs/rest.md.
+    "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.ScopedRateThrottle"],
+    "DEFAULT_THROTTLE_RATES": {
+        "context_store_read": "1200/min",
+        "context_store_write": "300/min",
+        "context_store_search": "60/min",
+        "context_store_stream": "60/min",
+    },
+}
 SPECTACULAR_SETTINGS = {
     "TITLE": "Context store",
     "VERSION": "0.1.0",

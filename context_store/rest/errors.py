@@ -1,9 +1,12 @@
 """Every error of the API: ``{"detail", "code"}``, whatever raised it and whatever the project's own handler does."""
 
+import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import Http404, UnreadablePostError
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -11,15 +14,29 @@ from rest_framework.views import set_rollback
 
 from context_store.exceptions import (
     BackendUnavailable,
+    ContextStoreError,
+    CorruptChat,
     HeadConflict,
     IdConflict,
     InvalidData,
+    LockTimeout,
     OwnerMismatch,
     RevisionConflict,
     UpdateConflict,
 )
 
+from .serializers import MAX_PROBLEMS
+
+logger = logging.getLogger(__name__)
+
 Body = dict[str, Any]
+
+# Bytes of an error. Characters of what it quotes: of its sentence, and of each other text in it.
+MAX_BYTES = 16_000
+MAX_DETAIL = 1_000
+MAX_TEXT = 100
+# Seconds after which a server that did not answer is worth another attempt.
+RETRY_AFTER = 5
 
 
 def handle_exception(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -27,7 +44,7 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response | No
     for kind, answer in ANSWERS.items():
         if isinstance(error, kind):
             response = answer(error)
-            response.data = _encodable(response.data)
+            response.data = _bounded(response.data)
             set_rollback()
             return response
     return None
@@ -45,12 +62,25 @@ def invalid_data(error: InvalidData) -> Response:
 
 def api_exception(error: exceptions.APIException) -> Response:
     if isinstance(error, exceptions.ValidationError):
-        detail, code = _first_error(error.detail, ())
+        detail, _ = _first_error(error.detail, ())
         errors = error.detail if isinstance(error.detail, dict) else {"non_field_errors": error.detail}
         return Response(error_body(detail, "invalid", errors=errors), status=error.status_code)
     codes = error.get_codes()
     code = codes if isinstance(codes, str) else error.default_code
     return Response(error_body(str(error.detail), code), status=error.status_code, headers=_headers(error))
+
+
+def unavailable(error: Exception) -> Response:
+    """
+    Answer that a server does not, and log why.
+
+    The store's own errors can be shown. What a database says names addresses, statements and keys.
+    """
+    own = isinstance(error, ContextStoreError)
+    detail = str(error) if own else "The database does not answer, or takes no writes."
+    body = error_body(detail, getattr(error, "code", "database_unavailable"))
+    logger.error("%s", body["code"], exc_info=error)
+    return Response(body, status=503, headers={"Retry-After": str(RETRY_AFTER)})
 
 
 def _headers(error: exceptions.APIException) -> dict[str, str]:
@@ -75,13 +105,34 @@ def _first_error(detail: Any, path: tuple[str, ...]) -> tuple[str, str]:
     return (f"{'.'.join(path)}: {detail}" if path else str(detail)), getattr(detail, "code", "invalid")
 
 
-def _encodable(value: Any) -> Any:
-    """Return what errors quote from a request with lone surrogates written out, as UTF-8 has none."""
-    if isinstance(value, str):
-        return value.encode(errors="backslashreplace").decode()
-    if isinstance(value, dict):
-        return {_encodable(key): _encodable(item) for key, item in value.items()}
-    return [_encodable(item) for item in value] if isinstance(value, list) else value
+def _bounded(body: Body) -> Body:
+    """Return the body with its first problems, and what it quotes from a request cut short."""
+    body = {**body, "detail": _quoted(body["detail"], MAX_DETAIL)}
+    if "errors" in body:
+        body["errors"] = _first_problems(body["errors"], [MAX_PROBLEMS])
+    if "path" in body:
+        body["path"] = [_quoted(part, MAX_TEXT) if isinstance(part, str) else part for part in body["path"]]
+    if len(json.dumps(body)) > MAX_BYTES:
+        body = {key: value for key, value in body.items() if key not in ("errors", "path")}
+    return body
+
+
+def _first_problems(errors: Any, left: list[int]) -> Any:
+    """Return nested field errors with as many texts as are ``left``; it is counted down in place."""
+    if isinstance(errors, dict):
+        return {
+            _quoted(str(key), MAX_TEXT): _first_problems(inner, left) for key, inner in errors.items() if left[0] > 0
+        }
+    if isinstance(errors, list):
+        return [_first_problems(inner, left) for inner in errors if left[0] > 0]
+    left[0] -= 1
+    return _quoted(str(errors), 2 * MAX_TEXT)
+
+
+def _quoted(text: str, most: int) -> str:
+    """Return the text with at most so many characters, lone surrogates written out, as UTF-8 has none."""
+    text = text.encode(errors="backslashreplace").decode()
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _plain(status: int, detail: str | None = None, code: str | None = None) -> Callable[[Any], Response]:
@@ -107,7 +158,13 @@ ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     ),
     RevisionConflict: _plain(412),
     UpdateConflict: _plain(409),
-    BackendUnavailable: _plain(503),
+    CorruptChat: _plain(409),
+    BackendUnavailable: unavailable,
+    LockTimeout: unavailable,
+    # Gone, locked, full; closed meanwhile; read-only, on PostgreSQL.
+    OperationalError: unavailable,
+    InterfaceError: unavailable,
+    InternalError: unavailable,
     RequestDataTooBig: _plain(413, "The body is too large.", "payload_too_large"),
     SuspiciousOperation: _plain(400, "The request is malformed.", "parse_error"),
     UnreadablePostError: _plain(400, "The body ended early.", "parse_error"),

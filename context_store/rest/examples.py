@@ -75,6 +75,7 @@ EXAMPLES: dict[str, Any] = {
     "ChatCreate": {"id": "trip", "title": "A trip to Nepal", "metadata": {"archived": False, "tier": 2}},
     "ChatUpsert": {"title": "A trip to Nepal", "metadata": {"archived": False, "tier": 2}},
     "ChatUpdate": {"title": "Nepal in autumn", "metadata": {"archived": True, "tier": None}},
+    "MetadataReplace": {"metadata": {"archived": None, "topics": ["travel"]}},
     "ChatFork": {"id": "trip-copy", "head_message_id": "trip-2"},
     "ChatRewind": {"message_id": "trip-1"},
     "MessagesAppend": {
@@ -84,7 +85,15 @@ EXAMPLES: dict[str, Any] = {
         ],
         "expected_head": None,
     },
+    "MessagesUpsert": {
+        "messages": [
+            {"id": "trip-1", "name": "user", "data": QUESTION["data"], "parent_id": None},
+            {"id": "trip-2", "name": "assistant", "data": ANSWER["data"], "parent_id": "trip-1"},
+        ]
+    },
     "MessageUpsert": {"name": "user", "data": QUESTION["data"], "parent_id": None},
+    "MessagePut": {"chat_id": "trip", "name": "user", "data": QUESTION["data"], "parent_id": None},
+    "MessageEdit": {"data": {"content": "When is the cheapest time to go?"}, "id": "trip-1b"},
     "MessageMove": {"parent_id": "trip-1"},
     "BranchCreate": {"name": "idea", "head_message_id": "trip-1", "is_active": False},
     "BranchMove": {"head_message_id": "trip-1", "expected_head": "trip-2"},
@@ -110,6 +119,7 @@ EXAMPLES: dict[str, Any] = {
     "CheckpointPage": _page(CHECKPOINT),
     "SearchHitPage": {**_page(HIT), "is_complete": True},
     "Graph": {
+        "next": None,
         "nodes": [
             {
                 "id": "trip-1",
@@ -117,6 +127,7 @@ EXAMPLES: dict[str, Any] = {
                 "role": "user",
                 "content": "When is the best time to go?",
                 "created_at": 1767225600000,
+                "is_cut": False,
             }
         ],
         "branches": [REWOUND],

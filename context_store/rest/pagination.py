@@ -1,82 +1,29 @@
-"""Pages: limits from the query, and links to the pages beside."""
+"""Pages: Django REST framework's, where a wrong ``limit`` is 400 and not the nearest right one."""
 
-import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from rest_framework.exceptions import ValidationError
+from rest_framework.pagination import BasePagination, LimitOffsetPagination
 from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
 from rest_framework.utils.urls import replace_query_param
 
 from context_store.conf import settings
-from context_store.exceptions import InvalidData
+from context_store.records import Graph, MessageRecord
 from context_store.validation import MAX_COUNT
 
-from .operations import IDENTIFIER, JSONSchema, Parameter
-
-SEARCH_LIMIT = 20
-METADATA = "metadata."
-
-
-def limit_schema() -> JSONSchema:
-    return {"type": "integer", "minimum": 1, "maximum": settings.MAX_PAGE_SIZE}
-
-
-LIMIT = Parameter("limit", limit_schema, "How many at most.")
-OFFSET = Parameter("offset", {"type": "integer", "minimum": 0, "maximum": MAX_COUNT}, "How many to leave out.")
-BRANCH = Parameter("branch", IDENTIFIER, "The name of a branch; the active one if it is left out.")
-BEFORE = Parameter("before", IDENTIFIER, "Only what lies above this message of the branch.")
-RECENT = Parameter("limit", {"type": "integer", "minimum": 0, "maximum": MAX_COUNT}, "Only so many, the last ones.")
-HEAD = Parameter("head", IDENTIFIER, "Only the chain down to this message.")
-QUERY = Parameter(
-    "q",
-    {"type": "string"},
-    'Words (all must match), `"a phrase"`, `OR`, `-word`, `prefix*`.',
-    required=True,
-)
-ROLES = Parameter("role", IDENTIFIER, "Only messages of this role; may be repeated.", many=True)
-
-
-def limit_of(request: Request, default: int | None = None) -> int:
-    """Return how many items to answer with."""
-    most = settings.MAX_PAGE_SIZE
-    return _whole_number(request, "limit", min(settings.PAGE_SIZE if default is None else default, most), 1, most)
-
-
-def offset_of(request: Request) -> int:
-    """Return how many items to leave out."""
-    return _whole_number(request, "offset", 0, 0, MAX_COUNT)
-
-
-def recent_of(request: Request) -> int | None:
-    """Return how many of the last items are asked for, or ``None`` for all."""
-    return _whole_number(request, "limit", 0, 0, MAX_COUNT) if "limit" in request.query_params else None
-
-
-def metadata_of(request: Request) -> dict[str, Any]:
-    """Return the metadata that the query asks for: values are JSON where they can be, else text."""
-    names = [name for name in request.query_params if name.startswith(METADATA)]
-    return {name.removeprefix(METADATA): _json_or_text(request.query_params[name], name) for name in names}
+from .serializers import IDENTIFIER, JSONSchema
 
 
 def items(records: Iterable[NamedTuple]) -> list[dict[str, Any]]:
+    """Return records as they are sent."""
     return [record._asdict() for record in records]
 
 
-def page(results: list[Any], **links: str | int | None) -> dict[str, Any]:
-    """Return the body of every list."""
-    return {"next": None, "previous": None, **links, "results": results}
-
-
-def link(request: Request, path: str | None = None, **parameters: str | int) -> str:
-    """Return the URL of the request, or of another path with the same query, with other parameters."""
-    url = request.build_absolute_uri(path and f"{path}?{request.META['QUERY_STRING']}")
-    for name, value in parameters.items():
-        url = replace_query_param(url, name, value)
-    return url
-
-
-def _whole_number(request: Request, name: str, default: int, least: int, most: int) -> int:
+def whole_number(request: Request, name: str, default: int, least: int, most: int) -> int:
+    """Return a number of the query. Raises ``ValidationError`` for what is not from ``least`` to ``most``."""
     text = request.query_params.get(name)
     if text is None:
         return default
@@ -85,14 +32,104 @@ def _whole_number(request: Request, name: str, default: int, least: int, most: i
     raise ValidationError({name: [f"Must be a whole number from {least} to {most}."]})
 
 
-def _json_or_text(text: str, name: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=_not_json)
-    except RecursionError:
-        raise InvalidData("is nested too deeply", (name,)) from None
-    except ValueError:
-        return text
+class LimitPagination(BasePagination):
+    """``limit``: how many at most, and nothing after them."""
+
+    default: int | None = None
+
+    def get_limit(self, request: Request) -> int:
+        most = settings.MAX_PAGE_SIZE
+        default = settings.PAGE_SIZE if self.default is None else self.default
+        return whole_number(request, "limit", min(default, most), 1, most)
+
+    def get_schema_operation_parameters(self, view: Any) -> list[JSONSchema]:
+        most = settings.MAX_PAGE_SIZE
+        return [_parameter("limit", {"type": "integer", "minimum": 1, "maximum": most}, "How many at most.")]
 
 
-def _not_json(constant: str) -> None:
-    raise ValueError(constant)
+class SearchPagination(LimitPagination):
+    default = 20
+
+
+class OlderPagination(LimitPagination):
+    """``before``: messages of a branch, oldest first on each page; ``next`` is the page of older ones."""
+
+    def respond(self, request: Request, read: Callable[..., list[MessageRecord]]) -> Response:
+        """Answer with a page of ``read(limit=, before=)``."""
+        limit = self.get_limit(request)
+        # One more than the page has says that there are older ones.
+        messages = read(limit=limit + 1, before=request.query_params.get("before"))
+        newest = messages[-limit:]
+        older = None
+        if len(messages) > limit:
+            url = replace_query_param(request.build_absolute_uri(), "limit", limit)
+            older = replace_query_param(url, "before", newest[0].id)
+        return Response({"next": older, "previous": None, "results": items(newest)})
+
+    def get_schema_operation_parameters(self, view: Any) -> list[JSONSchema]:
+        before = _parameter("before", IDENTIFIER, "Only what lies above this message of the branch.")
+        return [before, *super().get_schema_operation_parameters(view)]
+
+
+class ChainPagination(LimitPagination):
+    """The last messages of the chain that ends with the one in the path; ``next`` is the same for an older one."""
+
+    def respond(self, request: Request, chain: list[MessageRecord], limit: int) -> Response:
+        older, match = None, request.resolver_match
+        if (parent_id := chain[0].parent_id) and match is not None:
+            url = reverse(match.view_name, kwargs={**match.kwargs, "message_id": parent_id}, request=request)
+            query = request.META["QUERY_STRING"]
+            older = replace_query_param(f"{url}?{query}", "limit", limit)
+        return Response({"next": older, "previous": None, "results": items(chain)})
+
+
+class OffsetPagination(LimitOffsetPagination):
+    """``limit`` and ``offset``."""
+
+    def get_limit(self, request: Request) -> int:
+        most = settings.MAX_PAGE_SIZE
+        return whole_number(request, "limit", min(settings.PAGE_SIZE, most), 1, most)
+
+    def get_offset(self, request: Request) -> int:
+        return whole_number(request, "offset", 0, 0, MAX_COUNT)
+
+    def respond(self, request: Request, read: Callable[..., list[Any]], *, count: int | None = None) -> Response:
+        """Answer with a page of ``read(limit=, offset=)``; ``count``, how many there are in all, is part of it."""
+        self.request, self.limit, self.offset = request, self.get_limit(request), self.get_offset(request)
+        # Where nobody has counted, one more than the page has says that there is a next one.
+        records = read(limit=self.limit + (count is None), offset=self.offset)
+        self.count = self.offset + len(records) if count is None else count
+        links = {"next": self.get_next_link(), "previous": self.get_previous_link()}
+        body = {**links, "results": items(records[: self.limit])}
+        return Response(body if count is None else {"count": count, **body})
+
+    def get_schema_operation_parameters(self, view: Any) -> list[JSONSchema]:
+        offset = {"type": "integer", "minimum": 0, "maximum": MAX_COUNT}
+        limit = LimitPagination().get_schema_operation_parameters(view)
+        return [*limit, _parameter("offset", offset, "How many to leave out.")]
+
+
+class GraphPagination(OffsetPagination):
+    """``limit`` and ``offset`` of each of a graph's three lists; ``next`` is there as long as one of them goes on."""
+
+    def respond(self, request: Request, read: Callable[..., Graph]) -> Response:  # type: ignore[override]
+        self.request, self.limit, self.offset = request, self.get_limit(request), self.get_offset(request)
+        lists = read(limit=self.limit + 1, offset=self.offset)._asdict()
+        self.count = self.offset + max(map(len, lists.values()))
+        body = {name: items(records[: self.limit]) for name, records in lists.items()}
+        return Response({"next": self.get_next_link(), **body})
+
+
+class RecentPagination(BasePagination):
+    """``limit``: the last ones, without it all."""
+
+    def get_limit(self, request: Request) -> int | None:
+        return whole_number(request, "limit", 0, 0, MAX_COUNT) if "limit" in request.query_params else None
+
+    def get_schema_operation_parameters(self, view: Any) -> list[JSONSchema]:
+        limit = {"type": "integer", "minimum": 0, "maximum": MAX_COUNT}
+        return [_parameter("limit", limit, "Only so many, the last ones.")]
+
+
+def _parameter(name: str, schema: JSONSchema, description: str) -> JSONSchema:
+    return {"name": name, "in": "query", "schema": schema, "description": description}

@@ -1,16 +1,16 @@
 """Who the caller is to the store, and whom a caller may act for."""
 
-from typing import Any
-
 from django.utils.module_loading import import_string
 from rest_framework.exceptions import PermissionDenied, ValidationError
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from context_store.conf import settings
 from context_store.validation import check_identifier
 
 ACT_FOR_ANY_USER = "context_store.act_for_any_user"
+# The ``user_id`` of a query that stands for all users.
+EVERYBODY = "*"
+NOT_ALLOWED = f"Naming another user takes the permission {ACT_FOR_ANY_USER}."
 
 
 def request_user_id(request: Request) -> str | None:
@@ -28,32 +28,37 @@ def own_user_id(request: Request) -> str | None:
 
 def acting_user_id(request: Request, named: str | None = None) -> str:
     """
-    Return the ``user_id`` that the request acts for: the caller's own, or one that it may name.
+    Return the ``user_id`` that the request acts for: the named one, that of the query, or the caller's own.
 
-    It is named by the query parameter ``user_id``, or in the body where a chat is made (``named``). Raises
-    ``PermissionDenied`` for another's without the permission ``context_store.act_for_any_user``.
+    Raises ``PermissionDenied`` for another's without the permission ``context_store.act_for_any_user``.
     """
     own = own_user_id(request)
-    names = {name for name in (named, request.query_params.get("user_id")) if name is not None}
-    if len(names) > 1:
-        raise ValidationError({"user_id": ["The query and the body name different users."]})
-    user_id = names.pop() if names else own
-    if user_id is None or (user_id != own and not _may_act_for_any_user(request)):
-        raise PermissionDenied(f"Naming another user takes the permission {ACT_FOR_ANY_USER}.")
+    if named is None:
+        named = request.query_params.get("user_id")
+    user_id = own if named is None else named
+    if user_id is None or (user_id != own and not may_act_for_any_user(request)):
+        raise PermissionDenied(NOT_ALLOWED)
+    if named == EVERYBODY:
+        raise ValidationError({"user_id": ["Only the list of chats is there for all users."]})
     return check_identifier(user_id, "user_id")
 
 
-class HasUserId(BasePermission):
-    """
-    Only callers whom ``CONTEXT_STORE_USER_ID`` knows: by default those who are authenticated.
-
-    It holds beside the project's own permission classes, whatever they are.
-    """
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        return own_user_id(request) is not None
+def owner_of_new(request: Request, named: str | None) -> str:
+    """Return whom a new chat is for: ``acting_user_id``, where the body and the query may not name two users."""
+    if named is not None and request.query_params.get("user_id", named) != named:
+        raise ValidationError({"user_id": ["The query and the body name different users."]})
+    return acting_user_id(request, named)
 
 
-def _may_act_for_any_user(request: Request) -> bool:
+def acting_user_id_or_all(request: Request) -> str | None:
+    """Return what ``acting_user_id`` does, or ``None`` for all users: ``user_id=*``, which takes the permission."""
+    if request.query_params.get("user_id") != EVERYBODY:
+        return acting_user_id(request)
+    if not may_act_for_any_user(request):
+        raise PermissionDenied(NOT_ALLOWED)
+    return None
+
+
+def may_act_for_any_user(request: Request) -> bool:
     has_perm = getattr(request.user, "has_perm", None)
     return bool(has_perm and has_perm(ACT_FOR_ANY_USER))

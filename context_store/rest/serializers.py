@@ -1,24 +1,72 @@
 """The shape of what comes in and, for the schema, of what goes out. Rules of the graph are the managers'."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any, TypeVar
 
 from rest_framework import serializers
 
+from context_store.conf import settings
 from context_store.validation import MAX_COUNT, MAX_TIME
 
-from .operations import IDENTIFIER
-from .schema import JSON_OBJECT, JSON_VALUE, PATH, field_schema
+try:
+    from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
+except ImportError:
+    Described = TypeVar("Described", bound=type)
+
+    def extend_schema_field(*args: Any) -> Callable[[Described], Described]:  # type: ignore[misc]
+        return lambda described: described
+
+    def extend_schema_serializer(**kwargs: Any) -> Callable[[Described], Described]:  # type: ignore[misc]
+        return lambda described: described
+
+
+JSONSchema = dict[str, Any]
+
+# As `validation.check_identifier` has it, but for which characters of all scripts can be printed.
+IDENTIFIER: JSONSchema = {
+    "type": "string",
+    "format": "identifier",
+    "minLength": 1,
+    "maxLength": 255,
+    "pattern": r"^[^\s\x00-\x1f\x7f-\x9f]+( +[^\s\x00-\x1f\x7f-\x9f]+)*$",
+}
+# As it stands in a path, see `routers.encode_id`.
+ENCODED_IDENTIFIER: JSONSchema = {
+    "type": "string",
+    "format": "encoded-identifier",
+    "minLength": 1,
+    "pattern": r"^([^\s\x00-\x1f\x7f-\x9f~/]|~[01])+( +([^\s\x00-\x1f\x7f-\x9f~/]|~[01])+)*$",
+}
+JSON_VALUE: JSONSchema = {"description": "Any JSON value."}
+JSON_OBJECT: JSONSchema = {"type": "object", "additionalProperties": {}}
+PATH: JSONSchema = {"type": "array", "items": {"type": ["string", "integer"]}}
+
+# How many problems an error names.
+MAX_PROBLEMS = 20
+
+
+class ShapeList(serializers.ListSerializer[Any]):
+    """Refuse more than ``CONTEXT_STORE_MAX_MESSAGES_PER_REQUEST`` before looking at one of them."""
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        most = settings.MAX_MESSAGES_PER_REQUEST
+        if isinstance(data, list) and len(data) > most:
+            message = f"Has {len(data)} items, CONTEXT_STORE_MAX_MESSAGES_PER_REQUEST allows {most}."
+            raise serializers.ValidationError({"non_field_errors": [message]}, "max_length")
+        items: list[Any] = super().to_internal_value(data)
+        return items
 
 
 # A JSON object with just these fields, each of just its type: nothing is converted or ignored. Not a docstring, as the
 # schema would say it of every shape.
 class Shape(serializers.Serializer[Any]):
-    # PATCH has shapes of its own, which say themselves what may be left out.
-    partial = property(lambda self: False, lambda self, value: None)
+    class Meta:
+        list_serializer_class = ShapeList
 
     def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, Mapping) and (unknown := [key for key in data if key not in self.fields]):
+        if isinstance(data, Mapping) and not data.keys() <= self.fields.keys():
+            unknown = islice((key for key in data if key not in self.fields), MAX_PROBLEMS)
             raise serializers.ValidationError({str(key): ["There is no such field."] for key in unknown}, "unknown")
         return super().to_internal_value(data)
 
@@ -39,17 +87,17 @@ class Strict(serializers.Field[Any, Any, Any, Any]):
         return value
 
 
-@field_schema({"type": "string", "pattern": r"^[^\x00]*$"})
+@extend_schema_field({"type": "string", "pattern": r"^[^\x00]*$"})
 class Text(Strict):
     kind, expected = str, "text"
 
 
-@field_schema(IDENTIFIER)
+@extend_schema_field(IDENTIFIER)
 class Identifier(Text):
     """An id or a name; the store says which ones it takes."""
 
 
-@field_schema(JSON_VALUE)
+@extend_schema_field(JSON_VALUE)
 class JSONValue(Strict):
     """Any JSON value, of which ``null`` is one."""
 
@@ -57,17 +105,17 @@ class JSONValue(Strict):
         return super().run_validation() if data is serializers.empty else data
 
 
-@field_schema(JSON_OBJECT)
+@extend_schema_field(JSON_OBJECT)
 class JSONObject(Strict):
     kind, expected = dict, "a JSON object"
 
 
-@field_schema({"type": "boolean"})
+@extend_schema_field({"type": "boolean"})
 class Boolean(Strict):
     kind, expected = bool, "true or false"
 
 
-@field_schema({"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_TIME})
+@extend_schema_field({"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_TIME})
 class Milliseconds(Strict):
     """A time in whole milliseconds since the Unix epoch, UTC."""
 
@@ -81,12 +129,12 @@ class Milliseconds(Strict):
         return data
 
 
-@field_schema({"type": "integer", "minimum": 0})
+@extend_schema_field({"type": "integer", "minimum": 0})
 class Count(Milliseconds):
     """A whole number."""
 
 
-@field_schema({"type": "number", "minimum": 0, "maximum": MAX_COUNT})
+@extend_schema_field({"type": "number", "minimum": 0, "maximum": MAX_COUNT})
 class Seconds(Strict):
     expected = "a number"
 
@@ -96,7 +144,7 @@ class Seconds(Strict):
         return data
 
 
-@field_schema(PATH)
+@extend_schema_field(PATH)
 class Path(Strict):
     """Where a value lies: keys and indexes, outermost first."""
 
@@ -128,13 +176,18 @@ class ChatUpdate(Shape):
     metadata = JSONObject(required=False, help_text="Its top-level keys are merged; `null` removes a key.")
 
 
+class MetadataReplace(Shape):
+    metadata = JSONObject(help_text="Takes the place of all that was there; `null` is a value.")
+
+
 class ChatFork(Shape):
     id = Identifier(required=False, help_text="The id of the copy.")
+    user_id = Identifier(required=False, help_text="Whose the copy is; another's takes `act_for_any_user`.")
     head_message_id = Identifier(required=False, help_text="Copy only the chain down to this message.")
 
 
 class ChatRewind(Shape):
-    message_id = Identifier()
+    message_id = Identifier(allow_null=True, help_text="`null`: an empty branch.")
 
 
 class MessageContent(Shape):
@@ -148,8 +201,20 @@ class MessageUpsert(MessageContent):
     parent_id = Identifier(required=False, allow_null=True, help_text="Of a new message; a known one keeps its own.")
 
 
+class MessagePut(MessageUpsert):
+    chat_id = Identifier()
+
+
 class NewMessage(MessageContent):
     id = Identifier(required=False)
+
+
+class LinkedMessage(MessageUpsert):
+    id = Identifier(required=False)
+
+
+class MessagesUpsert(Shape):
+    messages = LinkedMessage(many=True, allow_empty=False, help_text="In any order: parents may come after children.")
 
 
 class MessagesAppend(Shape):
@@ -160,6 +225,13 @@ class MessagesAppend(Shape):
         allow_null=True,
         help_text="Append only if this is the branch's head; `null`: only if it is empty.",
     )
+
+
+class MessageEdit(Shape):
+    data = JSONValue()  # type: ignore[assignment]
+    id = Identifier(required=False, help_text="Of the new version: with it the request can be repeated.")
+    name = Identifier(required=False, help_text="That of the message if it is left out.")
+    type = Identifier(required=False, allow_null=True, help_text="That of the message if it is left out.")
 
 
 class MessageMove(Shape):
@@ -269,9 +341,11 @@ class GraphNode(serializers.Serializer[Any]):
     role = Identifier()
     content = serializers.CharField(help_text="The first 50 characters of the message's text.")
     created_at = Milliseconds()
+    is_cut = Boolean(help_text="Whether the text has more of them.")
 
 
 class Graph(serializers.Serializer[Any]):
+    next = Text(allow_null=True, help_text="The URL where the three lists go on.")
     nodes = GraphNode(many=True)
     branches = Branch(many=True)
     checkpoints = Checkpoint(many=True)
@@ -312,6 +386,8 @@ class SessionMessages(serializers.Serializer[Any]):
     messages = SessionMessage(many=True)
 
 
+# Not wrapped in an array by the schema of an action called `list`.
+@extend_schema_serializer(many=False)
 class Page(serializers.Serializer[Any]):
     next = Text(allow_null=True, help_text="The URL of the next page.")
     previous = Text(allow_null=True, help_text="The URL of the page before.")

@@ -94,3 +94,27 @@ def test_restore_checkpoint(api, chat):
     assert (response.status_code, response.json()["head_message_id"]) == (201, "m2")
     assert ids(api.get("chats/chat/messages/")) == ["m1", "m2"]
     assert api.post("chats/chat/checkpoints/none/restore/").status_code == 404
+
+
+def test_active_is_the_name_of_the_active_branch(api, chat):
+    assert api.get("chats/chat/branches/active/").json()["name"] == "main"
+    api.post("chats/chat/branches/side/activate/")
+    assert api.get("chats/chat/branches/active/").json()["name"] == "side"
+    moved = api.patch("chats/chat/branches/active/", {"head_message_id": "m2", "expected_head": "m1"}).json()
+    assert (moved["name"], moved["head_message_id"]) == ("side", "m2")
+    stale = api.patch("chats/chat/branches/active/", {"head_message_id": "m1", "expected_head": "m1"})
+    assert (stale.status_code, stale.json()["head_message_id"]) == (409, "m2")
+    assert api.get("chats/none/branches/active/").status_code == 404
+
+
+def test_a_branch_that_is_named_active_is_itself(api, chat):
+    api.post("chats/chat/branches/", {"name": "active", "head_message_id": "m2"})
+    branch = api.get("chats/chat/branches/active/").json()
+    assert (branch["name"], branch["is_active"], branch["head_message_id"]) == ("active", False, "m2")
+    assert api.delete("chats/chat/branches/active/").status_code == 204
+    assert api.get("chats/chat/branches/active/").json()["name"] == "main"
+
+
+def test_the_active_branch_is_not_deleted_by_its_other_name(api, chat):
+    assert api.delete("chats/chat/branches/active/").status_code in (400, 404)
+    assert len(ids(api.get("chats/chat/branches/"))) == 2

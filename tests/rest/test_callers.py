@@ -5,7 +5,7 @@ from rest_framework.permissions import IsAdminUser
 from rest_framework.test import APIClient
 
 from context_store.contexts import contexts
-from context_store.rest.views.base import StoreView
+from context_store.rest.views.base import StoreViewSet
 from context_store.store import ContextStore
 from tests.rest.callers import SignedToken, token_for, visitor
 from tests.rest.client import Client, ids
@@ -33,7 +33,7 @@ def test_writes_of_a_session_need_a_csrf_token(alice, chat):
 
 @pytest.fixture
 def tokens(monkeypatch):
-    monkeypatch.setattr(StoreView, "authentication_classes", [SignedToken])
+    monkeypatch.setattr(StoreViewSet, "authentication_classes", [SignedToken])
 
 
 def test_token_callers_are_answered_as_themselves(tokens, chat, alice, mallory):
@@ -51,7 +51,7 @@ def test_callers_without_a_good_token_are_challenged(tokens, chat, token, code):
 
 
 def test_the_projects_permissions_hold_too(monkeypatch, api, chat, alice):
-    monkeypatch.setattr(StoreView, "permission_classes", [IsAdminUser])
+    monkeypatch.setattr(StoreViewSet, "permission_classes", [IsAdminUser])
     assert api.get("chats/chat/").status_code == 403
     alice.is_staff = True
     alice.save()
@@ -61,7 +61,7 @@ def test_the_projects_permissions_hold_too(monkeypatch, api, chat, alice):
 def test_projects_with_model_permissions_work(monkeypatch, api, chat):
     from rest_framework.permissions import DjangoModelPermissions
 
-    monkeypatch.setattr(StoreView, "permission_classes", [DjangoModelPermissions])
+    monkeypatch.setattr(StoreViewSet, "permission_classes", [DjangoModelPermissions])
     assert api.get("chats/chat/").status_code == 200
     assert api.delete("chats/chat/").status_code == 403
 
@@ -135,3 +135,32 @@ def test_making_chats_for_others_needs_the_permission(api, body):
     assert api.post("chats/", body).status_code == 403
     assert api.put("chats/c/", {"user_id": "other"}).status_code == 403
     assert ContextStore().count_chats() == 0
+
+
+def test_a_service_account_lists_the_chats_of_all_users(agent, chat, mallory):
+    ContextStore(user_id="mallory").create_chat("hers", metadata={"tier": 1})
+    page = agent.get("chats/?user_id=*&limit=1").json()
+    assert page["count"] == 2
+    assert {chat["user_id"] for chat in page["results"] + agent.get(page["next"]).json()["results"]} == {
+        "alice",
+        "mallory",
+    }
+    assert ids(agent.get("chats/?user_id=*&metadata.tier=1")) == ["hers"]
+    assert ids(agent.get("chats/")) == []
+
+
+def test_all_users_take_the_permission(api, chat):
+    response = api.get("chats/?user_id=*")
+    assert (response.status_code, response.json()["code"]) == (403, "permission_denied")
+
+
+@pytest.mark.parametrize("path", ["chats/chat/", "search/?q=text", "sessions/", "contexts/k/", "chats/chat/messages/"])
+def test_all_users_are_for_the_list_of_chats_alone(agent, chat, path):
+    assert agent.get(f"{path}{'&' if '?' in path else '?'}user_id=*").status_code == 400
+
+
+def test_a_user_whose_id_is_the_star_is_one_user(settings, chat):
+    settings.CONTEXT_STORE_USER_ID = "tests.rest.callers.visitor"
+    assert ids(Client().get("chats/", X_Visitor="*")) == []
+    assert Client().get("chats/?user_id=*", X_Visitor="*").status_code == 403
+    assert Client().get("chats/chat/", X_Visitor="*").status_code == 404

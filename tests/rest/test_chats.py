@@ -1,7 +1,8 @@
 import pytest
 
 from context_store.models import Chat
-from tests.rest.client import ids
+from context_store.store import ContextStore
+from tests.rest.client import Client, ids
 
 
 def test_create_chat_answers_with_the_chat(api, alice):
@@ -147,11 +148,135 @@ def test_fork_at_a_missing_message_is_404(api, chat):
     assert api.post("chats/chat/fork/", {"head_message_id": "none"}).status_code == 404
 
 
+def test_a_service_account_forks_to_another_user(chat, alice, service, store):
+    client = Client(service)
+    response = client.post("chats/chat/fork/?user_id=alice", {"id": "copy", "user_id": "bob"})
+    assert (response.status_code, response.json()["user_id"]) == (201, "bob")
+    assert store.get_chat("copy") is None
+    assert [message.data for message in ContextStore(user_id="bob").get_messages("copy")] == [
+        "text of m1",
+        "text of m2",
+        "text of m3",
+    ]
+    assert client.post("chats/chat/fork/", {"user_id": "bob"}).status_code == 404
+    assert client.post("chats/chat/fork/?user_id=alice", {"user_id": "*"}).status_code == 400
+
+
+def test_forking_to_another_user_takes_the_permission(api, chat, mallory):
+    assert api.post("chats/chat/fork/", {"user_id": "mallory"}).status_code == 403
+    assert api.post("chats/chat/fork/", {"id": "mine", "user_id": "alice"}).json()["user_id"] == "alice"
+    assert ContextStore(user_id="mallory").count_chats() == 0
+
+
+def test_metadata_is_replaced_as_a_whole(api, chat, store):
+    response = api.put("chats/chat/metadata/", {"metadata": {"archived": None, "topics": ["a"]}})
+    assert (response.status_code, response.json()["metadata"]) == (200, {"archived": None, "topics": ["a"]})
+    assert store.get_chat(chat).metadata == {"archived": None, "topics": ["a"]}
+    assert response.json()["title"] == "A chat"
+    assert ids(api.get("chats/?metadata.archived=null")) == ["chat"]
+
+
+@pytest.mark.parametrize("body", [{}, {"metadata": None}, {"metadata": []}, {"metadata": {"a": "\0"}}, {"archived": 1}])
+def test_bad_metadata_is_not_put(api, chat, store, body):
+    assert api.put("chats/chat/metadata/", body).status_code == 400
+    assert store.get_chat(chat).metadata == {"archived": False, "tier": 2}
+
+
+def test_metadata_of_a_missing_chat_is_404(api):
+    assert api.put("chats/none/metadata/", {"metadata": {}}).status_code == 404
+
+
+def test_import_takes_what_export_gave(api, chat, store):
+    document = api.get("chats/chat/export/").json()
+    assert api.post("chats/import/", document).status_code == 409
+    api.delete("chats/chat/")
+    response = api.post("chats/import/", document)
+    assert (response.status_code, response.json()["id"], response.json()["message_count"]) == (201, "chat", 3)
+    assert store.export_chat("chat") == document
+
+
+def test_an_imported_chat_is_the_callers(chat, store, mallory, service):
+    document = store.export_chat(chat)
+    document["chat"]["id"] = "stolen"
+    for number, item in enumerate([*document["messages"], *document["branches"], *document["checkpoints"]]):
+        item["id"] = f"new-{number}"
+    document["messages"] = []
+    for item in document["branches"]:
+        item["head_message_id"] = None
+    document["checkpoints"] = []
+    assert Client(mallory).post("chats/import/", document).json()["user_id"] == "mallory"
+    document["chat"]["id"] = "given"
+    for item in document["branches"]:
+        item["id"] += "b"
+    assert Client(service).post("chats/import/?user_id=bob", document).json()["user_id"] == "bob"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"[]", b"{}", b'{"format": "context-store-chat", "version": 1}', b'{"chat": {"id": "x"}}']
+)
+def test_a_wrong_document_is_refused(api, body, store):
+    response = api.post("chats/import/", body)
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_data")
+    assert store.count_chats() == 0
+
+
+def test_a_bad_document_stores_nothing(api, chat, store):
+    document = store.export_chat(chat)
+    store.delete_chat(chat)
+    document["messages"][2]["parent_id"] = "none"
+    response = api.post("chats/import/", document)
+    assert (response.status_code, response.json()["path"]) == (400, ["messages", 2, "parent_id"])
+    assert store.count_chats() == 0
+
+
+def test_imports_have_a_size_of_their_own(api, store, settings):
+    document = {
+        "format": "context-store-chat",
+        "version": 1,
+        "chat": {"id": "large"},
+        "messages": [
+            {"id": f"m{n}", "parent_id": f"m{n - 1}" if n else None, "name": "user", "data": "x" * 2_000}
+            for n in range(3_000)
+        ],
+        "branches": [{"name": "main", "head_message_id": "m2999", "is_active": True}],
+        "checkpoints": [],
+    }
+    assert api.post("chats/import/", document).json()["message_count"] == 3_000
+    settings.CONTEXT_STORE_MAX_IMPORT_BYTES = 1_000
+    response = api.post("chats/import/", document)
+    assert (response.status_code, response.json()["code"]) == (413, "payload_too_large")
+    assert "CONTEXT_STORE_MAX_IMPORT_BYTES" in response.json()["detail"]
+
+
+def test_a_chat_may_have_the_id_import(api):
+    assert api.get("chats/import/").status_code == 404
+    assert api.put("chats/import/", {"title": "T"}).status_code == 201
+    assert api.get("chats/import/").json()["title"] == "T"
+    assert api.patch("chats/import/", {"title": "U"}).json()["title"] == "U"
+    assert api.get("chats/import/messages/").status_code == 200
+    assert api.delete("chats/import/").status_code == 204
+
+
 def test_rewind_starts_an_active_branch(api, chat):
     response = api.post("chats/chat/rewind/", {"message_id": "m1"})
     assert response.status_code == 201
     assert (response.json()["head_message_id"], response.json()["is_active"]) == ("m1", True)
     assert ids(api.get("chats/chat/messages/")) == ["m1"]
+
+
+def test_rewind_to_nothing_starts_an_empty_branch(api, chat):
+    response = api.post("chats/chat/rewind/", {"message_id": None})
+    assert (response.status_code, response.json()["head_message_id"]) == (201, None)
+    assert ids(api.get("chats/chat/messages/")) == []
+    assert api.post("chats/chat/rewind/", {}).status_code == 400
+
+
+def test_the_graph_says_where_a_preview_is_cut(api, store):
+    store.create_chat("c")
+    texts = ["x" * 50, "x" * 51, ""]
+    store.append_messages("c", [{"id": f"m{n}", "name": "user", "data": text} for n, text in enumerate(texts)])
+    nodes = api.get("chats/c/graph/").json()["nodes"]
+    assert [(len(node["content"]), node["is_cut"]) for node in nodes] == [(50, False), (50, True), (0, False)]
 
 
 def test_graph_has_nodes_branches_and_checkpoints(api, chat, store):

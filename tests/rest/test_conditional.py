@@ -3,8 +3,10 @@
 from collections.abc import Callable
 
 import pytest
+from django.core.cache import cache
 
 from context_store.store import ContextStore
+from tests.rest.client import Client
 
 READS = [
     "chats/chat/",
@@ -66,6 +68,21 @@ def test_an_etag_is_of_one_url(api, chat):
     assert api.get("chats/chat/messages/?limit=3", If_None_Match=etag).status_code == 200
 
 
+@pytest.mark.parametrize("path", READS)
+def test_any_tag_is_that_of_what_is_there(api, chat, path):
+    answer = api.get(path, If_None_Match="*")
+    assert (answer.status_code, answer.content) == (304, b"")
+    assert api.get("chats/none/", If_None_Match="*").status_code == 404
+
+
+def test_reading_if_match(api, chat, store):
+    etag = api.get("chats/chat/")["ETag"]
+    assert api.get("chats/chat/", If_Match=etag).status_code == 200
+    store.update_chat(chat, title="changed")
+    response = api.get("chats/chat/", If_Match=etag)
+    assert (response.status_code, response.json()["code"]) == (412, "revision_conflict")
+
+
 def test_errors_have_no_etag(api, chat):
     assert "ETag" not in api.get("chats/chat/messages/?branch=none", If_None_Match='"x"')
 
@@ -115,3 +132,29 @@ def test_put_if_match(api, etag, store):
     assert api.put("chats/chat/", {}, If_Match=etag).status_code == 200
     assert api.put("chats/new/", {}, If_Match="*").status_code == 412
     assert store.get_chat("new") is None
+
+
+def test_put_only_what_is_not_there(api, chat, store):
+    assert api.put("chats/new/", {"title": "T"}, If_None_Match="*").status_code == 201
+    response = api.put("chats/chat/", {}, If_None_Match="*")
+    assert (response.status_code, response.json()["code"]) == (412, "revision_conflict")
+    assert api.put("chats/chat/", {}).status_code == 200
+
+
+def test_put_only_what_nobody_has(api, chat, mallory):
+    response = Client(mallory).put("chats/chat/", {}, If_None_Match="*")
+    assert (response.status_code, response.json()["detail"]) == (412, "The id is taken.")
+
+
+def test_put_only_a_new_context(api):
+    cache.clear()
+    assert api.put("contexts/k/", {"value": 1, "ttl": 60}, If_None_Match="*").status_code == 200
+    assert api.put("contexts/k/", {"value": 2}, If_None_Match="*").status_code == 412
+    assert api.get("contexts/k/").json()["value"] == 1
+
+
+def test_replace_metadata_if_match(api, etag, store):
+    store.update_chat("chat", title="changed")
+    assert api.put("chats/chat/metadata/", {"metadata": {}}, If_Match=etag).status_code == 412
+    etag = api.get("chats/chat/")["ETag"]
+    assert api.put("chats/chat/metadata/", {"metadata": {}}, If_Match=etag).json()["metadata"] == {}

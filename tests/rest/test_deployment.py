@@ -2,11 +2,13 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 import requests
@@ -42,12 +44,12 @@ def site(request, transactional_db, django_user_model):
     django_user_model.objects.create_user(*LOGIN[:1], password=LOGIN[1])
     processes = []
 
-    def start(kind, options):
+    def start(kind, options, **driver):
         plain = {key: connection.settings_dict[key] for key in ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT")}
         pool = {"pool": options["pool"]} if "pool" in options else {}
         database = {
             **plain,
-            "OPTIONS": {**connection.settings_dict["OPTIONS"], **pool},
+            "OPTIONS": {**connection.settings_dict["OPTIONS"], **pool, **driver},
             **{key: value for key, value in options.items() if key != "pool"},
         }
         database = {**database, "NAME": str(database["NAME"])}
@@ -103,16 +105,62 @@ def test_racing_requests_lose_nothing(site, kind, options):
     assert [message["parent_id"] for message in page] == [None, *(message["id"] for message in page[:-1])]
 
 
+NEW = {
+    "chats/one/": lambda number: {"title": str(number)},
+    "chats/race/messages/one/": lambda number: {"name": "user", "data": number},
+    "chats/race/messages/": lambda number: {"messages": [{"id": "many", "name": "user", "data": number}]},
+    "chats/race/checkpoints/one/": lambda number: {"message_id": "m"},
+}
+
+
 @pytest.mark.parametrize("kind", SERVERS)
 def test_racing_puts_create_once(site, kind):
     url = site(kind, {})
+    assert requests.put(f"{url}/chats/race/", json={}, auth=LOGIN, timeout=300).status_code == 201
+    first = {"messages": [{"id": "m", "name": "user", "data": 1}]}
+    assert requests.post(f"{url}/chats/race/messages/", json=first, auth=LOGIN, timeout=300).status_code == 201
+    for path, body in NEW.items():
 
-    def put(number):
-        return requests.put(f"{url}/chats/one/", json={"title": str(number)}, auth=LOGIN, timeout=600).status_code
+        def put(number, path=path, body=body):
+            return requests.put(f"{url}/{path}", json=body(number), auth=LOGIN, timeout=600).status_code
 
-    with ThreadPoolExecutor(6) as pool:
-        statuses = Counter(pool.map(put, range(6)))
-    assert statuses == {201: 1, 200: 5}
+        with ThreadPoolExecutor(6) as pool:
+            statuses = Counter(pool.map(put, range(6)))
+        assert statuses == {201: 1, 200: 5}, path
+
+
+@pytest.mark.vendor("sqlite")
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_locked_database_is_503_under_each_server(site, kind):
+    url = site(kind, {}, timeout=0.1)
+    with closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert_unavailable(requests.put(f"{url}/chats/c/", json={}, auth=LOGIN, timeout=600))
+        other.execute("ROLLBACK")
+    assert requests.put(f"{url}/chats/c/", json={}, auth=LOGIN, timeout=600).status_code == 201
+
+
+@pytest.mark.vendor("postgresql")
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_server_that_is_gone_is_503_under_each_server(site, kind):
+    url = site(kind, {})
+    name = connection.ops.quote_name(connection.settings_dict["NAME"])
+    with connection._nodb_cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        try:
+            response = requests.get(f"{url}/chats/", auth=LOGIN, timeout=600)
+        finally:
+            cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    assert_unavailable(response)
+    assert requests.get(f"{url}/chats/", auth=LOGIN, timeout=600).status_code == 200
+
+
+def assert_unavailable(response):
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert response.json() == {
+        "detail": "The database does not answer, or takes no writes.",
+        "code": "database_unavailable",
+    }
 
 
 @pytest.mark.parametrize("kind", SERVERS)

@@ -120,6 +120,65 @@ def test_put_below_a_missing_parent_is_404(api, chat):
     assert api.put("chats/chat/messages/x/", {"name": "user", "data": 1, "parent_id": "none"}).status_code == 404
 
 
+def test_put_many_with_parents_of_their_own(api, chat):
+    messages = [
+        {"id": "b", "parent_id": "a", "name": "user", "data": "b"},
+        {"id": "a", "parent_id": "m1", "name": "user", "data": "a"},
+        {"id": "r", "parent_id": None, "name": "user", "data": "r", "created_at": 5},
+        {"id": "m3", "name": "tool", "data": "changed", "type": None},
+        {"name": "user", "data": "without an id", "parent_id": "b"},
+    ]
+    response = api.put("chats/chat/messages/", {"messages": messages})
+    assert response.status_code == 201
+    stored = response.json()["messages"]
+    assert [(message["id"], message["parent_id"]) for message in stored[:4]] == [
+        ("b", "a"),
+        ("a", "m1"),
+        ("r", None),
+        ("m3", "m2"),
+    ]
+    assert (stored[2]["created_at"], stored[3]["data"], stored[4]["parent_id"]) == (5, "changed", "b")
+    assert ids(api.get("chats/chat/messages/")) == ["m1", "m2", "m3"]
+    known = {"messages": messages[:4]}
+    assert api.put("chats/chat/messages/", known).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("last", "status"),
+    [
+        ({"id": "x", "parent_id": "none", "name": "user", "data": 1}, 404),
+        ({"id": "x", "parent_id": "x", "name": "user", "data": 1}, 400),
+        ({"id": "a", "name": "user", "data": 1}, 400),
+        ({"id": "x", "name": "user"}, 400),
+        ({"id": "x", "name": "user", "data": 1, "chat_id": "other"}, 400),
+        ({"id": "x", "name": "user", "data": "\ud800"}, 400),
+    ],
+)
+def test_put_many_is_atomic(api, chat, store, last, status):
+    before = store.export_chat(chat)
+    first = {"id": "a", "parent_id": "m1", "name": "user", "data": "a"}
+    assert api.put("chats/chat/messages/", {"messages": [first, last]}).status_code == status
+    assert store.export_chat(chat) == before
+
+
+def test_put_many_to_a_missing_chat_is_404(api):
+    assert api.put("chats/none/messages/", {"messages": [{"name": "user", "data": 1}]}).status_code == 404
+
+
+def test_messages_have_paths_without_their_chat(api, chat, store):
+    assert api.get("messages/m2/").json() == api.get("chats/chat/messages/m2/").json()
+    assert api.get("messages/none/").status_code == 404
+    body = {"chat_id": "chat", "name": "user", "data": 1, "parent_id": "m1"}
+    assert api.put("messages/x/", body).status_code == 201
+    again = api.put("messages/x/", {**body, "data": 2})
+    assert (again.status_code, again.json()["data"], again.json()["parent_id"]) == (200, 2, "m1")
+    assert api.put("messages/y/", {**body, "chat_id": "none"}).status_code == 404
+    assert api.put("messages/y/", {"name": "user", "data": 1}).status_code == 400
+    assert api.patch("messages/x/", {"parent_id": "m3"}).json()["parent_id"] == "m3"
+    assert api.patch("messages/m1/", {"parent_id": "x"}).status_code == 400
+    assert api.patch("messages/none/", {"parent_id": None}).status_code == 404
+
+
 def test_patch_moves_a_message(api, chat):
     assert api.patch("chats/chat/messages/m3/", {"parent_id": "m1"}).json()["parent_id"] == "m1"
     assert ids(api.get("chats/chat/messages/")) == ["m1", "m3"]
@@ -158,12 +217,62 @@ def test_moving_a_message_of_another_chat_is_404(api, chat, store):
     assert store.get_message("o2").parent_id == "o1"
 
 
-def test_putting_a_message_with_an_id_of_another_chat_makes_another(api, chat, store):
+def test_an_id_is_unique_in_its_chat(api, chat, store):
     store.create_chat("other")
-    [other] = store.append_messages("other", [{"id": "o1", "name": "user", "data": 1}])
-    assert api.put("chats/chat/messages/o1/", {"name": "user", "data": 2}).status_code in (200, 201)
-    assert store.get_message("o1", chat_id="other") == other
-    assert store.get_message("o1", chat_id="chat").data == 2
+    store.append_messages("other", [{"id": "m1", "name": "user", "data": "other"}])
+    assert api.put("chats/other/messages/m2/", {"name": "user", "data": 2}).status_code == 201
+    assert api.put("chats/other/messages/m1/", {"name": "user", "data": 2}).status_code == 200
+    assert store.get_message("m1", chat_id="chat").data == "text of m1"
+    for response in (api.get("messages/m1/"), api.patch("messages/m1/", {"parent_id": None})):
+        assert (response.status_code, response.json()["code"]) == (409, "id_conflict")
+    body = {"chat_id": "other", "name": "user", "data": 3}
+    assert api.put("messages/m1/", body).json()["chat_id"] == "other"
+
+
+def test_edit_stores_a_version_beside(api, chat):
+    response = api.post("chats/chat/messages/m2/edit/", {"data": "again", "id": "m2b"})
+    assert response.status_code == 201
+    body = response.json()
+    assert (body["id"], body["parent_id"], body["name"], body["data"]) == ("m2b", "m1", "user", "again")
+    assert ids(api.get("chats/chat/messages/")) == ["m1", "m2b"]
+    assert ids(api.get("chats/chat/messages/?branch=main")) == ["m1", "m2", "m3"]
+    assert ids(api.get("chats/chat/messages/m2/siblings/")) == ["m2", "m2b"]
+    assert api.post("chats/chat/messages/m2/edit/", {"data": "again", "id": "m2b"}).status_code == 200
+    assert api.post("chats/chat/messages/m2/edit/", {"data": "other", "id": "m2b"}).status_code == 409
+    other = api.post("chats/chat/messages/m1/edit/", {"data": None, "name": "system", "type": None}).json()
+    assert (other["parent_id"], other["name"], other["type"], other["data"]) == (None, "system", None, None)
+
+
+def test_regenerate_starts_a_branch_above(api, chat):
+    response = api.post("chats/chat/messages/m3/regenerate/")
+    assert (response.status_code, response.json()["head_message_id"], response.json()["is_active"]) == (201, "m2", True)
+    api.post("chats/chat/messages/", {"messages": [{"id": "m3b", "name": "user", "data": "again"}]})
+    assert ids(api.get("chats/chat/messages/m3b/siblings/")) == ["m3", "m3b"]
+
+
+def test_activate_finds_the_branch_of_a_message(api, chat):
+    api.post("chats/chat/branches/side/activate/")
+    response = api.post("chats/chat/messages/m3/activate/")
+    assert (response.status_code, response.json()["name"], response.json()["is_active"]) == (200, "main", True)
+    assert ids(api.get("chats/chat/messages/")) == ["m1", "m2", "m3"]
+
+
+@pytest.mark.parametrize("tail", ["edit/", "regenerate/", "activate/"])
+def test_versions_of_a_missing_message_are_404(api, chat, tail):
+    body = {"data": 1} if tail == "edit/" else {}
+    assert api.post(f"chats/chat/messages/none/{tail}", body).status_code == 404
+    assert api.post(f"chats/none/messages/m1/{tail}", body).status_code == 404
+    assert api.post(f"chats/chat/messages/m1/{tail}", {**body, "more": 1}).status_code == 400
+
+
+def test_siblings_have_pages(api, chat, store):
+    store.add_messages(
+        [{"id": f"x{n}", "chat_id": chat, "parent_id": "m1", "name": "user", "data": n} for n in range(4)]
+    )
+    everything = [message.id for message in store.get_siblings("m2", chat_id=chat)]
+    first = api.get("chats/chat/messages/m2/siblings/?limit=3")
+    assert ids(first) + ids(api.get(first.json()["next"])) == everything
+    assert api.get("chats/chat/messages/none/siblings/").status_code == 404
 
 
 class VersionedUrls:

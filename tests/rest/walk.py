@@ -31,6 +31,10 @@ BY_OPERATION = {
     ("append_to_session", "id"): "new message",
     ("append_messages", "id"): "new message",
     ("upsert_message", "message_id"): "new message",
+    ("upsert_message_by_id", "message_id"): "new message",
+    ("upsert_messages", "id"): "new message",
+    ("edit_message", "id"): "new message",
+    ("import_chat", "document"): "new chat",
     ("create_branch", "id"): "branch id",
     ("create_checkpoint", "id"): "checkpoint id",
 }
@@ -90,6 +94,8 @@ def example(operation: dict[str, Any]) -> Any:
     """Return a body with every field that there is."""
     if "requestBody" not in operation:
         return None
+    if operation["operationId"] == "import_chat":
+        return {"document": "text"}
     return complete(operation["requestBody"]["content"]["application/json"]["schema"])
 
 
@@ -129,6 +135,18 @@ def filled(body: Any, ids: Mapping[tuple[str, str], str]) -> Any:
     }
 
 
+def document(chat_id: str) -> dict[str, Any]:
+    """Return an exported chat of one message."""
+    return {
+        "format": "context-store-chat",
+        "version": 1,
+        "chat": {"id": chat_id, "user_id": "alice", "metadata": {}},
+        "messages": [{"id": f"{chat_id}-1", "name": "user", "data": "text"}],
+        "branches": [{"name": "main", "head_message_id": f"{chat_id}-1", "is_active": True}],
+        "checkpoints": [],
+    }
+
+
 def request(path: str, method: str, operation: dict[str, Any], ids: Mapping[tuple[str, str], str]) -> Request:
     """Return the request of the operation with these ids at their places."""
     points = points_of(path, operation)
@@ -142,4 +160,6 @@ def request(path: str, method: str, operation: dict[str, Any], ids: Mapping[tupl
     if any(item["name"] == "q" for item in operation.get("parameters", [])):
         query["q"] = "text"
     body = filled(example(operation), ids)
+    if operation["operationId"] == "import_chat":
+        body = document(body["document"])
     return Request(operation["operationId"], method, path, query, body, points)

@@ -1,1 +1,19 @@
-"""Views: about ten lines each, between a shape and a method of the caller's store."""
+"""Viewsets: about ten lines an action, between a shape and a method of the caller's store."""
+
+from .base import StoreViewSet
+from .branches import BranchViewSet, CheckpointViewSet
+from .chats import ChatViewSet, SearchViewSet
+from .keyed import ContextViewSet, SessionViewSet
+from .messages import MessageByIdViewSet, MessageViewSet
+
+__all__ = [
+    "BranchViewSet",
+    "ChatViewSet",
+    "CheckpointViewSet",
+    "ContextViewSet",
+    "MessageByIdViewSet",
+    "MessageViewSet",
+    "SearchViewSet",
+    "SessionViewSet",
+    "StoreViewSet",
+]

@@ -1,40 +1,57 @@
-"""The base of all views, and the only place of the API where a store is made."""
+"""The base of all viewsets, and the only place of the API where a store is made."""
 
+from contextlib import ExitStack
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
+from django.db import DatabaseError, connections, transaction
 from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
+from rest_framework.settings import api_settings
+from rest_framework.viewsets import ViewSet
 
 from context_store.contexts import BaseContexts, contexts
 from context_store.models import Chat
 from context_store.rest.errors import handle_exception
-from context_store.rest.operations import Operation
-from context_store.rest.parsers import LengthRequired, StrictJSONParser
-from context_store.rest.paths import decode_id
-from context_store.rest.permissions import HasUserId, acting_user_id
+from context_store.rest.parsers import LengthRequired, StrictJSONParser, decode_id
+from context_store.rest.permissions import acting_user_id, own_user_id
 from context_store.rest.schema import StoreSchema
 from context_store.rest.serializers import Empty, Shape
 from context_store.sessions import BaseSessions, sessions
 from context_store.store import ContextStore
 
 LONGEST_SCOPED_USER_ID = 100
-PATH_ARGUMENTS = ("chat_id", "message_id", "name", "key", "session_id")
 
 
-class StoreView(APIView):
+class StoreViewSet(ViewSet):
     """
-    A view on what belongs to the caller.
+    Actions on what belongs to the caller.
 
     Authentication, throttling, renderers and further permissions are the project's; the parser and the shape of errors
-    are the API's own.
+    are the API's own. A subclass may give it another store by ``get_store``, ``get_contexts`` and ``get_sessions``.
     """
 
     schema = StoreSchema()
     parser_classes = (StrictJSONParser,)
+    # Under which heading the schema shows the actions.
+    tag = "Chats"
+    lookup_value_converter = "context_store_id"
+    # The ids in a path that actions take. What else a project has there, as a version or a tenant, is not for them.
+    path_arguments = ("chat_id", "message_id", "name", "key", "session_id")
+    pagination_class: Any = None
+    # "read", "write", "search" or "stream"; without it the method decides between the first two.
+    throttle_kind: str | None = None
+
+    @classmethod
+    def as_view(cls, actions: Any = None, **initkwargs: Any) -> Any:
+        # ATOMIC_REQUESTS is honoured by ``dispatch``: there a BEGIN or COMMIT that fails becomes an answer, too.
+        view = super().as_view(actions, **initkwargs)
+        for alias in connections:
+            view = transaction.non_atomic_requests(alias)(view)
+        return view
 
     @property
     def queryset(self) -> QuerySet[Chat]:
@@ -44,43 +61,72 @@ class StoreView(APIView):
     @cached_property
     def store(self) -> ContextStore:
         """The store of the user whom the request acts for."""
-        return self.store_of(None)
+        return self.get_store(acting_user_id(self.request))
 
-    def store_of(self, named: str | None) -> ContextStore:
-        """Return the store of the user whom the body names, if the caller may, or else of the request's."""
-        return ContextStore(user_id=acting_user_id(self.request, named))
+    def get_store(self, user_id: str | None) -> ContextStore:
+        """Return the store of a user, or with ``None`` that of all users."""
+        return ContextStore(user_id=user_id)
+
+    def get_contexts(self, user_id: str) -> BaseContexts:
+        """Return the contexts of a user."""
+        return contexts["default"].scoped(scope_of(user_id))
+
+    def get_sessions(self, user_id: str) -> BaseSessions:
+        """Return the sessions of a user."""
+        return sessions["default"].for_user(user_id)
+
+    @cached_property
+    def paginator(self) -> Any:
+        return self.pagination_class and self.pagination_class()
+
+    def page(self, *what: Any, **more: Any) -> Response:
+        """Answer with a page, as the pagination class of the action makes it."""
+        response: Response = self.paginator.respond(self.request, *what, **more)
+        return response
 
     @property
-    def contexts(self) -> BaseContexts:
-        """The contexts of the user whom the request acts for."""
-        return contexts["default"].scoped(scope_of(acting_user_id(self.request)))
+    def throttle_scope(self) -> str | None:
+        """The scope for ``ScopedRateThrottle``; none where the project has no rate for it."""
+        kind = self.throttle_kind or ("read" if self.request.method in ("GET", "HEAD", "OPTIONS") else "write")
+        scope = f"context_store_{kind}"
+        return scope if scope in api_settings.DEFAULT_THROTTLE_RATES else None
 
-    @property
-    def sessions(self) -> BaseSessions:
-        """The sessions of the user whom the request acts for."""
-        return sessions["default"].for_user(acting_user_id(self.request))
+    def body(self, shape: type[Shape] = Empty) -> dict[str, Any]:
+        """Return the request's body, which has this shape."""
+        serializer = shape(data=self.request.data)
+        serializer.is_valid(raise_exception=True)
+        validated: dict[str, Any] = serializer.validated_data
+        return validated
 
-    def body(self) -> dict[str, Any]:
-        """Return the request's body in the shape that the operation declares."""
-        if "Transfer-Encoding" in self.request.headers and not self.request.headers.get("Content-Length"):
-            # Django REST framework would take it for no body.
-            raise LengthRequired
-        declared: Operation = getattr(self, str(self.request.method).lower()).operation
-        shape: Shape = (declared.body or Empty)(data=self.request.data)
-        shape.is_valid(raise_exception=True)
-        return dict(shape.validated_data)
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            with ExitStack() as stack:
+                for alias, options in connections.settings.items():
+                    if options["ATOMIC_REQUESTS"]:
+                        stack.enter_context(transaction.atomic(using=alias))
+                return super().dispatch(request, *args, **kwargs)
+        except DatabaseError as error:
+            answer = handle_exception(error, {})
+            if answer is None:
+                raise
+            return JsonResponse(answer.data, status=answer.status_code, headers={"Retry-After": answer["Retry-After"]})
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        # These are the arguments that the method will be called with: what else a project has in its paths, as a
-        # version or a tenant, is not for it.
+        if "Transfer-Encoding" in request.headers and not request.headers.get("Content-Length"):
+            # Django REST framework would take it for no body.
+            raise LengthRequired
+        # These are the arguments that the action will be called with.
         for name in list(self.kwargs):
             value = self.kwargs.pop(name)
-            if name in PATH_ARGUMENTS:
-                self.kwargs[name] = decode_id(value, name)
+            if name in self.path_arguments:
+                self.kwargs[name] = decode_id(value, name) if "~" in value else value
 
-    def get_permissions(self) -> list[Any]:
-        return [HasUserId(), *super().get_permissions()]
+    def check_permissions(self, request: Request) -> None:
+        # Callers whom CONTEXT_STORE_USER_ID does not know are refused beside whom the project's own permissions refuse.
+        if own_user_id(request) is None:
+            self.permission_denied(request)
+        super().check_permissions(request)
 
     def get_exception_handler(self) -> Any:
         return handle_exception

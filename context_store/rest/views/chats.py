@@ -1,26 +1,49 @@
-"""Chats: listing, creating, changing, deleting, forking, rewinding; their graphs and exports."""
+"""Chats: listing, creating, changing, deleting, forking, searching; their graphs and documents."""
 
-from contextlib import suppress
+import json
+from functools import partial
 from typing import Any
 
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from context_store.exceptions import IdConflict
+from context_store.exceptions import IdConflict, InvalidData, RevisionConflict
 from context_store.models import Chat
-from context_store.records import ChatRecord
+from context_store.records import SearchHits
 from context_store.rest import serializers as shapes
-from context_store.rest.conditional import conditional, expected_revision
-from context_store.rest.operations import operation
-from context_store.rest.pagination import LIMIT, OFFSET, items, limit_of, link, metadata_of, offset_of, page
-from context_store.store import ContextStore
+from context_store.rest.conditional import conditional, expected_revision, is_create_only
+from context_store.rest.pagination import GraphPagination, OffsetPagination, SearchPagination
+from context_store.rest.parsers import DocumentParser, refuse_constant
+from context_store.rest.permissions import acting_user_id, acting_user_id_or_all, owner_of_new
+from context_store.rest.schema import operation, parameter
+from context_store.rest.serializers import IDENTIFIER
 
-from .base import StoreView, deleted, found
+from .base import StoreViewSet, deleted, found
+
+METADATA = "metadata."
+# How many metadata filters a list takes.
+MAX_FILTERS = 50
+
+SEARCH = [
+    parameter(
+        "q",
+        {"type": "string"},
+        'Words (all must match), `"a phrase"`, `AND`, `OR`, `NOT`, parentheses, `-word`, `prefix*`.',
+        required=True,
+    ),
+    parameter("role", {"type": "array", "items": IDENTIFIER}, "Only messages of this role; may be repeated."),
+]
 
 
-class ChatListView(StoreView):
-    @operation("list_chats", "Chats", {200: shapes.ChatPage}, parameters=(LIMIT, OFFSET))
-    def get(self, request: Request) -> Response:
+class ChatViewSet(StoreViewSet):
+    lookup_url_kwarg = "chat_id"
+    pagination_class = OffsetPagination
+
+    # Not django-filter: the keys of metadata are anybody's, and a FilterSet declares each parameter that it takes.
+    @operation("list_chats", {200: shapes.ChatPage})
+    def list(self, request: Request) -> Response:
         """
         List chats, the one updated last first.
 
@@ -28,99 +51,165 @@ class ChatListView(StoreView):
         key. The value is JSON where it can be, so that types are kept, and text elsewhere: `metadata.archived=false`,
         `metadata.tier=2`, `metadata.tier="2"`, `metadata.topic=travel`.
         """
-        limit, offset, metadata = limit_of(request), offset_of(request), metadata_of(request)
-        count = self.store.count_chats(metadata=metadata)
-        chats = self.store.list_chats(metadata=metadata, limit=limit, offset=offset)
-        links = {
-            "next": link(request, limit=limit, offset=offset + limit) if offset + limit < count else None,
-            "previous": link(request, limit=limit, offset=max(0, offset - limit)) if offset else None,
-        }
-        return Response({"count": count, **page(items(chats), **links)})
+        store, metadata = self.get_store(acting_user_id_or_all(request)), metadata_of(request)
+        return self.page(partial(store.list_chats, metadata=metadata), count=store.count_chats(metadata=metadata))
 
-    @operation("create_chat", "Chats", {201: shapes.Chat}, body=shapes.ChatCreate, conflicts=(409,))
-    def post(self, request: Request) -> Response:
+    @operation("create_chat", {201: shapes.Chat}, request=shapes.ChatCreate, problems=[409], user_in_body=True)
+    def create(self, request: Request) -> Response:
         """Create a chat and its active, empty branch `main`. A known id answers 409, whoever has it."""
-        body = self.body()
-        store = self.store_of(body.pop("user_id", None))
+        body = self.body(shapes.ChatCreate)
+        store = self.get_store(owner_of_new(request, body.pop("user_id", None)))
         return Response(store.create_chat(body.pop("id", None), **body)._asdict(), status=201)
 
-
-class ChatView(StoreView):
-    @operation("get_chat", "Chats", {200: shapes.Chat}, has_etag=True)
+    @operation("get_chat", {200: shapes.Chat}, etag=True)
     @conditional
-    def get(self, request: Request, chat_id: str) -> Response:
+    def retrieve(self, request: Request, chat_id: str) -> Response:
         """Return a chat."""
         return Response(found(self.store.get_chat(chat_id), missing_chat(chat_id))._asdict())
 
     @operation(
         "upsert_chat",
-        "Chats",
         {200: shapes.Chat, 201: shapes.Chat},
-        body=shapes.ChatUpsert,
-        conflicts=(409,),
-        takes_if_match=True,
+        request=shapes.ChatUpsert,
+        problems=[409],
+        user_in_body=True,
+        if_match=True,
+        if_none_match=True,
     )
-    def put(self, request: Request, chat_id: str) -> Response:
+    def update(self, request: Request, chat_id: str) -> Response:
         """Create the chat (201), or return the one that is there, unchanged (200): PATCH changes it."""
-        body = self.body()
-        store = self.store_of(body.pop("user_id", None))
+        body = self.body(shapes.ChatUpsert)
+        store = self.get_store(owner_of_new(request, body.pop("user_id", None)))
         expected_revision(request, store, chat_id)
-        chat, created = upsert_chat(store, chat_id, **body)
+        if is_create_only(request):
+            try:
+                return Response(store.create_chat(chat_id, **body)._asdict(), status=201)
+            except IdConflict as error:
+                raise RevisionConflict("The id is taken.") from error
+        chat, created = store.upsert_chat(chat_id, **body)
         return Response(chat._asdict(), status=201 if created else 200)
 
-    @operation("update_chat", "Chats", {200: shapes.Chat}, body=shapes.ChatUpdate, takes_if_match=True)
-    def patch(self, request: Request, chat_id: str) -> Response:
+    @operation("update_chat", {200: shapes.Chat}, request=shapes.ChatUpdate, if_match=True)
+    def partial_update(self, request: Request, chat_id: str) -> Response:
         """Change the title, and merge metadata: top-level keys are replaced, `null` removes one."""
-        body = self.body()
+        body = self.body(shapes.ChatUpdate)
         revision = expected_revision(request, self.store, chat_id)
         return Response(self.store.update_chat(chat_id, **body, merge=True, expected_revision=revision)._asdict())
 
-    @operation("delete_chat", "Chats", {204: None}, takes_if_match=True)
-    def delete(self, request: Request, chat_id: str) -> Response:
+    @operation("delete_chat", {204: None}, if_match=True)
+    def destroy(self, request: Request, chat_id: str) -> Response:
         """Delete a chat with everything in it."""
         revision = expected_revision(request, self.store, chat_id)
         return deleted(self.store.delete_chat(chat_id, expected_revision=revision), missing_chat(chat_id))
 
+    @operation("replace_metadata", {200: shapes.Chat}, request=shapes.MetadataReplace, if_match=True)
+    @action(detail=True, methods=["put"])
+    def metadata(self, request: Request, chat_id: str) -> Response:
+        """Replace the metadata as a whole; a `null` in it is stored, where PATCH of the chat removes a key."""
+        metadata = self.body(shapes.MetadataReplace)["metadata"]
+        revision = expected_revision(request, self.store, chat_id)
+        return Response(self.store.update_chat(chat_id, metadata=metadata, expected_revision=revision)._asdict())
 
-class ChatForkView(StoreView):
-    @operation("fork_chat", "Chats", {201: shapes.Chat}, body=shapes.ChatFork, conflicts=(409,))
-    def post(self, request: Request, chat_id: str) -> Response:
-        """Copy the chat, or its chain down to a message, to a new chat; every message of the copy has a new id."""
-        body = self.body()
-        fork = self.store.fork_chat(chat_id, body.get("id"), head=body.get("head_message_id"))
+    @operation("import_chat", {201: shapes.Chat}, request=shapes.Export, problems=[409])
+    @action(detail=False, methods=["post"], url_path="import", parser_classes=[DocumentParser])
+    def import_chat(self, request: Request, chat_id: str = "import") -> Response:
+        """
+        Store an exported document under the ids it has, for the caller: all of it or nothing.
+
+        The document may have as many bytes as `CONTEXT_STORE_MAX_IMPORT_BYTES` says, and any number of messages.
+        """
+        document: Any = request.data
+        return Response(self.store.import_chat(document)._asdict(), status=201)
+
+    @operation("fork_chat", {201: shapes.Chat}, request=shapes.ChatFork, problems=[409])
+    @action(detail=True, methods=["post"])
+    def fork(self, request: Request, chat_id: str) -> Response:
+        """
+        Copy the chat, or its chain down to a message, to a new chat; every message of the copy has a new id.
+
+        The copy is the owner's, or with the permission `context_store.act_for_any_user` that of `user_id`.
+        """
+        body, store = self.body(shapes.ChatFork), self.store
+        owner = acting_user_id(request, body["user_id"]) if "user_id" in body else store.user_id
+        if owner != store.user_id:
+            # A store of one user makes no chats for another.
+            found(store.get_chat(chat_id), missing_chat(chat_id))
+            store = self.get_store(None)
+        fork = store.fork_chat(chat_id, body.get("id"), user_id=owner, head=body.get("head_message_id"))
         return Response(fork._asdict(), status=201)
 
-
-class ChatRewindView(StoreView):
-    @operation("rewind_chat", "Branches", {201: shapes.Branch}, body=shapes.ChatRewind)
-    def post(self, request: Request, chat_id: str) -> Response:
+    @operation("rewind_chat", {201: shapes.Branch}, request=shapes.ChatRewind, tag="Branches")
+    @action(detail=True, methods=["post"])
+    def rewind(self, request: Request, chat_id: str) -> Response:
         """Start a new active branch at a message; the branch that was active stays as it is."""
-        return Response(self.store.rewind(chat_id, self.body()["message_id"])._asdict(), status=201)
+        return Response(self.store.rewind(chat_id, self.body(shapes.ChatRewind)["message_id"])._asdict(), status=201)
 
-
-class ChatGraphView(StoreView):
-    @operation("get_graph", "Chats", {200: shapes.Graph}, has_etag=True)
+    @operation("get_graph", {200: shapes.Graph}, etag=True)
+    @action(detail=True, pagination_class=GraphPagination)
     @conditional
-    def get(self, request: Request, chat_id: str) -> Response:
-        """Return all messages of the chat as nodes with a preview, its branches and its checkpoints."""
-        graph = self.store.get_graph(chat_id)
-        return Response({name: items(part) for name, part in graph._asdict().items()})
+    def graph(self, request: Request, chat_id: str) -> Response:
+        """
+        Return the messages of the chat as nodes with a preview, its branches and its checkpoints.
 
+        `limit` and `offset` hold for each of the three lists: follow `next` until it is `null` for the whole graph.
+        """
+        return self.page(partial(self.store.get_graph, chat_id))
 
-class ChatExportView(StoreView):
-    @operation("export_chat", "Chats", {200: shapes.Export}, has_etag=True)
+    @operation("export_chat", {200: shapes.Export}, etag=True)
+    @action(detail=True)
     @conditional
-    def get(self, request: Request, chat_id: str) -> Response:
+    def export(self, request: Request, chat_id: str) -> Response:
         """Return the chat with everything in it as one document, which loses nothing."""
         return Response(self.store.export_chat(chat_id))
 
+    @operation("search_chat", {200: shapes.SearchHitPage}, parameters=SEARCH, tag="Search")
+    @action(detail=True, pagination_class=SearchPagination, throttle_kind="search")
+    def search(self, request: Request, chat_id: str) -> Response:
+        """Search the messages of one chat, best hit first."""
+        hits = self.store.search_messages(chat_id, **search_of(request), limit=self.paginator.get_limit(request))
+        return hit_page(hits)
 
-def upsert_chat(store: ContextStore, chat_id: str, **values: Any) -> tuple[ChatRecord, bool]:
-    """Return the chat and whether this call has created it: of racing ones exactly one has."""
-    if store.get_chat(chat_id) is None:
-        with suppress(IdConflict):
-            return store.create_chat(chat_id, **values), True
-    return store.upsert_chat(chat_id, **values)[0], False
+
+class SearchViewSet(StoreViewSet):
+    tag = "Search"
+    pagination_class = SearchPagination
+    throttle_kind = "search"
+
+    @operation("search_chats", {200: shapes.SearchHitPage}, parameters=SEARCH)
+    def list(self, request: Request) -> Response:
+        """Search the messages of all chats, best hit first."""
+        return hit_page(self.store.search_chats(**search_of(request), limit=self.paginator.get_limit(request)))
+
+
+def metadata_of(request: Request) -> dict[str, Any]:
+    """Return the metadata that the query asks for: values are JSON where they can be, else text."""
+    names = [name for name in request.query_params if name.startswith(METADATA)]
+    if len(names) > MAX_FILTERS:
+        raise ValidationError({"metadata": [f"Has {len(names)} filters, a request may have {MAX_FILTERS}."]})
+    return {name.removeprefix(METADATA): json_or_text(request.query_params[name], name) for name in names}
+
+
+def json_or_text(text: str, name: str) -> Any:
+    """Return the value if the text is JSON, else the text."""
+    try:
+        return json.loads(text, parse_constant=refuse_constant)
+    except RecursionError:
+        raise InvalidData("is nested too deeply", (name,)) from None
+    except ValueError:
+        return text
+
+
+def search_of(request: Request) -> dict[str, Any]:
+    """Return the arguments of a search."""
+    if "q" not in request.query_params:
+        raise ValidationError({"q": ["This parameter is required."]}, "required")
+    return {"query": request.query_params["q"], "roles": request.query_params.getlist("role") or None}
+
+
+def hit_page(hits: SearchHits) -> Response:
+    """Answer with hits; what is large in their messages takes a request of its own."""
+    results = [{**hit._asdict(), "message": hit.message._asdict()} for hit in hits]
+    return Response({"next": None, "previous": None, "is_complete": hits.is_complete, "results": results})
 
 
 def missing_chat(chat_id: str) -> Exception:

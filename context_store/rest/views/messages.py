@@ -1,118 +1,182 @@
 """Messages: pages of a branch, appending, single messages, chains and children."""
 
-from django.urls import reverse
+from functools import partial
+from typing import Any
+
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from context_store.exceptions import InvalidData
 from context_store.models import Message
-from context_store.records import MessageRecord
 from context_store.rest import serializers as shapes
 from context_store.rest.conditional import conditional
-from context_store.rest.operations import operation
-from context_store.rest.pagination import BEFORE, BRANCH, LIMIT, items, limit_of, link, page
+from context_store.rest.pagination import ChainPagination, OffsetPagination, OlderPagination
+from context_store.rest.schema import operation, parameter
+from context_store.rest.serializers import IDENTIFIER
 from context_store.store import ContextStore
 
-from .base import StoreView
+from .base import StoreViewSet, found
+
+BRANCH = parameter("branch", IDENTIFIER, "The name of a branch; the active one if it is left out.")
 
 
-class MessageListView(StoreView):
-    @operation(
-        "list_messages", "Messages", {200: shapes.MessagePage}, parameters=(BRANCH, LIMIT, BEFORE), has_etag=True
-    )
+class MessageViewSet(StoreViewSet):
+    """The messages of one chat."""
+
+    tag = "Messages"
+    lookup_url_kwarg = "message_id"
+    pagination_class = OlderPagination
+
+    @operation("list_messages", {200: shapes.MessagePage}, parameters=[BRANCH], etag=True)
     @conditional
-    def get(self, request: Request, chat_id: str) -> Response:
+    def list(self, request: Request, chat_id: str) -> Response:
         """Return the last messages of the active or the named branch, oldest first; `next` is the older page."""
-        limit, query = limit_of(request), request.query_params
-        messages = self.store.get_messages(
-            chat_id, branch=query.get("branch"), limit=limit + 1, before=query.get("before")
-        )
-        if len(messages) <= limit:
-            return Response(page(items(messages)))
-        newest = messages[-limit:]
-        return Response(page(items(newest), next=link(request, limit=limit, before=newest[0].id)))
+        branch = request.query_params.get("branch")
+        return self.page(partial(self.store.get_messages, chat_id, branch=branch))
 
-    @operation("append_messages", "Messages", {201: shapes.Messages}, body=shapes.MessagesAppend, conflicts=(409,))
-    def post(self, request: Request, chat_id: str) -> Response:
+    @operation("append_messages", {201: shapes.Messages}, request=shapes.MessagesAppend, problems=[409])
+    def create(self, request: Request, chat_id: str) -> Response:
         """
         Append one message or many, one below another, to the head of the active or the named branch.
 
         All or none are stored. With ids of the client's own the request can be repeated: what is stored already stays
         as it is. A head that is not `expected_head` answers 409 with the `head_message_id` that it is.
         """
-        return Response({"messages": items(self.store.append_messages(chat_id, **self.body()))}, status=201)
+        messages = self.store.append_messages(chat_id, **self.body(shapes.MessagesAppend))
+        return Response({"messages": [message._asdict() for message in messages]}, status=201)
 
+    @operation(
+        "upsert_messages",
+        {200: shapes.Messages, 201: shapes.Messages},
+        request=shapes.MessagesUpsert,
+        problems=[409],
+    )
+    def update_many(self, request: Request, chat_id: str) -> Response:
+        """
+        Create messages with parents of their own, in any order, or change `name`, `type` and `data` of known ones.
 
-class MessageView(StoreView):
-    @operation("get_message", "Messages", {200: shapes.Message})
-    def get(self, request: Request, chat_id: str, message_id: str) -> Response:
+        All or none are stored; known messages keep their parents and their times. No branch moves. 201 if at least one
+        of them is new.
+        """
+        messages = self.body(shapes.MessagesUpsert)["messages"]
+        stored = self.store.add_messages({**message, "chat_id": chat_id} for message in messages)
+        status = 201 if any(created for _, created in stored) else 200
+        return Response({"messages": [message._asdict() for message, _ in stored]}, status=status)
+
+    @operation("get_message", {200: shapes.Message})
+    def retrieve(self, request: Request, chat_id: str, message_id: str) -> Response:
         """Return a message."""
-        return Response(message_of(self.store, chat_id, message_id)._asdict())
+        return Response(
+            found(self.store.get_message(message_id, chat_id=chat_id), missing_message(message_id))._asdict()
+        )
 
     @operation(
         "upsert_message",
-        "Messages",
         {200: shapes.Message, 201: shapes.Message},
-        body=shapes.MessageUpsert,
-        conflicts=(409,),
+        request=shapes.MessageUpsert,
+        problems=[409],
     )
-    def put(self, request: Request, chat_id: str, message_id: str) -> Response:
+    def update(self, request: Request, chat_id: str, message_id: str) -> Response:
         """
         Create the message below `parent_id` (201), or change `name`, `type` and `data` of a known one (200).
 
         A known message keeps its parent and its time. No branch moves.
         """
-        body, status = self.body(), 200 if self.store.get_message(message_id) else 201
-        try:
-            message, _ = self.store.add_message({**body, "id": message_id, "chat_id": chat_id})
-        except InvalidData as error:
-            # The store names the first of its list of messages; here the body is the message.
-            raise InvalidData(error.reason, error.path[2:]) from error
-        return Response(message._asdict(), status=status)
+        message = {**self.body(shapes.MessageUpsert), "id": message_id, "chat_id": chat_id}
+        return written(self.store, message)
 
-    @operation("move_message", "Messages", {200: shapes.Message}, body=shapes.MessageMove)
-    def patch(self, request: Request, chat_id: str, message_id: str) -> Response:
+    @operation("move_message", {200: shapes.Message}, request=shapes.MessageMove)
+    def partial_update(self, request: Request, chat_id: str, message_id: str) -> Response:
         """Move a message, with all that lies below it, under another parent of its chat."""
-        parent_id = self.body()["parent_id"]
-        message_of(self.store, chat_id, message_id)
+        parent_id = self.body(shapes.MessageMove)["parent_id"]
+        return Response(self.store.set_message_parent(message_id, parent_id, chat_id=chat_id)._asdict())
+
+    @operation("get_message_chain", {200: shapes.MessagePage})
+    @action(detail=True, pagination_class=ChainPagination)
+    def chain(self, request: Request, chat_id: str, message_id: str) -> Response:
+        """Return the last messages of the chain that ends with this one, oldest first; `next` is the older page."""
+        limit = self.paginator.get_limit(request)
+        chain = self.store.get_message_chain(message_id, limit=limit, chat_id=chat_id)
+        return self.page(chain, limit)
+
+    @operation("list_children", {200: shapes.MessagePage})
+    @action(detail=True, pagination_class=OffsetPagination)
+    def children(self, request: Request, chat_id: str, message_id: str) -> Response:
+        """Return the direct replies to a message, oldest first: its siblings are those of its parent."""
+        return self.page(partial(self.store.get_children, message_id, chat_id=chat_id))
+
+    @operation("list_siblings", {200: shapes.MessagePage})
+    @action(detail=True, pagination_class=OffsetPagination)
+    def siblings(self, request: Request, chat_id: str, message_id: str) -> Response:
+        """Return all versions of a message, oldest first, itself among them: those that have the same parent."""
+        return self.page(partial(self.store.get_siblings, message_id, chat_id=chat_id))
+
+    @operation("edit_message", {200: shapes.Message, 201: shapes.Message}, request=shapes.MessageEdit, problems=[409])
+    @action(detail=True, methods=["post"])
+    def edit(self, request: Request, chat_id: str, message_id: str) -> Response:
+        """
+        Store a new version of the message beside it, at the head of a new active branch; nothing is lost.
+
+        With an `id` the request can be repeated: 201 for a new version, 200 for one that is stored already.
+        """
+        body = self.body(shapes.MessageEdit)
+        data, new_id = body.pop("data"), body.pop("id", None)
+        record, created = self.store.edit_message(chat_id, message_id, data, new_id=new_id, **body)
+        return Response(record._asdict(), status=201 if created else 200)
+
+    @operation("regenerate_message", {201: shapes.Branch})
+    @action(detail=True, methods=["post"])
+    def regenerate(self, request: Request, chat_id: str, message_id: str) -> Response:
+        """Start a new active branch above the message: what is appended next is another version of it."""
+        self.body()
+        return Response(self.store.regenerate(chat_id, message_id)._asdict(), status=201)
+
+    @operation("activate_message", {200: shapes.Branch})
+    @action(detail=True, methods=["post"])
+    def activate(self, request: Request, chat_id: str, message_id: str) -> Response:
+        """Make the newest branch that has the message the active one, or a new one at it where none has."""
+        self.body()
+        return Response(self.store.activate_message(chat_id, message_id)._asdict())
+
+
+class MessageByIdViewSet(StoreViewSet):
+    """Messages without their chat. An id that two chats of the caller have answers 409: name the chat."""
+
+    tag = "Messages"
+    lookup_url_kwarg = "message_id"
+
+    @operation("get_message_by_id", {200: shapes.Message}, problems=[409])
+    def retrieve(self, request: Request, message_id: str) -> Response:
+        """Return a message of whichever chat."""
+        return Response(found(self.store.get_message(message_id), missing_message(message_id))._asdict())
+
+    @operation(
+        "upsert_message_by_id",
+        {200: shapes.Message, 201: shapes.Message},
+        request=shapes.MessagePut,
+        problems=[409],
+    )
+    def update(self, request: Request, message_id: str) -> Response:
+        """Create the message in the chat `chat_id` (201), or change `name`, `type` and `data` of a known one (200)."""
+        return written(self.store, {**self.body(shapes.MessagePut), "id": message_id})
+
+    @operation("move_message_by_id", {200: shapes.Message}, request=shapes.MessageMove, problems=[409])
+    def partial_update(self, request: Request, message_id: str) -> Response:
+        """Move a message, with all that lies below it, under another parent of its chat."""
+        parent_id = self.body(shapes.MessageMove)["parent_id"]
         return Response(self.store.set_message_parent(message_id, parent_id)._asdict())
 
 
-class MessageChainView(StoreView):
-    @operation("get_message_chain", "Messages", {200: shapes.MessagePage}, parameters=(LIMIT,))
-    def get(self, request: Request, chat_id: str, message_id: str) -> Response:
-        """Return the last messages of the chain that ends with this one, oldest first; `next` is the older page."""
-        limit = limit_of(request)
-        chain = self.store.get_message_chain(message_id, limit=limit)
-        in_chat(chain[-1], chat_id)
-        older = chain[0].parent_id and link(request, self.url_of(chat_id, chain[0].parent_id), limit=limit)
-        return Response(page(items(chain), next=older))
-
-    def url_of(self, chat_id: str, message_id: str) -> str:
-        """Return the URL of the same view on another message."""
-        match = self.request.resolver_match
-        assert match is not None  # noqa: S101
-        return reverse(match.view_name, kwargs={**match.kwargs, "chat_id": chat_id, "message_id": message_id})
+def written(store: ContextStore, message: dict[str, Any]) -> Response:
+    """Answer with the message as it is stored, 201 for a new one, else 200."""
+    try:
+        record, created = store.add_message(message)
+    except InvalidData as error:
+        # The store names the first of its list of messages; here the body is the message.
+        raise InvalidData(error.reason, error.path[2:]) from error
+    return Response(record._asdict(), status=201 if created else 200)
 
 
-class MessageChildrenView(StoreView):
-    @operation("list_children", "Messages", {200: shapes.MessagePage})
-    def get(self, request: Request, chat_id: str, message_id: str) -> Response:
-        """Return the direct replies to a message, oldest first: its siblings are those of its parent."""
-        message_of(self.store, chat_id, message_id)
-        return Response(page(items(self.store.get_children(message_id))))
-
-
-def message_of(store: ContextStore, chat_id: str, message_id: str) -> MessageRecord:
-    """Return the message of the chat. Raises ``Message.DoesNotExist``, for one of another chat too."""
-    message = store.get_message(message_id)
-    if message is None:
-        raise Message.DoesNotExist(f"There is no message {message_id!r}.")
-    return in_chat(message, chat_id)
-
-
-def in_chat(message: MessageRecord, chat_id: str) -> MessageRecord:
-    """Return the message if it is in the chat. Raises ``Message.DoesNotExist``."""
-    if message.chat_id != chat_id:
-        raise Message.DoesNotExist(f"There is no message {message.id!r} in this chat.")
-    return message
+def missing_message(message_id: str) -> Exception:
+    return Message.DoesNotExist(f"There is no message {message_id!r}.")
