@@ -54,7 +54,9 @@ def check_text(value: Any, *path: str | int) -> str | None:
         raise InvalidData("contains a lone surrogate", path)
     if value.startswith(BYTE_ORDER_MARKS):
         raise InvalidData("must not begin with a mark of the byte order (U+FEFF, U+FFFE)", path)
-    _check_size(value.encode(), path)
+    size = len(value.encode())
+    if size > settings.MAX_PAYLOAD_BYTES:
+        raise _too_large(size, path)
     return value
 
 
@@ -74,15 +76,20 @@ def check_count(value: Any, *path: str | int) -> int:
 
 def check_json(value: Any, *path: str | int) -> JSONText:
     """Return the value as JSON text that reads back as the same value, or raise with the place of what cannot."""
-    _check_value(value, path, MAX_NESTING)
+    if type(value) is str:  # As most messages are: no need to look into it.
+        text = JSONText(_encode(value))
+    else:
+        _check_value(value, path, MAX_NESTING)
+        try:
+            text = JSONText(dumps(value, encode=_encode))
+        except ValueError as error:  # An integer with more digits than the interpreter turns into text.
+            raise InvalidData(str(error), path) from error
     try:
-        text = JSONText(dumps(value, encode=_encode))
-    except ValueError as error:  # An integer with more digits than the interpreter turns into text.
-        raise InvalidData(str(error), path) from error
-    try:
-        _check_size(text.encode(), path)
+        size = len(text.encode())
     except UnicodeEncodeError as error:
         raise InvalidData("contains a lone surrogate", _find(value, path, LONE_SURROGATE)) from error
+    if size > settings.MAX_PAYLOAD_BYTES:
+        raise _too_large(size, path)
     return text
 
 
@@ -152,7 +159,6 @@ def _find(value: Any, path: tuple[str | int, ...], pattern: re.Pattern[str]) -> 
     return next(filter(None, (_find(item, (*path, key), pattern) for key, item in items)), ())
 
 
-def _check_size(encoded: bytes, path: tuple[str | int, ...]) -> None:
+def _too_large(size: int, path: tuple[str | int, ...]) -> InvalidData:
     limit = settings.MAX_PAYLOAD_BYTES
-    if len(encoded) > limit:
-        raise InvalidData(f"has {len(encoded)} bytes, CONTEXT_STORE_MAX_PAYLOAD_BYTES allows {limit}", path)
+    return InvalidData(f"has {size} bytes, CONTEXT_STORE_MAX_PAYLOAD_BYTES allows {limit}", path)

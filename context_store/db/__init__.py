@@ -2,9 +2,10 @@
 
 from .keys import CompositeForeignKey
 from .retries import driver_errors, is_deadlock, is_timeout, retried, retry
-from .statements import Literal, Prepared, Update, chunked, hold_row, insert_rows, pipelined
+from .statements import CHUNK_SIZE, Literal, Prepared, Update, chunked, hold_row, insert_rows, pipelined
 
 __all__ = [
+    "CHUNK_SIZE",
     "CompositeForeignKey",
     "Literal",
     "Prepared",

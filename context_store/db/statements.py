@@ -23,6 +23,8 @@ Item = TypeVar("Item")
 # Ids in one IN list, rows in one INSERT: SQL Server takes fewer than 2,100 parameters a statement.
 CHUNK_SIZE = 500
 MAX_PARAMETERS = 1_999
+# Every database takes as many: rows with fewer parameters go in one statement.
+LEAST_PARAMETERS = 999
 # On these vendors `get_db_prep_value` is the identity for values that have been validated, so they are bound as they
 # are. Elsewhere it may change them, or refuse what has no room in an index.
 TAKES_CHECKED_VALUES = ("sqlite", "postgresql")
@@ -171,27 +173,27 @@ def insert_rows(using: str, model: type[Model], columns: Sequence[str], rows: Se
     fields: list[Any] = [model._meta.get_field(column) for column in columns]
     if connection.vendor not in TAKES_CHECKED_VALUES:
         rows = [[f.get_db_prep_save(value, connection) for f, value in zip(fields, row, strict=True)] for row in rows]
+    size = len(rows) if len(rows) * len(columns) <= LEAST_PARAMETERS else rows_in_statement(connection, fields, rows)
     with connection.cursor() as cursor:
-        for batch in chunked(rows, rows_in_statement(connection, fields, rows)):
-            cursor.execute(_insert_sql(connection, model, fields, len(batch)), list(chain.from_iterable(batch)))
-
-
-def _insert_sql(connection: BaseDatabaseWrapper, model: type[Model], fields: Sequence[Any], rows: int) -> str:
-    key = (connection.vendor, model, tuple(fields), rows)
-    text = _INSERTS.get(key)
-    if text is None:
-        quote = connection.ops.quote_name
-        names = ", ".join(quote(field.column) for field in fields)
-        values = f"({', '.join(['%s'] * len(fields))})"
-        table = quote(model._meta.db_table)
-        text = f"INSERT INTO {table} ({names}) VALUES {', '.join([values] * rows)}"  # noqa: S608 - names alone
-        if len(_INSERTS) >= MAX_KEPT:
-            _INSERTS.clear()
-        _INSERTS[key] = text
-    return text
+        for start in range(0, len(rows), size):
+            batch = rows[start : start + size]
+            key = (connection.vendor, model, tuple(columns), len(batch))
+            text = _INSERTS.get(key)
+            if text is None:
+                if len(_INSERTS) >= MAX_KEPT:
+                    _INSERTS.clear()
+                text = _INSERTS[key] = _insert_sql(connection, model, fields, len(batch))
+            cursor.execute(text, list(chain.from_iterable(batch)))
 
 
 _INSERTS: dict[Any, str] = {}
+
+
+def _insert_sql(connection: BaseDatabaseWrapper, model: type[Model], fields: Sequence[Any], rows: int) -> str:
+    quote = connection.ops.quote_name
+    names = ", ".join(quote(field.column) for field in fields)
+    values = f"({', '.join(['%s'] * len(fields))})"
+    return f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES {', '.join([values] * rows)}"  # noqa: S608
 
 
 def rows_in_statement(connection: BaseDatabaseWrapper, fields: Sequence[Any], rows: Sequence[Any]) -> int:

@@ -4,7 +4,9 @@ Reading one chat's messages: where they lie, chains, and pages of them.
 Every query names the chat, and joins its tables by chat as well, so that it stays in one partition or shard.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -26,6 +28,7 @@ READ_ATTEMPTS = 10
 RECORD_COLUMNS = tuple(Cast(name, TextField()) if name == "data" else name for name in MessageRecord._fields)
 
 
+@cache
 def model_of(name: str) -> Any:
     """Return a model of the store: models import managers and these the graph, so it asks for them by name."""
     return apps.get_model("context_store", name)
@@ -75,9 +78,9 @@ class HeadedBranch(NamedTuple):
 
 
 def run_ancestry(path: str = "") -> Subquery:
-    """Return the ancestry of the run of the message at the path (``""`` or ``"head_message__"``)."""
+    """Return the ancestry, as JSON text, of the run of the message at the path (``""`` or ``"head_message__"``)."""
     start = rows("Message").filter(chat_id=OuterRef("chat_id"), id=OuterRef(f"{path}segment"))
-    return Subquery(start.values("ancestry"))
+    return Subquery(start.values(text=Cast("ancestry", TextField())))
 
 
 def is_tip(path: str = "") -> Any:
@@ -86,9 +89,10 @@ def is_tip(path: str = "") -> Any:
     return ~Exists(rows("Message").filter(chat_id=OuterRef("chat_id"), segment=segment, depth=next_depth))
 
 
-def to_place(segment: str, depth: int, ancestry: Any, tip: object) -> Place:
+def to_place(segment: str, depth: int, ancestry: str | None, tip: object) -> Place:
     """Return the place from its columns, ``run_ancestry`` and ``is_tip``."""
-    return Place(segment, depth, [(above, fork) for above, fork in ancestry or ()], bool(tip))
+    forks = json.loads(ancestry) if ancestry else None
+    return Place(segment, depth, [(above, fork) for above, fork in forks or ()], bool(tip))
 
 
 @Prepared

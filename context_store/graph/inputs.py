@@ -1,6 +1,7 @@
 """Messages as callers give them: a record or a mapping, checked before anything is written."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from context_store.exceptions import InvalidData
@@ -15,16 +16,14 @@ FIELDS = frozenset(MessageRecord._fields)
 ROW_COLUMNS = (*MessageRecord._fields, "segment", "depth", "ancestry")
 
 
+@dataclass(slots=True)
 class Input:
     """One message on its way in: the record that it will be, its data as JSON text, and whether it was given an id."""
 
-    __slots__ = ("has_id", "index", "record", "text")
-
-    def __init__(self, index: int, record: MessageRecord, text: JSONText, *, has_id: bool) -> None:
-        self.index = index
-        self.record = record
-        self.text = text
-        self.has_id = has_id
+    index: int
+    record: MessageRecord
+    text: JSONText
+    has_id: bool
 
     def invalid(self, field: str, reason: str) -> InvalidData:
         return InvalidData(reason, ("messages", self.index, field))
@@ -34,13 +33,10 @@ class Input:
         mine = self.record
         return (mine.name, mine.type) == (stored.name, stored.type) and self.text == check_json(stored.data)
 
-    def below(self, parent_id: str | None) -> "Input":
-        return Input(self.index, self.record._replace(parent_id=parent_id), self.text, has_id=self.has_id)
-
     def row(self, place: Place) -> tuple[Any, ...]:
         """Return the message at its place as values of ``ROW_COLUMNS``."""
         message_id, chat_id, parent_id, name, kind, _, created_at = self.record
-        ancestry = stored_ancestry(message_id, place)
+        ancestry = stored_ancestry(message_id, place) if place.segment == message_id else None
         text = None if ancestry is None else check_json(ancestry)
         return message_id, chat_id, parent_id, name, kind, self.text, created_at, place.segment, place.depth, text
 

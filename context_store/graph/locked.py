@@ -17,7 +17,7 @@ from django.db.models import Case, F, QuerySet, Value, When
 from django.db.models.functions import Cast
 
 from context_store import signals
-from context_store.db import Prepared, Update, chunked, hold_row, insert_rows, pipelined, retry
+from context_store.db import CHUNK_SIZE, Prepared, Update, chunked, hold_row, insert_rows, pipelined, retry
 from context_store.exceptions import HeadConflict, IdConflict, InvalidData, RevisionConflict
 from context_store.ids import new_id, now_ms
 from context_store.records import ChatRecord, CheckpointRecord, MessageRecord
@@ -101,6 +101,7 @@ class LockedChat:
         self._touch = touch
         self._expected_revision = expected_revision
         self._branch: HeadedBranch | None = None
+        self.has_known = False
         self._moved: dict[str, HeadedBranch] = {}
 
     def __enter__(self) -> Self:
@@ -135,7 +136,8 @@ class LockedChat:
         if self._added != self._counted:
             correction = F("message_count") + self._added - self._counted
             rows("Chat").using(self.using).filter(pk=self.id).update(message_count=correction)
-        for branch in self._moved.values():
+        # Most projects listen to no signal: then there is nothing to prepare.
+        for branch in self._moved.values() if signals.branch_head_moved.receivers else ():
             signals.after_commit(
                 self.using,
                 signals.branch_head_moved,
@@ -153,19 +155,23 @@ class LockedChat:
         """The branch that is written to: the active one, unless ``use_branch`` chose another."""
         return self._branch or self.use_branch()
 
-    def use_branch(self, name: str | None = None, *, branch_id: str | None = None) -> HeadedBranch:
-        """Write to the active branch, or that of the name or the id, from now on. Raises ``Branch.DoesNotExist``."""
-        return self._use_branch(name, branch_id=branch_id)[0]
+    def use_branch(
+        self, name: str | None = None, *, branch_id: str | None = None, ids: Sequence[str] = ()
+    ) -> HeadedBranch:
+        """
+        Write to the active branch, or that of the name or the id, from now on. Raises ``Branch.DoesNotExist``.
 
-    def _use_branch(
-        self, name: str | None, *, branch_id: str | None = None, ids: Sequence[str] = ()
-    ) -> tuple[HeadedBranch, bool]:
-        branch, has_known = read_branch(self.using, self.id, name, branch_id=branch_id, ids=ids)
+        ``has_known`` then tells whether the chat has messages with some of the ids: the same statement finds out. Of
+        more ids than a statement takes it is assumed.
+        """
+        asked = ids if len(ids) <= CHUNK_SIZE else ()
+        branch, has_known = read_branch(self.using, self.id, name, branch_id=branch_id, ids=asked)
+        self.has_known = has_known or len(asked) < len(ids)
         if branch is None:
             wanted = name if branch_id is None else branch_id
             raise corrupt(self.id, "has no active branch") if wanted is None else missing("Branch", wanted)
         self._branch = branch
-        return branch, has_known
+        return branch
 
     def branches(self) -> list[HeadedBranch]:
         """Return all branches, oldest first."""
@@ -219,8 +225,8 @@ class LockedChat:
         Messages that are stored already, with the same content and in the same order, are not stored again. Raises
         ``Branch.DoesNotExist``, ``HeadConflict`` and ``IdConflict``.
         """
-        target, has_known = self._use_branch(branch, ids=[given.record.id for given in inputs if given.has_id])
-        known = self._known_beginning(inputs) if has_known else []
+        target = self.use_branch(branch, ids=[given.record.id for given in inputs if given.has_id])
+        known = self._known_beginning(inputs) if self.has_known else []
         new = inputs[len(known) :]
         if new and expected_head not in (UNSET, target.head_message_id):
             raise HeadConflict(target.name, target.head_message_id)
@@ -247,7 +253,8 @@ class LockedChat:
         placed = []
         for given in inputs:
             place = place_below(given.record.id, place)
-            placed.append((given.below(parent_id), place))
+            given.record = given.record._replace(parent_id=parent_id)
+            placed.append((given, place))
             parent_id = given.record.id
         with pipelined(self.using):
             records = self.insert(placed)
@@ -260,9 +267,10 @@ class LockedChat:
         records = [given.record for given, _ in placed]
         self.index(records)
         self._added += len(records)
-        signals.after_commit(
-            self.using, signals.messages_appended, model_of("Message"), chat_id=self.id, messages=records
-        )
+        if signals.messages_appended.receivers:
+            signals.after_commit(
+                self.using, signals.messages_appended, model_of("Message"), chat_id=self.id, messages=records
+            )
         return records
 
     def add(self, inputs: list[Input]) -> list[tuple[MessageRecord, bool]]:
@@ -341,7 +349,8 @@ class LockedChat:
             return known, False
         above = None if old.parent_id is None else self.place(old.parent_id)
         place = place_below(given.record.id, above)
-        [record] = self.insert([(given.below(old.parent_id), place)])
+        given.record = given.record._replace(parent_id=old.parent_id)
+        [record] = self.insert([(given, place)])
         branch = self.start_branch(record.id, place=place)
         self._moved[branch.id] = branch
         return record, True

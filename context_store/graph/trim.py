@@ -57,7 +57,9 @@ def _rearrange(
     """Store what is new, link all in the given order, and move the head; places are to be repaired then."""
     new = [given for given in inputs if given.record.id not in known]
     # Each in a run of its own until all are linked.
-    chat.insert([(given.below(parents[given.record.id]), Place(given.record.id, 0, [])) for given in new])
+    for given in new:
+        given.record = given.record._replace(parent_id=parents[given.record.id])
+    chat.insert([(given, Place(given.record.id, 0, [])) for given in new])
     chat.link({
         message_id: parents[message_id]
         for message_id, record in known.items()
