@@ -36,7 +36,7 @@ def rows(database: str, scale: str, only: str = "") -> Iterator[Row]:
     resolve = statements(USING, partial(long.resolve, max_messages=PAGE))
     yield Row(f"engine: resolve the last {PAGE}", len(resolve), 2, unit="statements")
     long.set(user("And?"), assistant("That is all."))
-    yield Row("engine: save a turn", len(statements(USING, long.save)), 10, unit="statements")
+    yield Row("engine: save a turn", len(statements(USING, long.save)), 6, unit="statements")
 
 
 def engine_of(length: int) -> ContextEngine:

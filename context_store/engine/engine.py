@@ -1,28 +1,36 @@
 """The engine: one conversation as its agent sees it."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import chain
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import router
 
 from context_store.asynchronous import asynchronous
-from context_store.exceptions import InvalidData
-from context_store.graph import MAIN
+from context_store.exceptions import InvalidData, OwnerMismatch
+from context_store.graph import MAIN, LockedChat, locked, read_messages
 from context_store.messages import text_of
+from context_store.models import Chat, Message
 from context_store.records import BranchRecord, ChatRecord, CheckpointRecord, MessageRecord
 from context_store.store import ContextStore
 from context_store.types import UNSET, Unset, Updater
+from context_store.validation import check_identifier
 
-from . import branching, saving
-from .access import Access
 from .fragments import Fragment, MessageFragment, Pairs
 from .records import Inspection, Outcome, Prompt, Saved
 from .renderers import Renderer, XmlRenderer
+from .saving import save
 from .tokens import TokenCount, Tokenizer, count_message, count_prompt, default_tokenizer
-from .usage import check_usage, usage_of
+from .usage import USAGE, add_usage, charged, check_usage, usage_of
 from .windows import Window, newest_first, take, with_queue
 
+Result = TypeVar("Result")
+
 TITLE_LENGTH = 100
+# How far down the chain the first text of the user is looked for.
+OPENING = 100
 
 
 class ContextEngine:
@@ -42,12 +50,20 @@ class ContextEngine:
         *,
         tokenizer: Tokenizer | None = None,
     ) -> None:
-        self._chat = Access(store, chat_id, user_id)
-        self.store, self.chat_id, self.user_id = self._chat.store, self._chat.chat_id, self._chat.user_id
+        if user_id is None and store.user_id is None:
+            raise InvalidData("is required: an engine works for one user", ("user_id",))
+        if user_id is not None and store.user_id not in (None, user_id):
+            raise OwnerMismatch(f"The store is that of {store.user_id!r}, the engine that of {user_id!r}.")
+        self.user_id = check_identifier(store.user_id if user_id is None else user_id, "user_id")
+        self.chat_id = check_identifier(chat_id, "chat_id")
+        self.store = copy.copy(store)
+        self.store.user_id = self.user_id
         self.tokenizer = tokenizer or default_tokenizer()
         self._context: list[Fragment] = []
         self._queue: dict[str, MessageFragment] = {}
         self._head: str | None | Unset = UNSET
+        # Once it has been seen, a chat is not created again: an answer that comes late must not bring it back.
+        self._was_seen = False
 
     def __repr__(self) -> str:
         return f"ContextEngine({self.store!r}, chat_id={self.chat_id!r}, user_id={self.user_id!r})"
@@ -85,7 +101,22 @@ class ContextEngine:
         queued = self._resolved_queue()
         if not queued:
             return self._unchanged()
-        return self._save(queued, branch=branch, reject=on_conflict == "reject")
+        work = partial(
+            save,
+            queued=queued,
+            expected_head=self._head,
+            edits_on_new_branch=branch,
+            rejects_moved_head=on_conflict == "reject",
+        )
+        # The lock counts the new messages: an id that was given and may be updated in place is likely to be stored.
+        adding = sum(branch or not fragment.has_id for fragment in queued)
+        saved = self._write(self._locked(work, adding=adding))
+        for fragment in queued:
+            # A fragment may have been replaced meanwhile, by another task: that one stays queued.
+            if self._queue.get(fragment.id) is fragment:
+                del self._queue[fragment.id]
+        self._head = saved.head_message_id
+        return saved
 
     asave = asynchronous(save)
 
@@ -101,8 +132,8 @@ class ContextEngine:
         """
         Return the rendered context, as XML by default, and the messages stored and queued, oldest first.
 
-        ``max_messages`` and ``max_tokens`` (of messages and context together) keep the newest that fit, without parting
-        a tool call from its answer; what cannot be parted is kept even where it is more.
+        ``max_messages`` and ``max_tokens`` (of messages and context together) keep the newest that fit. A tool call is
+        not split from its result: an exchange that has to stay together is kept even where it is more.
         """
         window = Window.checked(max_messages, max_tokens)
         system_prompt = (renderer or XmlRenderer()).render(self._pairs())
@@ -110,13 +141,14 @@ class ContextEngine:
         queued = self._resolved_queue()
         if 0 in window:
             return Prompt(system_prompt, [])
-        page, in_store = self._chat.read(
-            lambda: (self.store.get_messages(self.chat_id, limit=window.page_size), self._chat.rows.stored(queued)),
-            otherwise=lambda: ([], {}),
+        page: list[MessageRecord] = self._read(
+            lambda: self.store.get_messages(self.chat_id, limit=window.page_size), otherwise=list
         )
         self._head = page[-1].id if page else None
+        ids = [key for fragment in queued for key in (fragment.id, fragment.edit_id)] if self._was_seen else []
+        stored_ids = read_messages(self.store.using or router.db_for_read(Message), self.chat_id, ids)
         stored = newest_first(self.store, page, window.page_size)
-        messages = with_queue(stored, queued, in_store, self.chat_id)
+        messages = with_queue(stored, queued, stored_ids, self.chat_id)
         return Prompt(system_prompt, take(messages, window, partial(count_message, self.tokenizer)))
 
     aresolve = asynchronous(resolve)
@@ -128,11 +160,11 @@ class ContextEngine:
         ``max_messages`` limits the prompt and what is shown as stored.
         """
         prompt = self.resolve(renderer, max_messages=max_messages)
-        chat = self._chat.read(lambda: self._chat.rows.chat(), otherwise=lambda: None)
+        chat = self._find_chat()
         return Inspection(
             system_prompt=prompt.system_prompt,
             context=self._pairs().merged(),
-            queued=[fragment.record(self.chat_id) for fragment in self._resolved_queue()],
+            queued=[fragment.input(self.chat_id).record for fragment in self._resolved_queue()],
             stored=self.store.get_messages(self.chat_id, limit=max_messages) if chat else [],
             tokens=self.count_tokens(prompt),
             chat=chat,
@@ -150,31 +182,47 @@ class ContextEngine:
 
     def rewind(self, message_id: str) -> BranchRecord:
         """Continue from a message, on a new branch. Raises ``Message.DoesNotExist``."""
-        return self._at(self._chat.read(lambda: self.store.rewind(self.chat_id, message_id)))
+        return self._continue_from(self._read(lambda: self.store.rewind(self.chat_id, message_id)))
 
     arewind = asynchronous(rewind)
 
     def checkpoint(self, name: str, message_id: str | None = None) -> CheckpointRecord:
         """Name a message, by default the head. Raises ``InvalidData`` where there is none yet."""
-        return self._chat.read(lambda: branching.checkpoint(self._chat.rows, name, message_id))
+
+        def work(chat: LockedChat) -> CheckpointRecord:
+            named = chat.branch.head_message_id if message_id is None else message_id
+            if named is None:
+                raise InvalidData(f"is empty: there is no message to name {name!r}", ("chat",))
+            return chat.checkpoint(name, named)[0]
+
+        return self._read(self._locked(work, touch=False))
 
     acheckpoint = asynchronous(checkpoint)
 
     def restore(self, name: str) -> BranchRecord:
         """Continue from a checkpoint, on a new branch. Raises ``Checkpoint.DoesNotExist``."""
-        return self._at(self._chat.read(lambda: self.store.restore_checkpoint(self.chat_id, name)))
+        return self._continue_from(self._read(lambda: self.store.restore_checkpoint(self.chat_id, name)))
 
     arestore = asynchronous(restore)
 
     def switch_branch(self, name: str) -> BranchRecord:
         """Continue on a branch, which becomes the active one. Raises ``Branch.DoesNotExist``."""
-        return self._at(self._chat.read(lambda: branching.switch(self._chat.rows, name)))
+
+        def work(chat: LockedChat) -> BranchRecord:
+            return chat.activate(chat.use_branch(check_identifier(name, "name"))).record()
+
+        return self._continue_from(self._read(self._locked(work, touch=False)))
 
     aswitch_branch = asynchronous(switch_branch)
 
     def aside(self, name: str | None = None) -> BranchRecord:
         """Make a branch at the head without switching to it. Raises ``IdConflict`` for a name that is taken."""
-        return self._chat.write(lambda: branching.aside(self._chat.rows, name))
+
+        def work(chat: LockedChat) -> BranchRecord:
+            head = chat.branch
+            return chat.start_branch(head.head_message_id, name, is_active=False, place=head.place).record()
+
+        return self._write(self._locked(work, touch=False))
 
     aaside = asynchronous(aside)
 
@@ -184,7 +232,7 @@ class ContextEngine:
 
         Give the first message of an answer that has several. Raises ``Message.DoesNotExist``.
         """
-        return self._at(self._chat.read(lambda: branching.regenerate(self._chat.rows, message_id)))
+        return self._continue_from(self._read(lambda: self.store.regenerate(self.chat_id, message_id)))
 
     aregenerate = asynchronous(regenerate)
 
@@ -193,9 +241,19 @@ class ContextEngine:
         Say a message anew, on a new branch that ends with it.
 
         ``new`` is the data, or a message fragment, whose id the new version gets: with one, the call can be repeated.
-        Raises ``Message.DoesNotExist``.
+        Raises ``Message.DoesNotExist``, and ``IdConflict`` for an id that another message has.
         """
-        saved = self._chat.read(lambda: branching.edit(self._chat.rows, message_id, new))
+        fragment = new if isinstance(new, MessageFragment) else MessageFragment("user", new)
+        given = fragment.input(self.chat_id)
+        # Data alone leaves the message its name and type.
+        options = {"name": fragment.name, "type": fragment.type} if fragment is new else {}
+
+        def work(chat: LockedChat) -> Saved:
+            message, is_new = chat.edit(message_id, given, **options)
+            outcome = Outcome.EDITED if is_new else Outcome.CONTAINED
+            return Saved(chat.branch.head_message_id, chat.branch.name, outcome, [message])
+
+        saved = self._read(self._locked(work, adding=1))
         self._head = saved.head_message_id
         return saved
 
@@ -203,7 +261,7 @@ class ContextEngine:
 
     def siblings(self, message_id: str) -> list[MessageRecord]:
         """Return all versions of a message, itself among them, oldest first. Raises ``Message.DoesNotExist``."""
-        return self._chat.read(lambda: self._chat.rows.siblings(message_id))
+        return self._read(lambda: self.store.get_siblings(message_id, chat_id=self.chat_id))
 
     asiblings = asynchronous(siblings)
 
@@ -213,7 +271,7 @@ class ContextEngine:
 
         Nothing changes where the active branch has it. Raises ``Message.DoesNotExist``.
         """
-        return self._at(self._chat.read(lambda: branching.flip(self._chat.rows, message_id)))
+        return self._continue_from(self._read(lambda: self.store.activate_message(self.chat_id, message_id)))
 
     aflip = asynchronous(flip)
 
@@ -228,7 +286,7 @@ class ContextEngine:
         updater: Updater | None = None,
     ) -> ChatRecord:
         """Change the chat under its lock, see ``ContextStore.update_chat``."""
-        return self._chat.write(
+        return self._write(
             lambda: self.store.update_chat(self.chat_id, title=title, metadata=metadata, merge=merge, updater=updater)
         )
 
@@ -242,15 +300,31 @@ class ContextEngine:
         ``Message.DoesNotExist``, and then has added nothing.
         """
         check_usage(usage)
-        return self._chat.write(lambda: branching.track_usage(self._chat.rows, dict(usage), message_id))
+
+        def updater(chat: ChatRecord) -> dict[str, Any]:
+            return {"metadata": {**chat.metadata, USAGE: add_usage(chat.metadata.get(USAGE), usage)}}
+
+        def work(chat: LockedChat, message_id: str) -> ChatRecord:
+            message = chat.message(message_id)
+            new = MessageFragment(message.name, charged(message.data, usage), id=message.id, type=message.type)
+            chat.change([(new.input(chat.id), message)])
+            return self.store.update_chat(self.chat_id, updater=updater)
+
+        if message_id is None:
+            chat = self.update_chat(updater=updater)
+        else:
+            chat = self._write(self._locked(partial(work, message_id=message_id)))
+        return dict(chat.metadata[USAGE])
 
     atrack_usage = asynchronous(track_usage)
 
     def usage(self, message_id: str | None = None) -> dict[str, Any]:
         """Return the usage of the chat, or of one message. Raises ``Message.DoesNotExist``."""
-        if message_id is not None:
-            return usage_of(self._chat.read(lambda: self._chat.rows.message(message_id)).data)
-        return self._chat.read(lambda: usage_of(self._chat.rows.chat()._asdict()), otherwise=dict)
+        if message_id is None:
+            chat = self._find_chat()
+            return usage_of(chat._asdict()) if chat else {}
+        messages = Message.objects.using(self.store.using).visible_to(self.user_id)
+        return usage_of(self._read(lambda: messages.record(message_id, chat_id=self.chat_id)).data)
 
     ausage = asynchronous(usage)
 
@@ -260,12 +334,13 @@ class ContextEngine:
 
         ``None`` as long as the user has said nothing.
         """
-        chat = self._chat.read(lambda: self._chat.rows.chat(), otherwise=lambda: None)
+        chat = self._find_chat()
         if chat and chat.title:
             return chat.title
-        queued = [fragment.record(self.chat_id) for fragment in self._resolved_queue() if fragment.name == "user"]
-        said = chain(self._chat.rows.opening() if chat else [], queued)
-        texts = (" ".join(text_of(message).replace("\0", "").split())[:TITLE_LENGTH] for message in said)
+        messages = Message.objects.using(self.store.using).visible_to(self.user_id)
+        stored = messages.opening(self.chat_id, OPENING, name="user") if chat else []
+        queued = [fragment.input(self.chat_id).record for fragment in self._resolved_queue() if fragment.name == "user"]
+        texts = (" ".join(text_of(message).replace("\0", "").split())[:TITLE_LENGTH] for message in [*stored, *queued])
         text = next(filter(None, texts), None)
         return self.update_chat(updater=lambda chat: None if chat.title else {"title": text}).title if text else None
 
@@ -273,24 +348,49 @@ class ContextEngine:
 
     # What the methods share
 
-    def _save(self, queued: list[MessageFragment], *, branch: bool, reject: bool) -> Saved:
-        saved = self._chat.write(
-            lambda: saving.save(self._chat.rows, queued, expected_head=self._head, branch=branch, reject=reject)
-        )
-        for fragment in queued:
-            # What was queued meanwhile, also under the same id, stays queued.
-            if self._queue.get(fragment.id) is fragment:
-                del self._queue[fragment.id]
-        self._head = saved.head_message_id
-        return saved
+    def _read(self, operation: Callable[[], Result], otherwise: Callable[[], Result] | None = None) -> Result:
+        """Return what the operation gives, or ``otherwise`` where there is no chat yet. Raises ``OwnerMismatch``."""
+        try:
+            result = operation()
+        except ObjectDoesNotExist as error:
+            if not self._was_seen:
+                chats = Chat.objects.using(self.store.using).filter(pk=self.chat_id)
+                if chats.exclude(user_id=self.user_id).exists():
+                    raise OwnerMismatch(f"Chat {self.chat_id!r} belongs to another user.") from error
+            if self._was_seen or otherwise is None or not isinstance(error, Chat.DoesNotExist):
+                raise
+            return otherwise()
+        self._was_seen = True
+        return result
+
+    def _write(self, operation: Callable[[], Result]) -> Result:
+        """Return what the operation gives; create the chat for it. Raises ``OwnerMismatch``."""
+        try:
+            result = operation()
+        except Chat.DoesNotExist:
+            if self._was_seen:
+                raise
+            self.store.upsert_chat(self.chat_id)
+            result = operation()
+        self._was_seen = True
+        return result
+
+    def _locked(self, work: Callable[[LockedChat], Result], **options: Any) -> Callable[[], Result]:
+        """Return the work as an operation on the locked chat: one transaction, repeated after a deadlock."""
+        using = self.store.using or router.db_for_write(Chat)
+        return partial(locked, using, self.chat_id, work, user_id=self.user_id, **options)
+
+    def _find_chat(self) -> ChatRecord | None:
+        chats = Chat.objects.using(self.store.using).visible_to(self.user_id)
+        return self._read(lambda: chats.record(self.chat_id), otherwise=lambda: None)
 
     def _unchanged(self) -> Saved:
-        branch = self._chat.read(self._chat.rows.active_branch, otherwise=lambda: None)
+        branch = self._read(lambda: self.store.get_active_branch(self.chat_id), otherwise=lambda: None)
         self._head = branch.head_message_id if branch else None
         return Saved(self._head, branch.name if branch else MAIN, Outcome.UNCHANGED, [])
 
-    def _at(self, branch: BranchRecord) -> BranchRecord:
-        """Take the branch's head for the one that this engine continues from."""
+    def _continue_from(self, branch: BranchRecord) -> BranchRecord:
+        """Remember the branch's head: another writer has moved it where a save finds another one."""
         self._head = branch.head_message_id
         return branch
 

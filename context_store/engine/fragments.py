@@ -12,9 +12,10 @@ from asgiref.sync import async_to_sync
 from django.utils.functional import Promise
 
 from context_store.exceptions import InvalidData
+from context_store.graph import Input
 from context_store.ids import new_id, now_ms
 from context_store.records import MessageRecord
-from context_store.validation import check_identifier, check_json
+from context_store.validation import JSONText, check_identifier, check_json
 
 _PENDING = object()
 
@@ -70,22 +71,27 @@ class MessageFragment(Fragment):
     """
     A message on its way into the store.
 
-    Its id is made here, and so is the one that it gets should it turn out to be an edit: a save can be repeated.
+    Its id is made here, so that a save can be repeated; ``edit_id`` is the one that it gets where it is an edit.
     """
 
     def __init__(self, name: str, value: Any, *, id: str | None = None, type: str | None = "message") -> None:
         super().__init__(name, value)
         self.id = new_id() if id is None else check_identifier(id, "id")
         self.type = type if type is None else check_identifier(type, "type")
+        self.has_id = id is not None
+        # Made before the save, so that a repeated one finds its own edit.
         self.edit_id = new_id()
         self.created_at = now_ms()
+        self._text = JSONText()
 
-    def record(self, chat_id: str, parent_id: str | None = None) -> MessageRecord:
-        """Return the message as it would be stored."""
-        return MessageRecord(self.id, chat_id, parent_id, self.name, self.type, self.value(), self.created_at)
+    def input(self, chat_id: str) -> Input:
+        """Return the message as it would be stored, for those who write to the graph."""
+        data = self.value()
+        record = MessageRecord(self.id, chat_id, None, self.name, self.type, data, self.created_at)
+        return Input(0, record, self._text, has_id=True)
 
     def _checked(self, value: Any) -> Any:
-        check_json(value, self.name)
+        self._text = check_json(value, self.name)
         return value
 
 

@@ -1,122 +1,118 @@
 """
-Saving what an engine has queued: one transaction that holds the chat.
+Saving what an engine has queued, in the transaction that holds the chat.
 
 A message that is not stored is appended; one that is stored with the same content was saved before; one that is stored
-with other content is edited.
+with other content is edited. Where another writer has moved the head, new messages are grafted below it:
+
+    this engine knew     m1 - m2
+    stored by now        m1 - m2 - t1
+    grafted              m1 - m2 - t1 - q - a
 """
 
-from context_store.db import retried
+from dataclasses import dataclass, field
+
 from context_store.exceptions import HeadConflict
+from context_store.graph import Input, LockedChat
 from context_store.records import MessageRecord
 from context_store.types import UNSET, Unset
 from context_store.validation import check_json
 
 from .fragments import MessageFragment
 from .records import Outcome, Saved
-from .rows import Rows
 from .usage import keep_usage, without_usage
 
 
-@retried()
 def save(
-    rows: Rows,
+    chat: LockedChat,
     queued: list[MessageFragment],
     *,
-    expected_head: str | None | Unset = UNSET,
-    branch: bool = True,
-    reject: bool = False,
+    expected_head: str | None | Unset,
+    edits_on_new_branch: bool,
+    rejects_moved_head: bool,
 ) -> Saved:
     """
-    Store the queued messages in order on the active branch, all or none.
+    Store the queued messages in order on the active branch.
 
-    ``expected_head`` is the head that the caller knew. Raises ``HeadConflict`` if another writer has moved it, messages
-    are left to append, and ``reject`` says so; ``IdConflict`` for an id of another chat; ``Chat.DoesNotExist``.
+    ``expected_head`` is the head that the caller knew. Raises ``HeadConflict`` where another writer has moved it and
+    messages are left to append, if so asked.
     """
-    with rows.locked() as locked:
-        return _Save(locked, expected_head, branch=branch, reject=reject).run(queued)
+    saving = Saving(
+        chat=chat,
+        expected_head=expected_head,
+        edits_on_new_branch=edits_on_new_branch,
+        rejects_moved_head=rejects_moved_head,
+    )
+    ids = [key for fragment in queued for key in (fragment.id, fragment.edit_id)]
+    chat.use_branch(ids=ids)
+    stored = chat.find(ids) if chat.has_known else {}
+    for fragment in queued:
+        # A message has its edit's id where this very edit has been saved before.
+        record = stored.get(fragment.edit_id) or stored.get(fragment.id)
+        if record is None:
+            saving.new.append(fragment.input(chat.id))
+        else:
+            saving.append_new()
+            saving.handle_stored(fragment, record)
+    saving.append_new()
+    outcome = max(saving.outcomes, key=list(Outcome).index)
+    return Saved(chat.branch.head_message_id, chat.branch.name, outcome, saving.saved)
 
 
-class _Save:
-    """One save: the branch that it writes to, the head there, and the head that the caller expects."""
+@dataclass(kw_only=True)
+class Saving:
+    """One save: the head that it expects on the chat's branch, what is left to append, and what has come of it."""
 
-    def __init__(self, rows: Rows, expected_head: str | None | Unset, *, branch: bool, reject: bool) -> None:
-        self.rows = rows
-        self.expected_head = expected_head
-        self.edits_on_new_branch = branch
-        self.reject = reject
-        self.branch = rows.active_branch()
-        self.head = self.branch.head_message_id
-        self.new: list[MessageFragment] = []
-        self.saved: list[MessageRecord] = []
-        self.outcomes: set[Outcome] = set()
+    chat: LockedChat
+    expected_head: str | None | Unset
+    edits_on_new_branch: bool
+    rejects_moved_head: bool
+    new: list[Input] = field(default_factory=list)
+    saved: list[MessageRecord] = field(default_factory=list)
+    outcomes: set[Outcome] = field(default_factory=set)
 
-    def run(self, queued: list[MessageFragment]) -> Saved:
-        stored = self.rows.stored(queued)
-        for fragment in queued:
-            # The edit's own id comes first: it is stored where this very edit was saved before.
-            record = stored.get(fragment.edit_id) or stored.get(fragment.id)
-            if record is None:
-                self.new.append(fragment)
-            else:
-                self._append_new()
-                self._handle_stored(fragment, record)
-        self._append_new()
-        return Saved(self.head, self.branch.name, max(self.outcomes, key=list(Outcome).index), self.saved)
+    def append_new(self) -> None:
+        """Append the messages that are not stored, if the head is where it should be or grafting is allowed."""
+        if not self.new:
+            return
+        branch = self.chat.branch
+        outcome = Outcome.FAST_FORWARDED if self.outcomes == {Outcome.CONTAINED} else Outcome.APPENDED
+        if self.expected_head not in (UNSET, branch.head_message_id):
+            if self.rejects_moved_head:
+                raise HeadConflict(branch.name, branch.head_message_id)
+            outcome = Outcome.GRAFTED
+        self.saved += self.chat.extend(self.new)
+        self.expected_head = self.saved[-1].id
+        self.outcomes.add(outcome)
+        self.new = []
 
-    def _handle_stored(self, fragment: MessageFragment, record: MessageRecord) -> None:
-        if _is_same(fragment, record):
+    def handle_stored(self, fragment: MessageFragment, record: MessageRecord) -> None:
+        """Leave a message that is stored as it is, or else edit it: on a new branch or in place."""
+        given = fragment.input(self.chat.id)
+        unchanged = [record._replace(data=data) for data in (record.data, *without_usage(record.data))]
+        if any(map(given.is_same_as, unchanged)):
             self.saved.append(record)
             self.outcomes.add(Outcome.CONTAINED)
             self._fast_forward_to(record)
         elif self.edits_on_new_branch:
-            self.branch = self.rows.branches.rewind(self.rows.chat_id, record.parent_id)
-            self.head = record.parent_id
-            self._append([fragment.record(self.rows.chat_id)._replace(id=fragment.edit_id)])
+            # Beside the old version, which stays on its own branches: below the same parent.
+            self.chat.start_branch(record.parent_id)
+            given.record = given.record._replace(id=fragment.edit_id)
+            self.saved += self.chat.extend([given])
+            self.expected_head = fragment.edit_id
             self.outcomes.add(Outcome.EDITED)
         else:
-            given = fragment.record(self.rows.chat_id, record.parent_id)
-            data = keep_usage(record.data, given.data)
-            added = self.rows.messages.add([given._replace(data=data, created_at=record.created_at)])
-            self.saved += [message for message, _ in added]
+            # What was charged for the message so far is no part of what the caller gave.
+            data = keep_usage(record.data, fragment.value())
+            given.record, given.text = given.record._replace(data=data), check_json(data, fragment.name)
+            self.saved += self.chat.change([(given, record)])
             self.outcomes.add(Outcome.UPDATED)
 
     def _fast_forward_to(self, record: MessageRecord) -> None:
         """Move the head down to a stored message that continues this branch, if no branch has it yet."""
-        if self.rows.contains(record.id, self.head):
+        head, place = self.chat.branch.place, self.chat.place(record.id)
+        if head is not None and self.chat.is_above(place, head):
             self.expected_head = record.id
-        elif self._continues(record) and self.rows.branch_through(record.id) is None:
-            self.rows.branches.update_head(
-                self.branch.id, record.id, chat_id=self.rows.chat_id, expected_head=self.head
-            )
+        elif (head is None or self.chat.is_above(head, place)) and self.chat.branch_through(record.id) is None:
+            self.chat.move_head(record.id, place)
             self.outcomes.add(Outcome.FAST_FORWARDED)
-            self.expected_head = self.head = record.id
-
-    def _continues(self, record: MessageRecord) -> bool:
-        return self.head is None or self.rows.contains(self.head, record.id)
-
-    def _append_new(self) -> None:
-        """Append the messages that are not stored, if the head is where it should be or grafting is allowed."""
-        if not self.new:
-            return
-        moved = self.expected_head not in (UNSET, self.head)
-        if moved and self.reject:
-            raise HeadConflict(self.branch.name, self.head)
-        if moved:
-            self.outcomes.add(Outcome.GRAFTED)
-        elif self.outcomes == {Outcome.CONTAINED}:
-            self.outcomes.add(Outcome.FAST_FORWARDED)
-        self._append([fragment.record(self.rows.chat_id) for fragment in self.new])
-        self.new = []
-
-    def _append(self, records: list[MessageRecord]) -> None:
-        added = self.rows.messages.append(self.rows.chat_id, records, expected_head=self.head)
-        self.expected_head = self.head = added[-1].id
-        self.saved += added
-        self.outcomes.add(Outcome.APPENDED)
-
-
-def _is_same(fragment: MessageFragment, record: MessageRecord) -> bool:
-    if (fragment.name, fragment.type) != (record.name, record.type):
-        return False
-    text = check_json(fragment.value())
-    return any(text == check_json(data) for data in (record.data, *without_usage(record.data)))
+            self.expected_head = record.id

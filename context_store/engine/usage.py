@@ -9,19 +9,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from context_store.exceptions import InvalidData
-from context_store.records import ChatRecord
 
 Usage = dict[str, Any]
 
-KEY = "usage"
+USAGE = "usage"
 
 
-def added(total: Any, usage: Mapping[str, Any]) -> Usage:
+def add_usage(total: Any, usage: Mapping[str, Any]) -> Usage:
     """Return the sum: numbers are added, objects in it likewise, anything else is replaced."""
     result = dict(total) if isinstance(total, Mapping) else {}
     for key, value in usage.items():
         if isinstance(value, Mapping):
-            result[key] = added(result.get(key), value)
+            result[key] = add_usage(result.get(key), value)
         elif _is_number(value):
             result[key] = value + (result[key] if _is_number(result.get(key)) else 0)
         elif value is not None or key not in result:
@@ -29,27 +28,22 @@ def added(total: Any, usage: Mapping[str, Any]) -> Usage:
     return result
 
 
-def add_to_chat(chat: ChatRecord, usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the changes of a chat that has been charged the usage."""
-    return {"metadata": {**chat.metadata, KEY: added(chat.metadata.get(KEY), usage)}}
-
-
-def add_to_message(data: Any, usage: Mapping[str, Any]) -> dict[str, Any]:
+def charged(data: Any, usage: Mapping[str, Any]) -> dict[str, Any]:
     """Return the data of a message that has been charged the usage."""
-    return _with_usage(data, added(usage_of(data), usage))
+    return _with_usage(data, add_usage(usage_of(data), usage))
 
 
 def usage_of(data: Any) -> Usage:
     """Return the usage in a message's data; ``{}`` if there is none."""
     metadata = data.get("metadata") if isinstance(data, Mapping) else None
-    usage = metadata.get(KEY) if isinstance(metadata, Mapping) else None
+    usage = metadata.get(USAGE) if isinstance(metadata, Mapping) else None
     return dict(usage) if isinstance(usage, Mapping) else {}
 
 
 def without_usage(data: Any) -> Iterator[Any]:
     """Give what a message's data may have been before usage was added: nothing, one value or two."""
     if usage_of(data):
-        metadata = {key: value for key, value in data["metadata"].items() if key != KEY}
+        metadata = {key: value for key, value in data["metadata"].items() if key != USAGE}
         rest = {key: value for key, value in data.items() if key != "metadata"}
         yield {**rest, "metadata": metadata} if metadata else rest
         if not metadata and rest.keys() == {"content"}:
@@ -69,9 +63,9 @@ def check_usage(usage: Any) -> None:
 
 def _with_usage(data: Any, usage: Usage) -> dict[str, Any]:
     if not isinstance(data, Mapping):
-        return {"content": data, "metadata": {KEY: usage}}
+        return {"content": data, "metadata": {USAGE: usage}}
     metadata = data.get("metadata")
-    return {**data, "metadata": {**(metadata if isinstance(metadata, Mapping) else {}), KEY: usage}}
+    return {**data, "metadata": {**(metadata if isinstance(metadata, Mapping) else {}), USAGE: usage}}
 
 
 def _is_number(value: Any) -> bool:

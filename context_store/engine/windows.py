@@ -65,8 +65,8 @@ def take(
     if 0 in window:
         return []
     said = (message for message in messages if not is_empty(message))
-    newest_first = list(said) if window == (None, None) else WindowBuilder(window, count).build(said)
-    return newest_first[::-1]
+    kept = list(said) if window == (None, None) else WindowBuilder(window, count).build(said)
+    return kept[::-1]
 
 
 class WindowBuilder:
@@ -129,11 +129,13 @@ def newest_first(store: ContextStore, page: list[MessageRecord], page_size: int 
     """Give the page from its end, then what lies above it, read page by page as it is asked for."""
     while page:
         yield from reversed(page)
-        parent_id, page = page[0].parent_id, []
+        chat_id, parent_id = page[0].chat_id, page[0].parent_id
+        page = []
         if parent_id is not None:
+            # A short page (of a small window) found too little: look further in steps worth a query.
+            size = max(page_size or 0, PAGE_SIZE)
             with suppress(Message.DoesNotExist):  # Deleted meanwhile.
-                # A short page (of a small window) found too little: look further in steps worth a query.
-                page = store.get_message_chain(parent_id, limit=max(page_size or 0, PAGE_SIZE))
+                page = store.get_message_chain(parent_id, chat_id=chat_id, limit=size)
 
 
 def with_queue(
@@ -144,7 +146,8 @@ def with_queue(
     head = next(stored, None)
     new = [item for item in queued if item.id not in stored_ids and item.edit_id not in stored_ids]
     parent_ids = [head.id if head else None, *(item.id for item in new)]
-    yield from reversed([item.record(chat_id, parent_id) for item, parent_id in zip(new, parent_ids, strict=False)])
+    linked = zip(new, parent_ids, strict=False)
+    yield from reversed([item.input(chat_id).record._replace(parent_id=parent_id) for item, parent_id in linked])
     edited = {item.id: item for item in queued if item.id in stored_ids}
     for message in chain([head] if head else [], stored):
         item = edited.get(message.id)

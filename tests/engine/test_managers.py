@@ -34,14 +34,14 @@ def test_rewinding_to_nothing_starts_an_empty_active_branch(chat: str) -> None:
 def test_a_chat_created_while_it_is_read_has_no_messages_yet(store: ContextStore) -> None:
     statements = []
 
-    def create_after_the_second(execute: Callable[..., Any], *args: Any) -> Any:
+    def create_after_the_first(execute: Callable[..., Any], *args: Any) -> Any:
         result = execute(*args)
         statements.append(args[0])
         if len(statements) == 1:
             store.create_chat("new", user_id="alice")
         return result
 
-    with connection.execute_wrapper(create_after_the_second):
+    with connection.execute_wrapper(create_after_the_first):
         assert store.get_messages("new") == []
     with pytest.raises(Branch.DoesNotExist):
         store.get_messages("new", branch="other")

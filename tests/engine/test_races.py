@@ -7,7 +7,7 @@ import pytest
 from django.db import OperationalError
 
 from context_store.engine import ContextEngine, Outcome, Saved, assistant, user
-from context_store.managers.messages import MessageQuerySet
+from context_store.graph import LockedChat
 from context_store.store import ContextStore
 from tests.races import run_processes, run_threads
 
@@ -90,16 +90,16 @@ def test_asides_at_once_get_names_of_their_own() -> None:
 
 
 def test_a_deadlock_is_tried_again_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    append, calls = MessageQuerySet.append, []
+    extend, calls = LockedChat.extend, []
 
     def broken_off(*args: Any, **options: Any) -> Any:
         calls.append(args)
         if len(calls) == 1:
-            append(*args, **options)
+            extend(*args, **options)
             raise OperationalError("40001", "deadlock")
-        return append(*args, **options)
+        return extend(*args, **options)
 
     opened().update_chat(title="T")
-    monkeypatch.setattr(MessageQuerySet, "append", broken_off)
+    monkeypatch.setattr(LockedChat, "extend", broken_off)
     assert save_same().outcome == Outcome.APPENDED
     assert (len(calls), chain()) == (2, ["q", "a"])
