@@ -23,6 +23,7 @@ class Matcher:
     """Looks for phrases in texts. ``stem`` makes forms of a word equal, but not in prefixes."""
 
     def __init__(self, phrases: Iterable[Phrase], budget: Budget, stem: Stem | None = None) -> None:
+        self._budget = budget
         self._finders = {phrase: _Finder(phrase, budget, stem) for phrase in phrases}
 
     def score(self, node: Node, text: str) -> int:
@@ -35,6 +36,7 @@ class Matcher:
         """Return where matches are, as offsets of characters: the first one, and those not farther than ``length``."""
         finders = self._finders.values()
         for part in (text[:BEGINNING], text):
+            self._budget.check()
             folded = fold(part)
             if found := [span for finder in finders for span in islice(finder.spans(folded), 1)]:
                 start = min(found)[0]

@@ -7,6 +7,7 @@ from django.test import override_settings
 
 from context_store.exceptions import SearchUnavailable
 from context_store.models import SearchEntry
+from context_store.search.backends.base import Found
 from context_store.search.backends.mssql import MSSQLBackend, _condition
 from context_store.search.index import recreate_index
 from context_store.search.query import parse
@@ -202,3 +203,23 @@ def test_entries_are_searched_through_the_manager(newest_server, grammar):
     assert entries.hits("tea", user_id="alice") == []
     assert "[context_store_searchentry].[id] IN (@p0)" in there.sent[-1]
     assert [problem for sql, params in there.statements for problem in broken_rules(sql, params)] == []
+
+
+def test_the_driver_breaks_off_what_takes_too_long(newest_server):
+    """Its timeout holds for the statements of a search, and only for these."""
+    there = Server(newest_server)
+    newest_server.ensure_connection()
+    limits = []
+
+    def time_out(sql, params):
+        limits.append(newest_server.connection.timeout)
+        if "CONTAINSTABLE" in sql:
+            raise driver_error("OperationalError", "HYT00", "[HYT00] [Microsoft] Query timeout expired (0)")
+        return there.answer(sql, params)
+
+    newest_server.answer = time_out
+    with override_settings(CONTEXT_STORE_SEARCH_BUDGET={"milliseconds": 9_000}):
+        found = MSSQLBackend(newest_server.alias).search(query="tea", user_id="alice")
+    assert found == Found([], is_complete=False)
+    assert all(1 <= seconds <= 9 for seconds in limits)
+    assert newest_server.connection.timeout == 0
