@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Func, IntegerField, Q, QuerySet
+from django.db.models.functions import Left
 
 from context_store.db.statements import CHUNK_SIZE, chunked
 from context_store.exceptions import InvalidData
@@ -89,7 +90,10 @@ class SearchEntryQuerySet(ScopedQuerySet[Any]):
         for batch in chunked(matches, BATCH):
             entries = rows_of("SearchEntry").using(self.db).filter(id__in=[match.entry_id for match in batch])
             fields = [f"message__{field}" for field in MessageRecord._fields if field != "data"]
-            rows = {row[0]: row for row in entries.values_list("id", "content", StoredSize("message__data"), *fields)}
+            # A text may be long: without time for marks its beginning is enough.
+            content = "content" if budget.left > 0 else Left("content", 2 * LENGTH)
+            read = entries.values_list("id", content, StoredSize("message__data"), *fields)
+            rows = {row[0]: row for row in read}
             known: set[Key] = set()
             for match in batch:
                 size = rows[match.entry_id][2] if match.entry_id in rows else MAX_DATA + 1
@@ -100,14 +104,14 @@ class SearchEntryQuerySet(ScopedQuerySet[Any]):
             for match in batch:
                 if match.entry_id not in rows:
                     continue  # The message is gone since.
-                _, content, _, message_id, chat_id, parent_id, name, kind, created_at = rows[match.entry_id]
+                _, text, _, message_id, chat_id, parent_id, name, kind, created_at = rows[match.entry_id]
                 try:
-                    spans = matcher.spans(content, LENGTH)
+                    spans = matcher.spans(text, LENGTH)
                 except TimeUpError:
                     spans = []
                 key = (chat_id, message_id)
                 message = MessageRecord(message_id, chat_id, parent_id, name, kind, data.get(key), created_at)
-                yield SearchHit(message, match.rank, snippet(content, spans), key not in data)
+                yield SearchHit(message, match.rank, snippet(text, spans), key not in data)
 
     def _data(self, keys: Iterable[Key]) -> dict[Key, Any]:
         keys = set(keys)
@@ -116,35 +120,36 @@ class SearchEntryQuerySet(ScopedQuerySet[Any]):
         rows = messages.values_list("chat_id", "id", "data") if keys else []
         return {(chat_id, message_id): data for chat_id, message_id, data in rows if (chat_id, message_id) in keys}
 
-    def rebuild(self, *, batch_size: int = CHUNK_SIZE) -> Iterator[int]:
-        """
-        Write every entry anew, and yield how many messages have been done with each batch.
 
-        A batch is a transaction that holds its chats, as writers do, so that the site may write meanwhile.
-        """
-        using = self.write_db
-        last: Key | None = None
-        while keys := self._keys_after(last, batch_size):
-            chats: dict[str, list[str]] = {}
-            for chat_id, message_id in keys:
-                chats.setdefault(chat_id, []).append(message_id)
-            with transaction.atomic(using=using):
-                # In one order for everybody, as the keys come.
-                for chat_id, ids in chats.items():
-                    with suppress(model_of("Chat").DoesNotExist), LockedChat(using, chat_id, touch=False) as chat:
-                        chat.reindex(list(chat.find(ids).values()))
-            last = keys[-1]
-            yield len(keys)
+def rebuild_entries(using: str, *, batch_size: int = CHUNK_SIZE) -> Iterator[int]:
+    """
+    Write every entry of a database anew, and yield how many messages have been done with each batch.
 
-    def _keys_after(self, last: Key | None, count: int) -> list[Key]:
-        """Return chat and id of the next messages, chat by chat, so that a batch holds few chats."""
-        messages = rows_of("Message").using(self.db).order_by("chat_id", "id")
-        if last is not None:
-            chat_id, message_id = last
-            # Redundant, but what an index can begin at.
-            messages = messages.filter(chat_id__gte=chat_id)
-            messages = messages.filter(Q(chat_id__gt=chat_id) | Q(id__gt=message_id))
-        return list(messages.values_list("chat_id", "id")[:count])
+    A batch is a transaction that holds its chats, as writers do, so that the site may write meanwhile.
+    """
+    last: Key | None = None
+    while keys := _keys_after(using, last, batch_size):
+        chats: dict[str, list[str]] = {}
+        for chat_id, message_id in keys:
+            chats.setdefault(chat_id, []).append(message_id)
+        with transaction.atomic(using=using):
+            # In one order for everybody, as the keys come.
+            for chat_id, ids in chats.items():
+                with suppress(model_of("Chat").DoesNotExist), LockedChat(using, chat_id, touch=False) as chat:
+                    chat.reindex(list(chat.find(ids).values()))
+        last = keys[-1]
+        yield len(keys)
+
+
+def _keys_after(using: str, last: Key | None, count: int) -> list[Key]:
+    """Return chat and id of the next messages, chat by chat, so that a batch holds few chats."""
+    messages = rows_of("Message").using(using).order_by("chat_id", "id")
+    if last is not None:
+        chat_id, message_id = last
+        # Redundant, but what an index can begin at.
+        messages = messages.filter(chat_id__gte=chat_id)
+        messages = messages.filter(Q(chat_id__gt=chat_id) | Q(id__gt=message_id))
+    return list(messages.values_list("chat_id", "id")[:count])
 
 
 class StoredSize(Func):

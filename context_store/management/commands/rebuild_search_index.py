@@ -7,7 +7,8 @@ from django.db import connections
 
 from context_store.db.statements import CHUNK_SIZE
 from context_store.management.progress import progress_bar
-from context_store.models import Message, SearchEntry
+from context_store.managers.search import rebuild_entries
+from context_store.models import Message
 from context_store.search.index import recreate_index
 
 
@@ -35,7 +36,7 @@ class Command(BaseCommand):
         total = Message.objects.using(database).count()
         done = 0
         with progress_bar(self.stderr, total, " messages") as bar:
-            for count in SearchEntry.objects.using(database).rebuild(batch_size=batch_size):
+            for count in rebuild_entries(database, batch_size=batch_size):
                 done += count
                 bar.update(count)
                 if verbosity > 1:
