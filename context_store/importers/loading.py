@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from context_store.exceptions import ContextStoreError, IdConflict, InvalidData
+from context_store.exceptions import ContextStoreError, IdConflict
 from context_store.graph.documents import Document
 from context_store.models import Chat, Message
 from context_store.records import ChatRecord
@@ -49,48 +49,37 @@ def _load(store: ContextStore, value: Any, file_format: Format) -> tuple[ChatRec
         return stored, False
     try:
         return store.import_chat(document), True
-    except IdConflict as error:
+    except IdConflict:
         # Another import of the same file may have been faster.
         stored = _stored(store, document)
-        if stored is None:
-            raise _conflict(store, document) or error from error
-        return stored, False
+        if stored is not None:
+            return stored, False
+        # An operator needs to know whose chat is in the way.
+        chat_id = document["chat"]["id"]
+        owners = Chat.objects.using(store.using).filter(pk=chat_id).values_list("user_id", flat=True)
+        for user_id in owners:
+            raise IdConflict(f"Chat id {chat_id!r} is taken, by a chat of user {user_id!r}.") from None
+        raise
 
 
 def _stored(store: ContextStore, document: Document) -> ChatRecord | None:
-    """Return the stored chat of the document, if it has all its messages. Raises ``IdConflict`` if it has not."""
-    chat_id = _chat_id(document)
-    chat = None if chat_id is None else store.get_chat(chat_id)
-    if chat is None:
+    """
+    Return the stored chat of the document, if it has all its messages. Raises ``IdConflict`` if it has not.
+
+    What is wrong with a document, the store will say.
+    """
+    chat, messages = document.get("chat"), document.get("messages")
+    if not isinstance(chat, Mapping) or chat.get("id") is None:
         return None
-    messages = Message.objects.using(store.using).filter(chat_id=chat.id)
-    stored = set(messages.values_list("id", flat=True))
-    missing = [message_id for message_id in _message_ids(document) if message_id not in stored]
+    found = store.get_chat(chat["id"])
+    if found is None:
+        return None
+    stored = set(Message.objects.using(store.using).filter(chat_id=found.id).values_list("id", flat=True))
+    items = messages if isinstance(messages, list) else []
+    given = [item["id"] for item in items if isinstance(item, Mapping) and item.get("id") is not None]
+    missing = sum(not isinstance(message_id, str) or message_id not in stored for message_id in given)
     if missing:
         raise IdConflict(
-            f"Chat {chat.id!r} is there already and lacks {len(missing)} of these messages; it was left as it is."
+            f"Chat {found.id!r} is there already and lacks {missing} of these messages; it was left as it is."
         )
-    return chat
-
-
-def _conflict(store: ContextStore, document: Document) -> IdConflict | None:
-    """Return the conflict as an operator needs to know it: whose chat is in the way."""
-    chat_id = _chat_id(document)
-    for user_id in Chat.objects.using(store.using).filter(pk=chat_id).values_list("user_id", flat=True):
-        return IdConflict(f"Chat id {chat_id!r} is taken, by a chat of user {user_id!r}.")
-    return None
-
-
-def _chat_id(document: Document) -> Any:
-    chat = document.get("chat")
-    return chat.get("id") if isinstance(chat, Mapping) else None
-
-
-def _message_ids(document: Document) -> list[str]:
-    """Return the ids that the messages have; whatever is wrong with the others, the store will say."""
-    messages = document.get("messages")
-    given = messages if isinstance(messages, list) else []
-    ids = [message.get("id") for message in given if isinstance(message, Mapping)]
-    if any(not isinstance(message_id, str) for message_id in ids if message_id is not None):
-        raise InvalidData("must be text", ("messages", "id"))
-    return [message_id for message_id in ids if message_id is not None]
+    return found
