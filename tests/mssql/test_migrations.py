@@ -31,4 +31,4 @@ def test_full_text_is_not_in_a_transaction():
     """SQL Server refuses full-text DDL there (error 574)."""
     import importlib
 
-    assert importlib.import_module("context_store.migrations.0003_search_index_mssql").Migration.atomic is False
+    assert importlib.import_module("context_store.migrations.0002_search_index_mssql").Migration.atomic is False
