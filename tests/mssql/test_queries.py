@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from context_store.exceptions import IdConflict, InvalidData
 from context_store.db.statements import CHUNK_SIZE
+from context_store.exceptions import IdConflict, InvalidData
 from context_store.models import Branch, Chat, ContextEntry, Message, SearchEntry
 from context_store.store import ContextStore
 from tests.mssql.grammar import broken_rules, syntax_errors
