@@ -1,6 +1,8 @@
 import pytest
 from django.urls import include, path
 
+from context_store.exact_json import dumps
+from context_store.store import ContextStore
 from tests.rest.client import Client, ids
 
 HARD = {"b": 1e22, "a": -0.0, "n": 10**40, "z": "\0é\u2028</script>", "e": 1.5e300, "l": [None, True, {}]}
@@ -23,6 +25,13 @@ def test_data_comes_back_as_it_went_in(api, chat):
     assert api.post("chats/chat/messages/", body).status_code == 201
     text = api.get("chats/chat/messages/m4/").content.decode()
     assert '"data":{"z":1e+22,"a":-0.0,"n":1' + "0" * 40 + ',"f":0.1,"s":"\\u0000"}' in text
+
+
+def test_numbers_are_stored_as_they_were_written(api, chat):
+    body = b'{"messages": [{"id": "m4", "name": "u", "data": {"price":49.90,"z":1E5}}]}'
+    for status in (201, 201):  # The same request again is no conflict.
+        assert api.post("chats/chat/messages/", body).status_code == status
+    assert dumps(ContextStore().get_message("m4", chat_id="chat").data) == '{"price":49.90,"z":1E5}'
 
 
 def test_append_to_a_branch(api, chat):
