@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import NotSupportedError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models.fields.json import HasKey
+from django.db.models.fields.json import HasKey, KeyTransform
 from django.db.models.lookups import Lookup
 
 from .exact_json import loads
@@ -20,6 +20,9 @@ EXACT_COLLATIONS = {"postgresql": "C", "microsoft": "Latin1_General_100_BIN2"}
 TEXT_COLLATIONS = {"microsoft": "Latin1_General_100_CI_AS_SC"}
 # Here fields change nothing of a value that is checked; elsewhere they may, or refuse what has no room in an index.
 TAKES_CHECKED_VALUES = ("sqlite", "postgresql")
+
+
+raw_decode = json.JSONDecoder().raw_decode
 
 
 class IdentifierField(models.CharField):  # type: ignore[type-arg]
@@ -113,6 +116,12 @@ class MetadataField(models.JSONField):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("default", dict)
         super().__init__(*args, **kwargs)
+
+    def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
+        # What a chat has, as a rule, in a quarter of the time that the field takes to decode it.
+        if isinstance(value, str) and value.startswith("{") and not isinstance(expression, KeyTransform):
+            return raw_decode(value)[0]
+        return super().from_db_value(value, expression, connection)
 
     def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:  # noqa: FBT001, FBT002
         # A filter on a key comes here with the key's value, which may be no object.

@@ -124,7 +124,8 @@ class ContextStore:
 
         ``metadata`` keeps those whose metadata has all the given top-level entries; types are respected.
         """
-        return self._listed(user_id, metadata).page(limit=limit, offset=offset)
+        chats = self._chats if metadata is None else self._chats.matching(metadata)
+        return chats.page(user_id=user_id, limit=limit, offset=offset)
 
     alist_chats = asynchronous(list_chats)
 

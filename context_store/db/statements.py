@@ -9,11 +9,13 @@ see it as any other.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.sqlite3.base import FORMAT_QMARK_REGEX, SQLiteCursorWrapper
 from django.db.models import Model, QuerySet, sql
 
 from context_store.validation import JSONText
@@ -32,6 +34,31 @@ TAKES_CHECKED_VALUES = ("sqlite", "postgresql")
 MAX_KEPT = 100
 # Numbers that stand for parameters while Django compiles: within the range of every integer column.
 FIRST_NUMBER = 2_147_000_000
+
+
+class _KeptCursor(SQLiteCursorWrapper):
+    """Django's cursor, which turns ``%s`` into ``?`` once for each text: that takes longer than to execute it."""
+
+    def convert_query(self, query: str, *, param_names: list[str] | None = None) -> str:
+        return (
+            _with_question_marks(query)
+            if param_names is None
+            else super().convert_query(query, param_names=param_names)
+        )
+
+
+@lru_cache(maxsize=1_000)
+def _with_question_marks(query: str) -> str:
+    return FORMAT_QMARK_REGEX.sub("?", query).replace("%%", "%")
+
+
+def _cursor(connection: Any) -> Any:
+    """Return a cursor as ``connection.cursor()`` does."""
+    if connection.vendor != "sqlite":
+        return connection.cursor()
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+    return connection._prepare_cursor(connection.connection.cursor(factory=_KeptCursor))
 
 
 class Update(NamedTuple):
@@ -114,19 +141,13 @@ class _Compiled(NamedTuple):
                 params.append(index)
             else:
                 params.append(values[name] if index is None else values[name][index])
-        with connection.cursor() as cursor:
+        with _cursor(connection) as cursor:
             cursor.execute(self.text, params)
             rows: Sequence[tuple[Any, ...]] = cursor.fetchall() if self.has_rows else ()
-        if not self.converters:
-            return rows
-        found = []
-        for row in rows:
-            values_of_row = list(row)
-            for place, convert, expression in self.converters:
-                for function in convert:
-                    values_of_row[place] = function(values_of_row[place], expression, connection)
-            found.append(tuple(values_of_row))
-        return found
+        for place, functions, expression in self.converters:
+            for convert in functions:
+                rows = [(*row[:place], convert(row[place], expression, connection), *row[place + 1 :]) for row in rows]
+        return rows
 
 
 def _compile(
@@ -174,7 +195,7 @@ def insert_rows(using: str, model: type[Model], columns: Sequence[str], rows: Se
     if connection.vendor not in TAKES_CHECKED_VALUES:
         rows = [[f.get_db_prep_save(value, connection) for f, value in zip(fields, row, strict=True)] for row in rows]
     size = len(rows) if len(rows) * len(columns) <= LEAST_PARAMETERS else rows_in_statement(connection, fields, rows)
-    with connection.cursor() as cursor:
+    with _cursor(connection) as cursor:
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
             key = (connection.vendor, model, tuple(columns), len(batch))

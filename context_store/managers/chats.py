@@ -47,13 +47,14 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         """Return the records, or a page of them."""
         return [ChatRecord(*row) for row in _select(self.window(limit, offset))]
 
-    def page(self, *, limit: int | None = None, offset: int = 0) -> list[ChatRecord]:
-        """Return the records of a page, the chat updated last first."""
-        if not limit or not self._is_plain():
-            return self.newest_first().records(limit=limit, offset=offset)
+    def page(self, *, user_id: str | None = None, limit: int | None = None, offset: int = 0) -> list[ChatRecord]:
+        """Return the records of a page, of all or of one user, the chat updated last first."""
+        if not limit or not self._is_plain() or (user_id is not None and self._owner not in (None, user_id)):
+            return self.visible_to(user_id).newest_first().records(limit=limit, offset=offset)
+        user_id = self._owner if user_id is None else check_identifier(user_id, "user_id")
         first = check_count(offset, "offset")
         end = Literal(first + check_count(limit, "limit"))
-        return [ChatRecord(*row) for row in _page(self.db, user_id=self._owner, first=Literal(first), end=end)]
+        return [ChatRecord(*row) for row in _page(self.db, user_id=user_id, first=Literal(first), end=end)]
 
     def find(self, chat_id: str) -> ChatRecord | None:
         """Return the record of one chat, or ``None``."""
@@ -139,6 +140,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
 
         Raises ``OwnerMismatch`` when it belongs to another user.
         """
+        self._scope("upsert_chat")
         using, owner = self.write_db, self.owner_of_new(user_id)
         chats = model_of("Chat")._default_manager.using(using)
         record = chats.find(chat_id)
