@@ -69,6 +69,10 @@ class SearchEntryQuerySet(ScopedQuerySet[Any]):
             return SearchHits()
         # The owner alone is what an index answers; any other filter of this QuerySet goes in as it is.
         is_filtered = len(self.query.where.children) > (self._owner is not None) or self.query.is_sliced
+        entries: SearchEntryQuerySet | None = self if is_filtered else None
+        if entries is not None and chat_id is not None and not self.query.is_sliced:
+            # The filter shall not look beyond the chat either.
+            entries = entries.filter(chat_id=chat_id)
         backend, budget, parsed = search_backends[self.db], Budget(), parse(query)
         found = backend.search(
             query=parsed,
@@ -77,7 +81,7 @@ class SearchEntryQuerySet(ScopedQuerySet[Any]):
             roles=roles,
             limit=limit,
             chats=chats,
-            entries=self if is_filtered else None,
+            entries=entries,
             budget=budget,
         )
         budget.until(1)
