@@ -22,15 +22,22 @@ class SQLiteDriver:
     def fetch(self, sql: str, values: Values) -> list[tuple[Any, ...]]:
         return self.connection.execute(sql, values).fetchall()
 
+    def read(self, *statements: tuple[str, Values]) -> list[list[tuple[Any, ...]]]:
+        """Return the rows of the statements, run in one transaction."""
+        self.connection.execute("BEGIN")
+        rows = [self.connection.execute(sql, values).fetchall() for sql, values in statements]
+        self.connection.execute("COMMIT")
+        return rows
+
     def fetch_with_json(self, sql: str, values: Values, column: int) -> tuple[list[tuple[Any, ...]], list[Any]]:
         """Return the rows, and the column's values decoded."""
         rows = self.fetch(sql, values)
         loads = json.loads
         return rows, [loads(row[column]) for row in rows]
 
-    def native(self, sql: str, values: Values) -> tuple[str, Values]:
+    def native(self, sql: str) -> str:
         """Return a statement of Django's as the driver takes it."""
-        return sql.replace("%s", self.placeholder).replace("%%", "%"), values
+        return sql.replace("%s", self.placeholder).replace("%%", "%")
 
     def write(self, *statements: tuple[str, Values]) -> None:
         """Run the statements in one transaction, and fetch what they return."""
@@ -66,14 +73,19 @@ class PostgreSQLDriver:
     def fetch(self, sql: str, values: Values) -> list[tuple[Any, ...]]:
         return self.connection.execute(sql, values).fetchall()
 
+    def read(self, *statements: tuple[str, Values]) -> list[list[tuple[Any, ...]]]:
+        """Return the rows of the statements, run in one transaction."""
+        with self.connection.transaction():
+            return [self.connection.execute(sql, values).fetchall() for sql, values in statements]
+
     def fetch_with_json(self, sql: str, values: Values, column: int) -> tuple[list[tuple[Any, ...]], list[Any]]:
         """Return the rows, and the column's values, which psycopg decodes by ``json.loads``."""
         rows = self.fetch(sql, values)
         return rows, [row[column] for row in rows]
 
-    def native(self, sql: str, values: Values) -> tuple[str, Values]:
+    def native(self, sql: str) -> str:
         """Return a statement of Django's as the driver takes it: as it is."""
-        return sql, values
+        return sql
 
     def write(self, *statements: tuple[str, Values]) -> None:
         """Run the statements in one transaction, and fetch what they return."""

@@ -42,16 +42,14 @@ class ReadReplay:
     def __init__(self, using: str, call: Callable[[], Any]) -> None:
         self.driver = raw_driver(using)
         call()
-        statements = [self.driver.native(*statement) for statement in recorded(using, call)[1]]
-        self.statements = [(*statement, _json_columns(self.driver.fetch(*statement))) for statement in statements]
+        self.statements = [(self.driver.native(sql), params) for sql, params in recorded(using, call)[1]]
+        self.json_columns = [_json_columns(rows) for rows in self.driver.read(*self.statements)]
 
     def __call__(self) -> None:
-        loads = json.loads
-        for sql, params, json_columns in self.statements:
-            rows = self.driver.fetch(sql, params)
-            for column in json_columns:
+        for rows, columns in zip(self.driver.read(*self.statements), self.json_columns, strict=True):
+            for column in columns:
                 for row in rows:
-                    loads(row[column])
+                    json.loads(row[column])
 
 
 def _json_columns(rows: list[tuple[Any, ...]]) -> list[int]:
@@ -76,6 +74,8 @@ class AppendReplay:
         self.ids, self.recorded = recorded(using, append)
         assert [statement.sql for statement in self.before] == [statement.sql for statement in self.recorded]
         self._known = re.compile("|".join(map(re.escape, (*self.before_ids, *self.ids))))
+        # The same text each time, which the driver has parsed.
+        self.texts = [self.driver.native(statement.sql) for statement in self.recorded]
         self.last_ids, self.step = self.ids, 0
         self.prepare()
 
@@ -85,8 +85,8 @@ class AppendReplay:
         now = {**dict(zip(self.before_ids, self.last_ids, strict=True)), **dict(zip(self.ids, ids, strict=True))}
         self.last_ids = ids
         self.statements = [
-            self.driver.native(new.sql, self._advanced(old.params, new.params, now))
-            for old, new in zip(self.before, self.recorded, strict=True)
+            (text, self._advanced(old.params, new.params, now))
+            for text, old, new in zip(self.texts, self.before, self.recorded, strict=True)
         ]
         self.has_run = False
 

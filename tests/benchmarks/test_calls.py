@@ -1,6 +1,9 @@
 """Functions are counted as documented; what may run is judged here too, as it does not depend on the machine."""
 
-from benchmarks.calls import Counts, counted
+import pytest
+from django.db import connections
+
+from benchmarks.calls import BUDGETS, Counts, counted, scenarios
 from context_store.ids import new_id
 from context_store.validation import check_identifier
 
@@ -21,3 +24,13 @@ def test_a_count_is_judged_by_the_limits_that_there_are():
     assert counts.within(Counts(10, None, 900))
     assert not counts.within(Counts(9))
     assert not counts.within(Counts(calls=899))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.vendor("sqlite", "postgresql")
+@pytest.mark.parametrize("name", ["contexts.set", "a turn appended"])
+def test_a_call_runs_no_more_than_its_budget(monkeypatch, name):
+    # What watches the statements of the suite would count.
+    monkeypatch.setattr(connections["default"], "execute_wrappers", [])
+    counts, functions = counted(scenarios()[name])
+    assert counts.within(BUDGETS[name]), "\n".join((str(counts), *functions))
