@@ -8,9 +8,11 @@ from typing import Any
 import hypothesis
 import pytest
 from django.core.servers.basehttp import WSGIRequestHandler
+from django.db.backends.signals import connection_created
 
 from tests.data import IN_CI, OASST
 from tests.mssql.real import django_db_setup, search_of_what_is_committed  # noqa: F401 - fixtures
+from tests.plans import Plans
 from tests.selection import begin_with_slow, has_database, keep
 from tests.servers import PostgresServer, RedisServer
 
@@ -27,6 +29,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "vendor(*names): the test is for these databases and left out on others.")
     # The live server writes headers and body apart, and a body would wait 40 ms for the headers to be acknowledged.
     WSGIRequestHandler.disable_nagle_algorithm = True
+    if config.getoption("--database") == "postgresql":
+        config.pluginmanager.register(plans := Plans(), "plans")
+        connection_created.connect(plans.watch, weak=False)
     config.addinivalue_line("markers", "slow: the test takes long, and runs on one database of one environment of tox.")
     config.addinivalue_line("markers", "thorough: the test tries very many cases, and runs with one Python.")
 

@@ -1,0 +1,96 @@
+"""
+Ask PostgreSQL for the plan of every statement of the suite that names a chat and reads two tables of chats' contents.
+
+One chat shall lie in one partition or shard, so that each scan in such a plan has to be narrowed to the chat: a join
+without ``chat_id = chat_id`` would look into all of them. The test that was first to send such a statement fails.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+CONTENTS = ("context_store_message", "context_store_branch", "context_store_checkpoint", "context_store_searchentry")
+NAMES_A_CHAT = re.compile(r'(?:"?chat_id"?|"context_store_chat"\."id") (?:= %s|IN \(%s)')
+READS = re.compile(rf'(?:FROM|JOIN|UPDATE|USING) "?({"|".join(CONTENTS)})\b')
+# What is left out names no chat.
+LEFT_OUT = re.compile(r"NOT \([^()]*\)")
+# Lists of one statement differ by their length alone.
+LIST = re.compile(r"%s(?:, %s)+")
+CONDITIONS = ("Index Cond", "Recheck Cond", "Filter", "Hash Cond", "Merge Cond", "TID Cond")
+# Milliseconds.
+LOCK_TIMEOUT = 1_000
+
+
+class Plans:
+    """Collects statements from all connections, and explains at the end of each test those that are new."""
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+        self.new: list[tuple[str, Any]] = []
+
+    def watch(self, sender: Any, connection: Any, **kwargs: Any) -> None:
+        """Receive ``connection_created``."""
+        if connection.vendor == "postgresql" and self.record not in connection.execute_wrappers:
+            connection.execute_wrappers.append(self.record)
+
+    def record(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        if not many and sql not in self.seen:
+            self.seen.add(sql)
+            shape = LIST.sub("%s", str(sql))
+            if shape not in self.seen or shape == sql:
+                self.seen.add(shape)
+                if NAMES_A_CHAT.search(LEFT_OUT.sub("", shape)) and len(READS.findall(shape)) > 1:
+                    self.new.append((sql, params))
+        return execute(sql, params, many, context)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Iterator[None]:
+        yield
+        # Before the fixtures of the last test remove the database.
+        statements, self.new = self.new, []
+        found = [problem for statement in statements if (problem := self.problem(*statement))]
+        if found:
+            pytest.fail("Looks beyond one chat:\n" + "\n\n".join(found), pytrace=False)
+
+    def problem(self, sql: str, params: Any) -> str | None:
+        """Return what is wrong with the plan of a statement, or ``None``."""
+        from psycopg.errors import LockNotAvailable
+
+        try:
+            plan = explain(sql, params)
+        except LockNotAvailable:
+            # The test's transaction, which is still open, has altered the table: ask after the next test.
+            self.new.append((sql, params))
+            return None
+        scans = [scan for scan in scans_of(plan) if not is_narrowed(scan)]
+        return f"{scans[0]['Relation Name']}, in\n{sql}\n{plan}" if scans else None
+
+
+def explain(sql: str, params: Any) -> dict[str, Any]:
+    """Return the plan that PostgreSQL would choose if it could not read whole tables."""
+    import psycopg
+    from django.db import connections
+
+    settings = connections["default"].settings_dict
+    where = {name.lower(): settings[name] for name in ("HOST", "PORT", "USER", "PASSWORD") if settings[name]}
+    with psycopg.connect(dbname=settings["NAME"], **where, cursor_factory=psycopg.ClientCursor) as connection:
+        connection.execute(f"SET lock_timeout = {LOCK_TIMEOUT}")
+        connection.execute("SET enable_seqscan = off")
+        plan: dict[str, Any] = connection.execute(f"EXPLAIN (FORMAT JSON) {sql}", params).fetchone()[0][0]["Plan"]
+    return plan
+
+
+def scans_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give the nodes that read a table of chats' contents."""
+    if plan.get("Relation Name") in CONTENTS and plan["Node Type"] != "ModifyTable":
+        yield plan
+    for node in plan.get("Plans", ()):
+        yield from scans_of(node)
+
+
+def is_narrowed(scan: dict[str, Any]) -> bool:
+    return any("chat_id" in scan.get(condition, "") for condition in CONDITIONS)

@@ -1,0 +1,48 @@
+"""The watch over plans sees what it should, and tells a join within a chat from one beyond it."""
+
+import pytest
+
+from context_store.models import Branch, Message
+from tests.plans import Plans, explain, is_narrowed, scans_of
+
+pytestmark = [pytest.mark.vendor("postgresql"), pytest.mark.django_db(transaction=True)]
+
+WITHIN = """
+SELECT m.data FROM "context_store_branch" b JOIN "context_store_message" m
+ON m.chat_id = b.chat_id AND m.id = b.head_message_id WHERE b."chat_id" = %s
+"""
+BEYOND = WITHIN.replace("m.chat_id = b.chat_id AND ", "")
+
+
+def test_each_scan_of_a_join_within_a_chat_is_narrowed_to_it():
+    scans = list(scans_of(explain(WITHIN, ["chat"])))
+    assert {scan["Relation Name"] for scan in scans} == {"context_store_branch", "context_store_message"}
+    assert all(map(is_narrowed, scans))
+
+
+def test_a_join_by_ids_alone_looks_beyond_the_chat():
+    assert "context_store_message" in Plans().problem(BEYOND, ["chat"])
+    assert Plans().problem(WITHIN, ["chat"]) is None
+
+
+def test_statements_that_name_a_chat_and_read_two_tables_are_explained(db):
+    plans = Plans()
+    for sql in (WITHIN, BEYOND, "SELECT 1", 'SELECT * FROM "context_store_message" WHERE "chat_id" = %s'):
+        plans.record(lambda *arguments: None, sql, ["chat"], False, {})
+    assert [sql for sql, _ in plans.new] == [WITHIN, BEYOND]
+
+
+def test_a_list_of_another_length_is_the_same_statement():
+    plans = Plans()
+    sql = 'SELECT * FROM "context_store_message" JOIN "context_store_branch" WHERE "chat_id" = %s AND id IN ({})'
+    for count in (3, 2, 5):
+        plans.record(lambda *arguments: None, sql.format(", ".join(["%s"] * count)), ["chat"], False, {})
+    assert len(plans.new) == 1
+
+
+def test_the_run_is_watched(request, db):
+    assert request.config.pluginmanager.hasplugin("plans")
+    list(Branch.objects.filter(chat_id="chat", head_message__name="user"))
+    list(Message.objects.filter(chat_id="chat", heads__name="main"))
+    watched = request.config.pluginmanager.get_plugin("plans")
+    assert any("context_store_branch" in sql for sql in watched.seen)
