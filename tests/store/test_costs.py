@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks.measure import statements
+from context_store.engine import ContextEngine, assistant, user
 from context_store.store import ContextStore
 from tests.store.data import node
 
@@ -49,6 +50,15 @@ STORE = {
     "create_branch": (MOVE, lambda store: store.create_branch("chat", "new", head_message_id="m2", is_active=True)),
     "edit_message": (EDIT, lambda store: store.edit_message("chat", "m2", "anew")),
 }
+ENGINE = {
+    "save of a turn": (SAVE, lambda engine: engine.set(user("And?"), assistant("Yes.")).save()),
+    "rewind": (MOVE, lambda engine: engine.rewind("m2")),
+    "regenerate": (MOVE, lambda engine: engine.regenerate("m2")),
+    "switch_branch": (MOVE, lambda engine: engine.switch_branch("other")),
+    "flip": (MOVE, lambda engine: engine.flip("n")),
+    "checkpoint": (CHANGE, lambda engine: engine.checkpoint("new", "m2")),
+    "edit": (EDIT, lambda engine: engine.edit("m2", "anew")),
+}
 
 
 @pytest.fixture
@@ -73,6 +83,13 @@ def test_a_write_of_the_store_keeps_to_its_statements(chat, name):
     budget, call = STORE[name]
     store = ContextStore(user_id="alice")
     check(statements("default", lambda: call(store)), budget)
+
+
+@pytest.mark.parametrize("name", ENGINE)
+def test_a_write_of_the_engine_keeps_to_its_statements(chat, name):
+    budget, call = ENGINE[name]
+    engine = ContextEngine(ContextStore(), chat_id=chat, user_id="alice")
+    check(statements("default", lambda: call(engine)), budget)
 
 
 @pytest.mark.parametrize("length", [10, 90])
