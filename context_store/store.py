@@ -516,34 +516,37 @@ class ContextStore:
     # The QuerySets of this store
 
     def _scoped(self, model: str) -> Any:
-        """Return the model's QuerySet, narrowed to the store's user: made once, as methods of the store leave it."""
-        key = (model, self.using, self.user_id)
-        found = self._querysets.get(key)
-        if found is None:
-            # Not imported: this module can be, before there are models.
-            manager: Any = apps.get_model("context_store", model)._default_manager
-            found = self._querysets[key] = manager.using(self.using).visible_to(self.user_id)
+        """Make the model's QuerySet, narrowed to the store's user, and keep it: nothing changes it."""
+        # Not imported: this module can be, before there are models.
+        manager: Any = apps.get_model("context_store", model)._default_manager
+        found = manager.using(self.using).visible_to(self.user_id)
+        self._querysets[model, self.using, self.user_id] = found
         return found
 
     @property
     def _chats(self) -> ChatQuerySet:
-        return self._scoped("Chat")  # type: ignore[no-any-return]
+        found: ChatQuerySet | None = self._querysets.get(("Chat", self.using, self.user_id))
+        return self._scoped("Chat") if found is None else found
 
     @property
     def _messages(self) -> MessageQuerySet:
-        return self._scoped("Message")  # type: ignore[no-any-return]
+        found: MessageQuerySet | None = self._querysets.get(("Message", self.using, self.user_id))
+        return self._scoped("Message") if found is None else found
 
     @property
     def _branches(self) -> BranchQuerySet:
-        return self._scoped("Branch")  # type: ignore[no-any-return]
+        found: BranchQuerySet | None = self._querysets.get(("Branch", self.using, self.user_id))
+        return self._scoped("Branch") if found is None else found
 
     @property
     def _checkpoints(self) -> CheckpointQuerySet:
-        return self._scoped("Checkpoint")  # type: ignore[no-any-return]
+        found: CheckpointQuerySet | None = self._querysets.get(("Checkpoint", self.using, self.user_id))
+        return self._scoped("Checkpoint") if found is None else found
 
     @property
     def _entries(self) -> SearchEntryQuerySet:
-        return self._scoped("SearchEntry")  # type: ignore[no-any-return]
+        found: SearchEntryQuerySet | None = self._querysets.get(("SearchEntry", self.using, self.user_id))
+        return self._scoped("SearchEntry") if found is None else found
 
     def _listed(self, user_id: str | None, metadata: Mapping[str, Any] | None) -> ChatQuerySet:
         chats = self._chats.visible_to(user_id)

@@ -69,16 +69,25 @@ def retry(using: str, work: Callable[[], Result]) -> Result:
     A deadlock has rolled its transaction back as a whole. So nothing is repeated inside a transaction of the caller,
     which is gone too.
     """
-    for attempt in range(ATTEMPTS - 1):
+    attempts = ATTEMPTS
+    while True:
+        attempts -= 1
         try:
-            with driver_errors():
-                return work()
+            return work()
         except Error as error:
-            if connections[using].in_atomic_block or not is_deadlock(error):
-                raise
-        time.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - it keeps no secret
-    with driver_errors():
-        return work()
+            give_way(using, error, attempts)
+
+
+def give_way(using: str, error: Error, attempts: int) -> None:
+    """
+    Wait for the other side of a deadlock, so that the caller can repeat its transaction; or raise the error.
+
+    ``attempts`` are those that are left. Deadlocks and timeouts are raised as ``OperationalError``.
+    """
+    if attempts <= 0 or connections[using].in_atomic_block or not is_deadlock(error):
+        with driver_errors():
+            raise error
+    time.sleep(random.uniform(0, PAUSE * 2 ** (ATTEMPTS - 1 - attempts)))  # noqa: S311 - it keeps no secret
 
 
 def retried(

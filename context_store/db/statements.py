@@ -13,10 +13,11 @@ from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, NamedTuple, TypeVar
 
+from django.apps import apps
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.sqlite3.base import FORMAT_QMARK_REGEX, SQLiteCursorWrapper
-from django.db.models import Model, QuerySet, sql
+from django.db.models import IntegerField, QuerySet, sql
 
 from context_store.validation import JSONText
 
@@ -106,7 +107,16 @@ class Prepared:
             if len(self._kept) >= MAX_KEPT:
                 self._kept.clear()
             self._kept[key] = compiled
-        return compiled.execute(connection, values)
+        params = []
+        for name, index in compiled.slots:
+            if name is None:
+                params.append(index)
+            else:
+                params.append(values[name] if index is None else values[name][index])
+        with _cursor(connection) as cursor:
+            cursor.execute(compiled.text, params)
+            rows: Sequence[tuple[Any, ...]] = cursor.fetchall() if compiled.has_rows else ()
+        return rows if not compiled.converters else _converted(rows, compiled.converters, connection)
 
     def _compile(self, connection: BaseDatabaseWrapper, values: dict[str, Any]) -> "_Compiled":
         places: dict[Any, tuple[str, int | None]] = {}
@@ -134,20 +144,19 @@ class _Compiled(NamedTuple):
     has_rows: bool
     converters: list[tuple[int, list[Any], Any]]
 
-    def execute(self, connection: BaseDatabaseWrapper, values: dict[str, Any]) -> Sequence[tuple[Any, ...]]:
-        params = []
-        for name, index in self.slots:
-            if name is None:
-                params.append(index)
-            else:
-                params.append(values[name] if index is None else values[name][index])
-        with _cursor(connection) as cursor:
-            cursor.execute(self.text, params)
-            rows: Sequence[tuple[Any, ...]] = cursor.fetchall() if self.has_rows else ()
-        for place, functions, expression in self.converters:
-            for convert in functions:
-                rows = [(*row[:place], convert(row[place], expression, connection), *row[place + 1 :]) for row in rows]
-        return rows
+
+def _converted(
+    rows: Sequence[tuple[Any, ...]], converters: list[tuple[int, list[Any], Any]], connection: BaseDatabaseWrapper
+) -> Sequence[tuple[Any, ...]]:
+    """Return the rows with the values that their fields make of what the driver gives."""
+    found = []
+    for row in rows:
+        values = list(row)
+        for place, convert, expression in converters:
+            for function in convert:
+                values[place] = function(values[place], expression, connection)
+        found.append(tuple(values))
+    return found
 
 
 def _compile(
@@ -169,8 +178,13 @@ def _compile(
         compiler = statement.query.get_compiler(connection=connection)
         text, params = compiler.as_sql()
         expressions = [selected[0] for selected in compiler.select[: compiler.col_count]]
-    converters = compiler.get_converters(expressions)
-    return text, params, bool(expressions), [(place, *converters[place]) for place in sorted(converters)]
+    converters = [
+        (place, convert, expression)
+        for place, (convert, expression) in sorted(compiler.get_converters(expressions).items())
+        # What drivers give as a number is one already.
+        if not isinstance(expression.output_field, IntegerField)
+    ]
+    return text, params, bool(expressions), converters
 
 
 def _execute(statement: QuerySet[Any] | Update, using: str) -> Sequence[tuple[Any, ...]]:
@@ -182,47 +196,46 @@ def _execute(statement: QuerySet[Any] | Update, using: str) -> Sequence[tuple[An
     return list(rows.values_list(*statement.returning)) if changed and statement.returning else ()
 
 
-def insert_rows(using: str, model: type[Model], columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def insert_rows(using: str, model: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """
-    Insert rows of values that have been checked, in as few statements as the database allows.
+    Insert rows of a model of the store, of values that have been checked, in as few statements as the database allows.
 
     ``bulk_create`` does the same in three times the time: it makes instances and prepares their values one by one.
     """
     if not rows:
         return
     connection = connections[using]
-    fields: list[Any] = [model._meta.get_field(column) for column in columns]
+    meta: Any
     if connection.vendor not in TAKES_CHECKED_VALUES:
+        meta = apps.get_model("context_store", model)._meta
+        fields = [meta.get_field(column) for column in columns]
         rows = [[f.get_db_prep_save(value, connection) for f, value in zip(fields, row, strict=True)] for row in rows]
-    size = len(rows) if len(rows) * len(columns) <= LEAST_PARAMETERS else rows_in_statement(connection, fields, rows)
-    with _cursor(connection) as cursor:
-        for start in range(0, len(rows), size):
-            batch = rows[start : start + size]
-            key = (connection.vendor, model, tuple(columns), len(batch))
-            text = _INSERTS.get(key)
-            if text is None:
-                if len(_INSERTS) >= MAX_KEPT:
-                    _INSERTS.clear()
-                text = _INSERTS[key] = _insert_sql(connection, model, fields, len(batch))
+    few = len(rows) * len(columns) <= LEAST_PARAMETERS
+    for batch in [rows] if few else chunked(rows, rows_in_statement(connection, columns, rows)):
+        key = (connection.vendor, model, tuple(columns), len(batch))
+        text = _INSERTS.get(key)
+        if text is None:
+            quote = connection.ops.quote_name
+            meta = apps.get_model("context_store", model)._meta
+            names = ", ".join(quote(meta.get_field(column).column) for column in columns)
+            values = ", ".join([f"({', '.join(['%s'] * len(columns))})"] * len(batch))
+            text = f"INSERT INTO {quote(meta.db_table)} ({names}) VALUES {values}"  # noqa: S608 - names alone
+            if len(_INSERTS) >= MAX_KEPT:
+                _INSERTS.clear()
+            _INSERTS[key] = text
+        with _cursor(connection) as cursor:
             cursor.execute(text, list(chain.from_iterable(batch)))
 
 
 _INSERTS: dict[Any, str] = {}
 
 
-def _insert_sql(connection: BaseDatabaseWrapper, model: type[Model], fields: Sequence[Any], rows: int) -> str:
-    quote = connection.ops.quote_name
-    names = ", ".join(quote(field.column) for field in fields)
-    values = f"({', '.join(['%s'] * len(fields))})"
-    return f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES {', '.join([values] * rows)}"  # noqa: S608
-
-
-def rows_in_statement(connection: BaseDatabaseWrapper, fields: Sequence[Any], rows: Sequence[Any]) -> int:
+def rows_in_statement(connection: BaseDatabaseWrapper, columns: Sequence[str], rows: Sequence[Any]) -> int:
     """Return how many rows one INSERT may have."""
-    size: int = connection.ops.bulk_batch_size(fields, rows)
+    size: int = connection.ops.bulk_batch_size(columns, rows)
     if connection.vendor == "microsoft":
         # mssql-django goes to 2,050 of the 2,100 parameters, of which the drivers need some themselves.
-        size = min(size, MAX_PARAMETERS // len(fields))
+        size = min(size, MAX_PARAMETERS // len(columns))
     return min(size, CHUNK_SIZE)
 
 

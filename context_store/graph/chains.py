@@ -4,18 +4,17 @@ Reading one chat's messages: where they lie, chains, and pages of them.
 Every query names the chat, and joins its tables by chat as well, so that it stays in one partition or shard.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
 
 from django.apps import apps
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, TextField
+from django.db.models import Exists, IntegerField, OuterRef, Q, QuerySet, Subquery, TextField
 from django.db.models.functions import Cast
 
 from context_store.db import Prepared, chunked
-from context_store.exact_json import raw_decode
+from context_store.exact_json import loads, raw_decode
 from context_store.exceptions import CorruptChat
 from context_store.records import BranchRecord, MessageRecord
 from context_store.validation import check_count, check_identifier
@@ -83,23 +82,28 @@ def run_ancestry(path: str = "") -> Subquery:
     return Subquery(start.values(text=Cast("ancestry", TextField())))
 
 
-def is_tip(path: str = "") -> Any:
-    """Return whether no message follows in the run of the message at the path."""
-    segment, next_depth = OuterRef(f"{path}segment"), OuterRef(f"{path}depth") + 1
-    return ~Exists(rows("Message").filter(chat_id=OuterRef("chat_id"), segment=segment, depth=next_depth))
+def next_depth(path: str = "") -> Subquery:
+    """Return the depth of the message that follows in the run of the one at the path; null where it is the tip."""
+    following = rows("Message").filter(
+        chat_id=OuterRef("chat_id"), segment=OuterRef(f"{path}segment"), depth=OuterRef(f"{path}depth") + 1
+    )
+    return Subquery(following.values("depth"))
 
 
-def to_place(segment: str, depth: int, ancestry: str | None, tip: object) -> Place:
-    """Return the place from its columns, ``run_ancestry`` and ``is_tip``."""
-    forks = json.loads(ancestry) if ancestry else None
-    return Place(segment, depth, [(above, fork) for above, fork in forks or ()], bool(tip))
+def to_forks(text: str) -> Ancestry:
+    return [(above, fork) for above, fork in loads(text)]
+
+
+def to_place(segment: str, depth: int, ancestry: str | None, following: int | None = None) -> Place:
+    """Return the place from its columns, ``run_ancestry`` and ``next_depth``."""
+    return Place(segment, depth, to_forks(ancestry) if ancestry else [], following is None)
 
 
 @Prepared
 def _places(*, chat_id: str, ids: list[str]) -> QuerySet[Any]:
     messages = rows("Message").filter(chat_id=chat_id, id__in=ids)
-    places: Any = messages.annotate(run_ancestry=run_ancestry(), is_tip=is_tip())
-    found: QuerySet[Any] = places.values_list("id", "segment", "depth", "run_ancestry", "is_tip")
+    places: Any = messages.annotate(run_ancestry=run_ancestry(), next_depth=next_depth())
+    found: QuerySet[Any] = places.values_list("id", "segment", "depth", "run_ancestry", "next_depth")
     return found
 
 
@@ -119,9 +123,14 @@ def _branches(
         branches = branches.filter(is_active=True) if name is None else branches.filter(name=name)
     if user_id is not None:
         branches = branches.filter(chat__user_id=user_id)
-    branches = branches.annotate(run_ancestry=run_ancestry("head_message__"), is_tip=is_tip("head_message__"))
-    columns = ["id", "name", "head_message_id", "is_active", "created_at"]
-    columns += ["head_message__segment", "head_message__depth", "run_ancestry", "is_tip"]
+    branches = branches.annotate(
+        # A number: on SQLite a boolean passes through a converter of Django's.
+        active=Cast("is_active", IntegerField()),
+        run_ancestry=run_ancestry("head_message__"),
+        next_depth=next_depth("head_message__"),
+    )
+    columns = ["id", "name", "head_message_id", "active", "created_at"]
+    columns += ["head_message__segment", "head_message__depth", "run_ancestry", "next_depth"]
     if ids:
         branches = branches.annotate(has_known=Exists(rows("Message").filter(chat_id=chat_id, id__in=ids)))
         columns.append("has_known")
@@ -157,10 +166,12 @@ def read_branches(using: str, chat_id: str, *, user_id: str | None = None) -> li
 
 
 def _headed(chat_id: str, row: Sequence[Any]) -> HeadedBranch:
-    branch_id, name, head_id, is_active, created_at, segment, depth, ancestry, tip = row[:9]
+    branch_id, name, head_id, is_active, created_at, segment, depth, ancestry, following = row[:9]
     if head_id is not None and segment is None:
         raise corrupt(chat_id, f"has a branch {name!r} whose head {head_id!r} is not there")
-    place = None if head_id is None else to_place(segment, depth, ancestry, tip)
+    place = None
+    if head_id is not None:
+        place = Place(segment, depth, to_forks(ancestry) if ancestry else [], following is None)
     return HeadedBranch(branch_id, chat_id, name, head_id, bool(is_active), created_at, place)
 
 

@@ -33,13 +33,6 @@ class Input:
         mine = self.record
         return (mine.name, mine.type) == (stored.name, stored.type) and self.text == check_json(stored.data)
 
-    def row(self, place: Place) -> tuple[Any, ...]:
-        """Return the message at its place as values of ``ROW_COLUMNS``."""
-        message_id, chat_id, parent_id, name, kind, _, created_at = self.record
-        ancestry = stored_ancestry(message_id, place) if place.segment == message_id else None
-        text = None if ancestry is None else check_json(ancestry)
-        return message_id, chat_id, parent_id, name, kind, self.text, created_at, place.segment, place.depth, text
-
 
 def stored_ancestry(message_id: str, place: Place) -> list[list[Any]] | None:
     """Return what the message stores of the ancestry: the first of a run all of it, the others nothing."""

@@ -12,18 +12,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
-from django.db import IntegrityError, connections, transaction
+from django.db import Error, IntegrityError, connections, transaction
 from django.db.models import Case, F, QuerySet, Value, When
 from django.db.models.functions import Cast
 
 from context_store import signals
 from context_store.db import CHUNK_SIZE, Prepared, Update, chunked, hold_row, insert_rows, pipelined, retry
+from context_store.db.retries import ATTEMPTS, give_way
 from context_store.exceptions import HeadConflict, IdConflict, InvalidData, RevisionConflict
 from context_store.ids import new_id, now_ms
 from context_store.records import ChatRecord, CheckpointRecord, MessageRecord
 from context_store.search.text import searchable_text
 from context_store.types import UNSET, Unset
-from context_store.validation import check_identifier
+from context_store.validation import check_identifier, check_json
 
 from .chains import (
     HeadedBranch,
@@ -63,11 +64,14 @@ def locked(
     ``options`` are those of ``LockedChat``. Work that calls functions of the caller is not repeatable.
     """
 
-    def attempt() -> Result:
-        with LockedChat(using, chat_id, user_id=user_id, **options) as chat:
-            return work(chat)
-
-    return retry(using, attempt) if is_repeatable else attempt()
+    attempts = ATTEMPTS if is_repeatable else 1
+    while True:
+        attempts -= 1
+        try:
+            with LockedChat(using, chat_id, user_id=user_id, **options) as chat:
+                return work(chat)
+        except Error as error:
+            give_way(using, error, attempts)
 
 
 class LockedChat:
@@ -117,7 +121,11 @@ class LockedChat:
     def __exit__(self, *error: Any) -> None:
         try:
             if error[0] is None:
-                self._finish()
+                if self._added != self._counted:
+                    correction = F("message_count") + self._added - self._counted
+                    rows("Chat").using(self.using).filter(pk=self.id).update(message_count=correction)
+                if signals.branch_head_moved.receivers:
+                    self._announce_heads()
         except BaseException as failure:
             self._transaction.__exit__(type(failure), failure, failure.__traceback__)
             raise
@@ -132,12 +140,8 @@ class LockedChat:
         if self._expected_revision not in (UNSET, self.revision - 1):
             raise RevisionConflict(f"Chat {self.id!r} has changed.")
 
-    def _finish(self) -> None:
-        if self._added != self._counted:
-            correction = F("message_count") + self._added - self._counted
-            rows("Chat").using(self.using).filter(pk=self.id).update(message_count=correction)
-        # Most projects listen to no signal: then there is nothing to prepare.
-        for branch in self._moved.values() if signals.branch_head_moved.receivers else ():
+    def _announce_heads(self) -> None:
+        for branch in self._moved.values():
             signals.after_commit(
                 self.using,
                 signals.branch_head_moved,
@@ -248,7 +252,7 @@ class LockedChat:
         """Store new messages one below another at the head of the branch, and move the head."""
         if not inputs:
             return []
-        branch = self.branch
+        branch = self._branch or self.use_branch()
         parent_id, place = branch.head_message_id, branch.place
         placed = []
         for given in inputs:
@@ -263,7 +267,13 @@ class LockedChat:
 
     def insert(self, placed: Sequence[tuple[Input, Place]]) -> list[MessageRecord]:
         """Store messages at places that are free, parents first, with their search entries."""
-        insert_rows(self.using, model_of("Message"), ROW_COLUMNS, [given.row(place) for given, place in placed])
+        values = []
+        for given, (segment, depth, ancestry, _) in placed:
+            message_id, chat_id, parent_id, name, kind, _, created_at = given.record
+            # The first message of a run keeps its ancestry.
+            text = check_json(ancestry) if ancestry and segment == message_id else None
+            values.append((message_id, chat_id, parent_id, name, kind, given.text, created_at, segment, depth, text))
+        insert_rows(self.using, "Message", ROW_COLUMNS, values)
         records = [given.record for given, _ in placed]
         self.index(records)
         self._added += len(records)
@@ -341,7 +351,9 @@ class LockedChat:
             raise missing("Message", message_id)
         old, known = found[message_id], found.get(given.record.id)
         given.record = given.record._replace(
-            name=old.name if name is None else name, type=old.type if isinstance(type, Unset) else type
+            parent_id=old.parent_id,
+            name=old.name if name is None else name,
+            type=old.type if isinstance(type, Unset) else type,
         )
         if known is not None:
             if known.parent_id != old.parent_id or not given.is_same_as(known):
@@ -349,7 +361,6 @@ class LockedChat:
             return known, False
         above = None if old.parent_id is None else self.place(old.parent_id)
         place = place_below(given.record.id, above)
-        given.record = given.record._replace(parent_id=old.parent_id)
         [record] = self.insert([(given, place)])
         branch = self.start_branch(record.id, place=place)
         self._moved[branch.id] = branch
@@ -439,7 +450,7 @@ class LockedChat:
             for message in messages
             if (content := searchable_text(message.data))
         ]
-        insert_rows(self.using, model_of("SearchEntry"), ENTRY_COLUMNS, entries)
+        insert_rows(self.using, "SearchEntry", ENTRY_COLUMNS, entries)
 
     def reindex(self, messages: Sequence[MessageRecord]) -> None:
         """Replace the search entries of the messages."""
@@ -456,7 +467,7 @@ class LockedChat:
 
     def move_head(self, message_id: str | None, place: Place | None) -> None:
         """Set the head of the branch that is written to: a message of the chat with its place, or none."""
-        branch = self.branch._replace(head_message_id=message_id, place=place)
+        branch = (self._branch or self.use_branch())._replace(head_message_id=message_id, place=place)
         _move_head(self.using, chat_id=self.id, branch_id=branch.id, head=message_id)
         self._branch = self._moved[branch.id] = branch
 
@@ -484,7 +495,7 @@ class LockedChat:
         branch = HeadedBranch(branch_id, self.id, name, message_id, is_active, now_ms(), place)
         columns = HeadedBranch._fields[:-1]
         with id_conflicts(f"The name {name!r} or the id {branch_id!r}"):
-            insert_rows(self.using, model_of("Branch"), columns, [branch[:-1]])
+            insert_rows(self.using, "Branch", columns, [branch[:-1]])
         if is_active:
             self._branch = branch
         return branch
@@ -545,7 +556,7 @@ class LockedChat:
             return CheckpointRecord(stored_id, self.id, name, message_id, now), False
         record = CheckpointRecord(new_id() if checkpoint_id is None else checkpoint_id, self.id, name, message_id, now)
         with id_conflicts(f"Checkpoint id {record.id!r}"):
-            insert_rows(self.using, model_of("Checkpoint"), CheckpointRecord._fields, [record])
+            insert_rows(self.using, "Checkpoint", CheckpointRecord._fields, [record])
         return record, True
 
     def delete_checkpoint(self, name: str) -> bool:
@@ -581,10 +592,10 @@ class NewChat(LockedChat):
         self.revision = chat.revision
 
     def insert_branches(self, branches: Sequence[HeadedBranch]) -> None:
-        insert_rows(self.using, model_of("Branch"), HeadedBranch._fields[:-1], [branch[:-1] for branch in branches])
+        insert_rows(self.using, "Branch", HeadedBranch._fields[:-1], [branch[:-1] for branch in branches])
 
     def insert_checkpoints(self, checkpoints: Sequence[CheckpointRecord]) -> None:
-        insert_rows(self.using, model_of("Checkpoint"), CheckpointRecord._fields, checkpoints)
+        insert_rows(self.using, "Checkpoint", CheckpointRecord._fields, checkpoints)
 
 
 def create_chat(using: str, record: ChatRecord) -> None:

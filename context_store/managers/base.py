@@ -49,11 +49,14 @@ class ScopedQuerySet(models.QuerySet[Model]):
     def _scope(self, method: str) -> str | None:
         """Return the owner for a method that looks at nothing else of the QuerySet, or refuse the QuerySet."""
         if not self._is_plain():
-            raise TypeError(
-                f"{method}() cannot follow filter(), exclude(), none() or a slice: "
-                f"call it on {self.model.__name__}.objects, with using() and visible_to() alone."
-            )
+            raise self._refused(method)
         return self._owner
+
+    def _refused(self, method: str) -> TypeError:
+        return TypeError(
+            f"{method}() cannot follow filter(), exclude(), none() or a slice: "
+            f"call it on {self.model.__name__}.objects, with using() and visible_to() alone."
+        )
 
     def window(self, limit: int | None, offset: int = 0) -> Self:
         """Keep ``limit`` rows, or all, after the first ``offset``."""
@@ -69,8 +72,11 @@ class ScopedQuerySet(models.QuerySet[Model]):
 
     def _locked(self, method: str, chat_id: str, work: Callable[[LockedChat], Result], **options: Any) -> Result:
         """Return what the work does with the locked chat of this scope; see ``graph.locked``."""
-        owner = self._scope(method)
-        return locked(self.write_db, chat_id, work, user_id=owner, **options)
+        if not self._is_plain():
+            raise self._refused(method)
+        queryset: Any = self
+        using = queryset._db or router.db_for_write(self.model, **queryset._hints)
+        return locked(using, chat_id, work, user_id=self._owner, **options)
 
     def missing(self, what: object) -> Exception:
         """Return the model's ``DoesNotExist`` that names what was asked for."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import transaction
@@ -99,8 +100,9 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
 
         Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, ``Message.DoesNotExist``.
         """
-        owner = self._scope("page")
-        return read_page(self.db, chat_id, user_id=owner, branch=branch, limit=limit, before=before)
+        if not self._is_plain():
+            raise self._refused("page")
+        return read_page(self.db, chat_id, user_id=self._owner, branch=branch, limit=limit, before=before)
 
     def chain_of(self, message_id: str, *, chat_id: str | None = None, limit: int | None = None) -> list[MessageRecord]:
         """Return the chain down to the message, root first, with ``limit`` the last of it."""
@@ -116,7 +118,7 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
             if len(found) > 1:
                 raise several_chats(message_id)
             chat, segment, depth, ancestry = found[0]
-            return chat, to_place(segment, depth, ancestry, tip=False)
+            return chat, to_place(segment, depth, ancestry)
 
         return read_whole(self.db, find_last, limit)
 
@@ -162,7 +164,7 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
         return self._locked(
             "append",
             chat_id,
-            lambda chat: chat.append(inputs, branch=branch, expected_head=expected_head),
+            partial(LockedChat.append, inputs=inputs, branch=branch, expected_head=expected_head),
             adding=len(inputs),
         )
 

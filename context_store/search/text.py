@@ -12,7 +12,7 @@ from context_store.conf import settings
 from context_store.messages.parts import Other, Part, Reasoning, Source, Text, ToolResult, strings
 from context_store.messages.reading import read, read_output
 
-from .words import break_unspaced, clean
+from .words import CONTROL, break_unspaced, clean
 
 # A tsvector holds 1 MiB. A word takes its own bytes there (lower case may need 3 for 2), 1 to align and 4 for its
 # place, and at least one byte more than itself in the text: twice the text at worst, from words of 3 bytes.
@@ -28,6 +28,8 @@ def extract_text(data: Any) -> str:
     That is text, thoughts, sources and the answers of tools; of data in no known format all text in it. No more than
     can be indexed is looked for.
     """
+    if isinstance(data, str):
+        return data
     pieces, room = [], MAX_BYTES
     for piece in islice(filter(None, _pieces(read(data))), MAX_PARTS):
         pieces.append(piece)
@@ -45,6 +47,8 @@ def searchable_text(data: Any) -> str:
         raise ImproperlyConfigured(
             f"CONTEXT_STORE_TEXT_EXTRACTOR {path!r} returned {type(text).__name__}: it must return str."
         )
+    if text.isascii():  # What the steps below come to then.
+        return CONTROL.sub(" ", text[:MAX_BYTES].replace("\0", "")).strip()
     return _bounded(break_unspaced(_bounded(clean(_bounded(text))))).strip()
 
 

@@ -19,7 +19,7 @@ _UNSPACED = re.compile(f"[{UNSPACED}]")
 # Not between a character and its own combining mark.
 _PLACE_OF_BREAK = re.compile(rf"(?<=[{UNSPACED}])(?=[^\W_])|(?<=[^\W_])(?=[{UNSPACED}])")
 # U+FEFF and U+FFFE too: at the beginning of a text, drivers of SQL Server take them for a mark of the byte order.
-_CONTROL = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x9f\ufeff\ufffe]")
+CONTROL = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x9f\ufeff\ufffe]")
 # Marks on one character. Composing sorts them in quadratic time; Unicode's stream-safe format (UAX #15) allows as many.
 MAX_MARKS = 30
 
@@ -30,7 +30,7 @@ def clean(text: str) -> str:
 
     Of more than 30 combining marks in a row the rest is left out, so that the time is linear.
     """
-    text = _CONTROL.sub(" ", text.replace("\0", ""))
+    text = CONTROL.sub(" ", text.replace("\0", ""))
     return text if text.isascii() else unicodedata.normalize("NFC", _too_many_marks().sub(r"\1", text))
 
 
