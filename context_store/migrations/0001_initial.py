@@ -4,7 +4,7 @@ from django.db import migrations, models
 import context_store.db
 import context_store.fields
 import context_store.ids
-from context_store.search.operations import RunVendorSQL
+from context_store.db.operations import RunVendorSQL
 
 from ._search_index import CreateSearchIndex
 

@@ -3,10 +3,10 @@ from django.core.management import call_command
 from django.db import connection, migrations
 from django.test import override_settings
 
+from context_store.db.operations import RunVendorSQL
 from context_store.migrations._search_index import VERSION, CreateSearchIndex
 from context_store.search.backends import search_backends
 from context_store.search.index import recreate_index
-from context_store.search.operations import RunVendorSQL
 
 pytestmark = pytest.mark.django_db
 
