@@ -3,7 +3,6 @@
 import os
 import threading
 import time
-import uuid
 
 _lock = threading.Lock()
 _last = 0
@@ -36,4 +35,5 @@ def new_id() -> str:
         _last = max(ticks, _last + 1)
         milliseconds, fraction = divmod(_last, 4096)
     random = int.from_bytes(os.urandom(8), "big") & (2**62 - 1)
-    return str(uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | random))
+    digits = f"{milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | random:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -15,6 +15,7 @@ from context_store.exceptions import InvalidData
 from context_store.graph import Input
 from context_store.ids import new_id, now_ms
 from context_store.records import MessageRecord
+from context_store.search.text import searchable_text
 from context_store.validation import JSONText, check_identifier, check_json
 
 _PENDING = object()
@@ -82,16 +83,16 @@ class MessageFragment(Fragment):
         # Made before the save, so that a repeated one finds its own edit.
         self.edit_id = new_id()
         self.created_at = now_ms()
-        self._text = JSONText()
+        self._text, self._content = JSONText(), ""
 
     def input(self, chat_id: str) -> Input:
         """Return the message as it would be stored, for those who write to the graph."""
         data = self.value()
         record = MessageRecord(self.id, chat_id, None, self.name, self.type, data, self.created_at)
-        return Input(0, record, self._text, has_id=True)
+        return Input(0, record, self._text, has_id=True, content=self._content)
 
     def _checked(self, value: Any) -> Any:
-        self._text = check_json(value, self.name)
+        self._text, self._content = check_json(value, self.name), searchable_text(value)
         return value
 
 

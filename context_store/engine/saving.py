@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from context_store.exceptions import HeadConflict
 from context_store.graph import Input, LockedChat
 from context_store.records import MessageRecord
+from context_store.search.text import searchable_text
 from context_store.types import UNSET, Unset
 from context_store.validation import check_json
 
@@ -104,6 +105,7 @@ class Saving:
             # What was charged for the message so far is no part of what the caller gave.
             data = keep_usage(record.data, fragment.value())
             given.record, given.text = given.record._replace(data=data), check_json(data, fragment.name)
+            given.content = searchable_text(data)
             self.saved += self.chat.change([(given, record)])
             self.outcomes.add(Outcome.UPDATED)
 

@@ -7,6 +7,7 @@ from typing import Any
 from context_store.exceptions import InvalidData
 from context_store.ids import new_id, now_ms
 from context_store.records import MessageRecord
+from context_store.search.text import searchable_text
 from context_store.types import MessageInput
 from context_store.validation import JSONText, check_identifier, check_json, check_time
 
@@ -24,6 +25,8 @@ class Input:
     record: MessageRecord
     text: JSONText
     has_id: bool
+    # What is indexed of it: made before any transaction begins, as it may take long.
+    content: str
 
     def invalid(self, field: str, reason: str) -> InvalidData:
         return InvalidData(reason, ("messages", self.index, field))
@@ -39,11 +42,14 @@ def stored_ancestry(message_id: str, place: Place) -> list[list[Any]] | None:
     return [list(fork) for fork in place.ancestry] or None if place.segment == message_id else None
 
 
-def parse_messages(messages: Iterable[MessageInput], *, chat_id: str | None = None) -> list[Input]:
+def parse_messages(
+    messages: Iterable[MessageInput], *, chat_id: str | None = None, is_indexed: bool = True
+) -> list[Input]:
     """
     Check the messages and give those without id or time their own.
 
-    ``chat_id`` is the chat for all of them; without it each message names its own. Raises ``InvalidData``.
+    ``chat_id`` is the chat for all of them; without it each message names its own. ``is_indexed`` is false where nobody
+    will search them. Raises ``InvalidData``.
     """
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
         raise InvalidData("must be a list of messages", ("messages",))
@@ -51,7 +57,7 @@ def parse_messages(messages: Iterable[MessageInput], *, chat_id: str | None = No
     inputs = []
     seen: set[tuple[str, str]] = set()
     for index, message in enumerate(messages):
-        given = _parse(message, index, now, chat_id)
+        given = _parse(message, index, now, chat_id, is_indexed=is_indexed)
         key = (given.record.chat_id, given.record.id)
         if key in seen:
             raise given.invalid("id", f"{given.record.id!r} is given twice")
@@ -60,7 +66,7 @@ def parse_messages(messages: Iterable[MessageInput], *, chat_id: str | None = No
     return inputs
 
 
-def _parse(message: MessageInput, index: int, now: int, chat_id: str | None) -> Input:
+def _parse(message: MessageInput, index: int, now: int, chat_id: str | None, *, is_indexed: bool) -> Input:
     values: Any = message._asdict() if isinstance(message, MessageRecord) else message
     if not isinstance(values, Mapping):
         raise InvalidData("must be a record or a mapping", ("messages", index))
@@ -89,4 +95,6 @@ def _parse(message: MessageInput, index: int, now: int, chat_id: str | None) -> 
         values["data"],
         now if time is None else check_time(time, "messages", index, "created_at"),
     )
-    return Input(index, record, check_json(record.data, "messages", index, "data"), has_id=message_id is not None)
+    text = check_json(record.data, "messages", index, "data")
+    content = searchable_text(record.data) if is_indexed else ""
+    return Input(index, record, text, has_id=message_id is not None, content=content)

@@ -22,7 +22,6 @@ from context_store.db.retries import ATTEMPTS, give_way
 from context_store.exceptions import HeadConflict, IdConflict, InvalidData, RevisionConflict
 from context_store.ids import new_id, now_ms
 from context_store.records import ChatRecord, CheckpointRecord, MessageRecord
-from context_store.search.text import searchable_text
 from context_store.types import UNSET, Unset
 from context_store.validation import check_identifier, check_json
 
@@ -275,7 +274,7 @@ class LockedChat:
             values.append((message_id, chat_id, parent_id, name, kind, given.text, created_at, segment, depth, text))
         insert_rows(self.using, "Message", ROW_COLUMNS, values)
         records = [given.record for given, _ in placed]
-        self.index(records)
+        self.index([(given.record, given.content) for given, _ in placed])
         self._added += len(records)
         if signals.messages_appended.receivers:
             signals.after_commit(
@@ -321,9 +320,8 @@ class LockedChat:
                 self._update_each(messages, "name", {record.id: record.name for _, record in some})
                 self._update_each(messages, "type", {record.id: record.type for _, record in some})
                 self._update_each(messages, "data", {record.id: given.text for given, record in some})
-        records = [record for _, record in changed]
-        self.reindex(records)
-        return records
+        self.reindex([(record, given.content) for given, record in changed])
+        return [record for _, record in changed]
 
     @staticmethod
     def _update_each(messages: QuerySet[Any], column: str, values: Mapping[str, Any]) -> None:
@@ -443,23 +441,22 @@ class LockedChat:
 
     # Search entries
 
-    def index(self, messages: Iterable[MessageRecord]) -> None:
-        """Add the search entries of messages that have none. A message without text gets none."""
+    def index(self, messages: Iterable[tuple[MessageRecord, str]]) -> None:
+        """Add search entries, of messages that have none, with their searchable text; where that is empty, none."""
         entries = [
-            (self.id, message.id, self.user_id, message.name, content)
-            for message in messages
-            if (content := searchable_text(message.data))
+            (self.id, message.id, self.user_id, message.name, content) for message, content in messages if content
         ]
         insert_rows(self.using, "SearchEntry", ENTRY_COLUMNS, entries)
 
-    def reindex(self, messages: Sequence[MessageRecord]) -> None:
-        """Replace the search entries of the messages."""
+    def reindex(self, messages: Iterable[tuple[MessageRecord, str]]) -> None:
+        """Replace the search entries of messages, given with their searchable text."""
         entries = rows("SearchEntry").using(self.using).filter(chat_id=self.id)
         for some in chunked(messages):
-            known = entries.filter(message_id__in=[message.id for message in some])
-            content = searchable_text(some[0].data) if len(some) == 1 else ""
+            known = entries.filter(message_id__in=[message.id for message, _ in some])
+            message, content = some[0]
             # One message that had text and has text is the common case: one statement, not two.
-            if not content or not known.update(user_id=self.user_id, name=some[0].name, content=content):
+            is_common = len(some) == 1 and content
+            if not is_common or not known.update(user_id=self.user_id, name=message.name, content=content):
                 delete_rows(known)
                 self.index(some)
 

@@ -173,9 +173,15 @@ def _search_entries(using: str, chat_id: str, chat: LockedChat | None) -> Iterat
     while owner and (records := to_records(batch[:CHUNK_SIZE])):
         entries = rows("SearchEntry").using(using).filter(chat_id=chat_id, message_id__in=[item.id for item in records])
         stored = {row[0]: row[1:] for row in entries.values_list("message_id", "user_id", "name", "content")}
-        wrong = {record.id: record for record in records if stored.get(record.id) != _expected_entry(record, owner)}
+        texts = {record.id: (record, searchable_text(record.data)) for record in records}
+        wrong = {
+            message_id: (record, text)
+            for message_id, (record, text) in texts.items()
+            # A message without text has no entry.
+            if stored.get(message_id) != ((owner, record.name, text) if text else None)
+        }
 
-        def mend(wrong: dict[str, MessageRecord] = wrong) -> None:
+        def mend(wrong: dict[str, tuple[MessageRecord, str]] = wrong) -> None:
             if chat is not None:
                 chat.reindex(list(wrong.values()))
 
@@ -183,9 +189,3 @@ def _search_entries(using: str, chat_id: str, chat: LockedChat | None) -> Iterat
             detail = f"the search entry of message {_named(wrong)} is missing or not what it should be"
             yield Finding("search_entry", detail, mend)
         batch = messages.filter(id__gt=records[-1].id).values_list(*RECORD_COLUMNS)
-
-
-def _expected_entry(record: MessageRecord, owner: str) -> tuple[Any, ...] | None:
-    """Return what the entry of a message holds; a message without text has none."""
-    content = searchable_text(record.data)
-    return (owner, record.name, content) if content else None

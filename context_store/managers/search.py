@@ -20,6 +20,7 @@ from context_store.search.budget import Budget, TimeUpError
 from context_store.search.matching import Matcher
 from context_store.search.query import parse
 from context_store.search.snippets import LENGTH, snippet
+from context_store.search.text import searchable_text
 from context_store.validation import check_count, check_identifier
 
 from .base import ScopedQuerySet
@@ -140,7 +141,8 @@ def rebuild_entries(using: str, *, batch_size: int = CHUNK_SIZE) -> Iterator[int
             # In one order for everybody, as the keys come.
             for chat_id, ids in chats.items():
                 with suppress(model_of("Chat").DoesNotExist), LockedChat(using, chat_id, touch=False) as chat:
-                    chat.reindex(list(chat.find(ids).values()))
+                    found = chat.find(ids).values()
+                    chat.reindex((message, searchable_text(message.data)) for message in found)
         last = keys[-1]
         yield len(keys)
 

@@ -123,12 +123,12 @@ class CacheSessions(BaseSessions):
     # Writing
 
     def _save(self, session_id: str, messages: Given) -> Messages:
-        inputs = parse_messages(messages, chat_id=session_id)
+        inputs = parse_messages(messages, chat_id=session_id, is_indexed=False)
         self._replace(session_id, self.new_owner, inputs)
         return [_stored(item) for item in inputs]
 
     def _append(self, session_id: str, messages: Given, limit: int | None) -> Messages:
-        inputs = parse_messages(messages, chat_id=session_id)
+        inputs = parse_messages(messages, chat_id=session_id, is_indexed=False)
         # Those at the beginning that a former call has stored.
         known: Messages = []
         attempts = self._attempts(session_id)
@@ -166,7 +166,7 @@ class CacheSessions(BaseSessions):
             raise missing(source_id)
         source = page.record
         copies = [{**message._asdict(), "id": new_id()} for message in messages]
-        inputs = parse_messages(copies, chat_id=new_session_id)
+        inputs = parse_messages(copies, chat_id=new_session_id, is_indexed=False)
         given = {"create": 1, "with_metadata": 1}
         record = self._replace(new_session_id, source.user_id, inputs, encode(source.metadata, "metadata"), **given)
         return record._replace(metadata=source.metadata)

@@ -499,7 +499,7 @@ class SearchContract(StoredTexts):
     def test_reindex_replaces(self) -> None:
         [message_id] = self.store("old words")
         Message.objects.filter(id=message_id).update(data="new words")
-        locked("default", "chat", lambda chat: chat.reindex(self.records([message_id])))
+        locked("default", "chat", lambda chat: chat.reindex([(self.records([message_id])[0], "new words")]))
         self.wait_for_index()
         assert self.found("old") == set()
         assert self.found("new") == {"new words"}
