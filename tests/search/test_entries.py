@@ -180,6 +180,14 @@ def test_unknown_language_is_explained() -> None:
         recreate_index("default")
 
 
+@pytest.mark.parametrize(
+    "query",
+    ['("alice w"* -c*) OR ("alice w"* -b*)', '("alice w"* -c*) (runn* -b*)', '"alice w"* -(c* OR "b c"*)'],
+)
+def test_prefixes_with_exclusions_alone_are_searched(store: ContextStore, query: str) -> None:
+    assert texts(SearchEntry.objects.hits(query, user_id="alice")) == ["alice was running"]
+
+
 def test_message_of_a_hit_that_is_gone_is_left_out(store: ContextStore, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = Found([Match(0, "alice's", "gone", 1.0)])
     monkeypatch.setattr(search_backends["default"], "find", lambda *arguments: gone)

@@ -16,7 +16,7 @@ number of matches, saturating and damped by length like BM25 in one document.
 
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from heapq import nlargest
 from threading import Lock
@@ -170,14 +170,20 @@ def _set_of(node: Node, scope: Scope) -> Sql:
     if kind(node) == WHOLE or (kind(node) == PREFIXES and not (has_exclusions and _has_phrase_with_prefix(node))):
         return _ids(STEMS if kind(node) == WHOLE else WORDS, _match(node), scope)
     if isinstance(node, All):
-        sql, params = _joined(" INTERSECT ", gathered(node.required, All), scope)
+        sql, params = _joined(" INTERSECT ", _apart(node.required, All), scope)
         for part in gathered(node.excluded, Either):
             # What is found too much must not be taken away.
             if not _has_phrase_with_prefix(part):
                 less, more = _set_of(part, scope)
                 sql, params = f"{sql} EXCEPT SELECT id FROM ({less})", [*params, *more]
         return sql, params
-    return _joined(" UNION ", gathered(node.parts if isinstance(node, Either) else (node,), Either), scope)
+    return _joined(" UNION ", _apart(node.parts if isinstance(node, Either) else (node,), Either), scope)
+
+
+def _apart(nodes: Sequence[Node], join: type[All] | type[Either]) -> Sequence[Node]:
+    """Return the nodes as ``gathered`` does, or one by one where that would give back the node that they are of."""
+    found = gathered(nodes, join)
+    return found if len(found) > 1 else nodes
 
 
 def _joined(operator: str, nodes: Iterable[Node], scope: Scope) -> Sql:
