@@ -182,7 +182,7 @@ def test_unknown_language_is_explained() -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ['("alice w"* -c*) OR ("alice w"* -b*)', '("alice w"* -c*) (runn* -b*)', '"alice w"* -(c* OR "b c"*)'],
+    ["(was-r* -c*) OR (was-r* -b*)", "(was-r* -c*) (runn* -b*)", "was-r* -(c* OR b-c*)"],
 )
 def test_prefixes_with_exclusions_alone_are_searched(store: ContextStore, query: str) -> None:
     assert texts(SearchEntry.objects.hits(query, user_id="alice")) == ["alice was running"]
