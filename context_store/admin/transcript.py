@@ -9,8 +9,7 @@ from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple
 
-from django.db.models import Count, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import OuterRef, Q, Subquery
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
@@ -21,6 +20,7 @@ from context_store.exporters.legible import Block
 from context_store.graph import Place, read_places
 from context_store.graph.chains import is_on_chain, spans_of
 from context_store.graph.lineage import Span
+from context_store.managers.base import count_of
 from context_store.managers.messages import MessageQuerySet
 from context_store.models import Branch, Chat, Checkpoint, Message
 from context_store.records import BranchRecord, CheckpointRecord, MessageRecord
@@ -217,17 +217,14 @@ def siblings(messages: MessageQuerySet, chat_id: str, records: list[MessageRecor
     earlier = Q(created_at__lt=OuterRef("created_at")) | Q(created_at=OuterRef("created_at"), id__lt=OuterRef("id"))
     later = Q(created_at__gt=OuterRef("created_at")) | Q(created_at=OuterRef("created_at"), id__gt=OuterRef("id"))
 
-    def count(family: Any) -> Coalesce:
-        return Coalesce(Subquery(family.values("chat_id").annotate(count=Count("*")).values("count")), 0)
-
     found: dict[str, Siblings] = {}
     for is_root in {record.parent_id is None for record in records}:
         parent = {"parent_id__isnull": True} if is_root else {"parent_id": OuterRef("parent_id")}
         family = messages.filter(chat_id=chat_id, **parent).order_by()
         ids = [record.id for record in records if (record.parent_id is None) == is_root]
         rows = messages.filter(chat_id=chat_id, id__in=ids).annotate(
-            number=count(family.filter(earlier)) + 1,
-            total=count(family),
+            number=count_of(family.filter(earlier)) + 1,
+            total=count_of(family),
             before=Subquery(family.filter(earlier).order_by("-created_at", "-id").values("id")[:1]),
             after=Subquery(family.filter(later).order_by("created_at", "id").values("id")[:1]),
         )

@@ -125,6 +125,8 @@ class Corpus:
                     for connection in offline_connections():
                         version = connection.settings_dict["OPTIONS"]["version"]
                         self._add(version, connection, re.sub(r'"(\w+)"', r"[\1]", sql), params)
+                elif frame.f_code.co_name == "hold_row":
+                    pass  # SQLite's own way to lock; SQL Server selects for update.
                 elif not place.startswith(VENDOR_MODULES) and place != "managers/search.py":
                     self.problem("raw SQL outside the modules of one vendor", sql)
                 return
@@ -178,6 +180,8 @@ def imitate_sql_server(corpus: Corpus) -> Iterator[None]:
     from django.db.models.sql import Query, compiler
     from mssql.operations import DatabaseOperations
 
+    from context_store.db import statements
+
     patch = pytest.MonkeyPatch()
     for feature in (
         "can_return_rows_from_bulk_insert",
@@ -188,6 +192,7 @@ def imitate_sql_server(corpus: Corpus) -> Iterator[None]:
         "supports_json_field_contains",
     ):
         patch.setattr(features.DatabaseFeatures, feature, False)
+    patch.setattr(statements.Prepared, "__call__", _prepared(corpus, statements.Prepared.__call__))
     patch.setattr(operations.DatabaseOperations, "bulk_batch_size", _batch_size)
     patch.setattr(operations.DatabaseOperations, "max_in_list_size", DatabaseOperations.max_in_list_size)
 
@@ -219,6 +224,26 @@ def _told(corpus: Corpus, execute_sql: Callable[..., Any]) -> Callable[..., Any]
             self.returning_fields = args[0]
         with corpus.compiling(self):
             return execute_sql(self, *args, **kwargs)
+
+    return told
+
+
+def _prepared(corpus: Corpus, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Tell the corpus the query of a statement that is kept: on SQL Server it is compiled each time."""
+    from django.db.models import sql
+
+    from context_store.db import Update
+
+    @functools.wraps(call)
+    def told(self: Any, using: str, **values: Any) -> Any:
+        statement = self.build(**values)
+        if isinstance(statement, Update):
+            query: Any = statement.rows.query.chain(sql.UpdateQuery)
+            query.add_update_values(statement.changes)
+        else:
+            query = statement.query
+        with corpus.compiling(query.get_compiler(using)):
+            return call(self, using, **values)
 
     return told
 

@@ -63,7 +63,7 @@ def no_json_value(sql: str, params: Sequence[Any]) -> str | None:
 
 def distinct_in_order(sql: str, params: Sequence[Any]) -> str | None:
     if match := _DISTINCT.search(sql):
-        items = [re.sub(r" (ASC|DESC)$", "", item.strip()) for item in match["order"].split(",")]
+        items = [re.sub(r" (ASC|DESC)( OFFSET \d+ ROWS)?$", "", item.strip()) for item in match["order"].split(",")]
         unselected = [item for item in items if item not in match["columns"] and not item.isdigit()]
         if unselected:
             return f"DISTINCT ordered by what is not selected: {', '.join(unselected)}"

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from context_store.db.statements import CHUNK_SIZE
+from context_store.db.statements import CHUNK_SIZE, insert_rows
 from context_store.exceptions import IdConflict, InvalidData
-from context_store.models import Branch, Chat, ContextEntry, Message, SearchEntry
+from context_store.graph import read_messages, read_places
+from context_store.models import Branch, Chat, ContextEntry, Message
 from context_store.store import ContextStore
 from tests.mssql.grammar import broken_rules, syntax_errors
 
@@ -123,12 +124,12 @@ def test_no_user_is_cut_down_to_another(newest_server, statements):
 def test_large_calls_stay_below_the_limit(newest_server, statements):
     ids = [f"m{number}" for number in range(3 * CHUNK_SIZE)]
     messages = Message.objects.using(newest_server.alias)
-    messages.places(ids)
-    SearchEntry.objects.using(newest_server.alias)._of(ids[:CHUNK_SIZE])._raw_delete(newest_server.alias)
+    read_places(newest_server.alias, "c", ids)
+    read_messages(newest_server.alias, "c", ids)
     rows = [Message(id=pk, chat_id="c", name="user", data=pk, segment="s", depth=n) for n, pk in enumerate(ids)]
     messages.bulk_create(rows)
     columns = ["message_id", "chat_id", "user_id", "name", "content"]
-    SearchEntry.objects.using(newest_server.alias).insert_rows(columns, [[pk, "c", "u", "user", "x"] for pk in ids])
+    insert_rows(newest_server.alias, "SearchEntry", columns, [[pk, "c", "u", "user", "x"] for pk in ids])
     messages.bulk_update(rows, ["segment", "depth", "ancestry"], batch_size=CHUNK_SIZE)
     assert max(len(params) for _, params in statements) > CHUNK_SIZE
 
