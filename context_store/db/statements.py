@@ -21,6 +21,8 @@ from django.db.models import IntegerField, QuerySet, sql
 
 from context_store.validation import JSONText
 
+from .retries import driver_errors
+
 Item = TypeVar("Item")
 
 # Ids in one IN list, rows in one INSERT: SQL Server takes fewer than 2,100 parameters a statement.
@@ -189,11 +191,12 @@ def _compile(
 
 def _execute(statement: QuerySet[Any] | Update, using: str) -> Sequence[tuple[Any, ...]]:
     """Execute a statement with its values in the usual way."""
-    if not isinstance(statement, Update):
-        return list(statement.using(using))
-    rows = statement.rows.using(using)
-    changed = rows.update(**statement.changes)
-    return list(rows.values_list(*statement.returning)) if changed and statement.returning else ()
+    with driver_errors():
+        if not isinstance(statement, Update):
+            return list(statement.using(using))
+        rows = statement.rows.using(using)
+        changed = rows.update(**statement.changes)
+        return list(rows.values_list(*statement.returning)) if changed and statement.returning else ()
 
 
 def insert_rows(using: str, model: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -597,9 +597,13 @@ class NewChat(LockedChat):
 
 def create_chat(using: str, record: ChatRecord) -> None:
     """Store a new chat with its active, empty branch ``main``. Raises ``IdConflict`` for an id that is taken."""
-    with NewChat(using, record) as chat:
-        main = HeadedBranch(new_id(), record.id, MAIN, None, is_active=True, created_at=record.created_at, place=None)
-        chat.insert_branches([main])
+    main = HeadedBranch(new_id(), record.id, MAIN, None, is_active=True, created_at=record.created_at, place=None)
+
+    def store() -> None:
+        with NewChat(using, record) as chat:
+            chat.insert_branches([main])
+
+    retry(using, store)
 
 
 def change_chat(

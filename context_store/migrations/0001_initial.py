@@ -8,6 +8,24 @@ from context_store.db.operations import RunVendorSQL
 
 from ._search_index import CreateSearchIndex
 
+POINTERS = {
+    "context_store_message": ("ctx_message_parent_key", "parent_id"),
+    "context_store_branch": ("ctx_branch_head_key", "head_message_id"),
+    "context_store_checkpoint": ("ctx_checkpoint_message_key", "message_id"),
+    "context_store_searchentry": ("ctx_search_message_key", "message_id"),
+}
+
+
+def unclustered(table: str) -> str:
+    """Return SQL Server's statement for a primary key that is no clustered index: one of those has 900 bytes at most."""
+    return (
+        "DECLARE @key sysname = (SELECT name FROM sys.key_constraints"
+        f" WHERE type = 'PK' AND parent_object_id = OBJECT_ID('{table}'));\n"
+        f"DECLARE @drop nvarchar(500) = N'ALTER TABLE {table} DROP CONSTRAINT ' + QUOTENAME(@key);\n"
+        "EXEC sp_executesql @drop;\n"
+        f"ALTER TABLE {table} ADD CONSTRAINT {table}_key PRIMARY KEY NONCLUSTERED (chat_id, id)"
+    )
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -277,7 +295,16 @@ class Migration(migrations.Migration):
                     " DROP CONSTRAINT ctx_search_message,"
                     " ADD CONSTRAINT ctx_search_message PRIMARY KEY (chat_id, message_id)",
                     "CREATE INDEX ctx_search_id ON context_store_searchentry (id)",
-                ]
+                ],
+                "microsoft": [
+                    *(f"ALTER TABLE {table} DROP CONSTRAINT {name}" for table, (name, _) in POINTERS.items()),
+                    *(unclustered(table) for table in list(POINTERS)[:3]),
+                    *(
+                        f"ALTER TABLE {table} ADD CONSTRAINT {name} FOREIGN KEY (chat_id, {column})"
+                        " REFERENCES context_store_message (chat_id, id)"
+                        for table, (name, column) in POINTERS.items()
+                    ),
+                ],
             },
             model_name="message",
         ),

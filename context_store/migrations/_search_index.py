@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - the statements are made of constants.
 """
 The search index of version 1, as the first migrations make it: frozen, whatever the backends of today make.
 

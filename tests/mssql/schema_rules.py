@@ -24,7 +24,7 @@ def schema_problems(model: type[models.Model], connection: Any) -> Iterator[str]
 
 def unique_columns(model: type[models.Model]) -> Iterator[tuple[list[str], Q | None]]:
     """Yield the columns of what is unique, and the condition."""
-    for field in model._meta.local_fields:
+    for field in model._meta.local_concrete_fields:
         if field.unique:
             yield [field.name], None
     for names in model._meta.unique_together:
@@ -43,7 +43,7 @@ def nullable_unique(model: type[models.Model], connection: Any) -> Iterator[str]
 
 def cascades(model: type[models.Model], connection: Any) -> Iterator[str]:
     """Two ways to one table: error 1785."""
-    for field in model._meta.local_fields:
+    for field in model._meta.local_concrete_fields:
         on_delete = getattr(field.remote_field, "on_delete", None)
         if on_delete is not None and type(on_delete).__name__ == "DatabaseOnDelete":
             yield f"{field.name} leaves deleting to the database"
@@ -68,8 +68,9 @@ def _is_plain(condition: Q) -> bool:
 
 def indexed_columns(model: type[models.Model]) -> Iterator[tuple[str, list[str]]]:
     """Yield the name and the columns of each index, the primary key's first."""
-    yield "the primary key", [model._meta.pk.name]
-    for field in model._meta.local_fields:
+    key = model._meta.pk
+    yield "the primary key", list(getattr(key, "field_names", [key.name]))
+    for field in model._meta.local_concrete_fields:
         if not field.primary_key and (field.db_index or field.unique):
             yield field.name, [field.name]
     for index in model._meta.indexes:
@@ -90,10 +91,12 @@ def key_sizes(model: type[models.Model], connection: Any) -> Iterator[str]:
     """A key that is too long is refused when the row comes, error 1946."""
     for name, columns in indexed_columns(model):
         types = [model._meta.get_field(column).db_type(connection) for column in columns]
+        # The migration makes keys of several columns no clustered index.
+        is_clustered = name == "the primary key" and not isinstance(model._meta.pk, models.CompositePrimaryKey)
         if any("(max)" in kind for kind in types):
             continue
         size = sum(_bytes(kind) for kind in types)
-        allowed = PRIMARY_KEY_BYTES if name == "the primary key" else INDEX_BYTES
+        allowed = PRIMARY_KEY_BYTES if is_clustered else INDEX_BYTES
         if size > allowed:
             yield f"{name} has keys of {size} bytes, {allowed} fit"
 
@@ -106,7 +109,7 @@ def _bytes(kind: str) -> int:
 
 def collations(model: type[models.Model], connection: Any) -> Iterator[str]:
     """By default `a` is `A`, and in some databases `ss` is `ß`."""
-    for field in model._meta.local_fields:
+    for field in model._meta.local_concrete_fields:
         target = field
         while target.is_relation:
             target = target.target_field
@@ -118,7 +121,7 @@ def collations(model: type[models.Model], connection: Any) -> Iterator[str]:
 
 def json_checks(model: type[models.Model], connection: Any) -> Iterator[str]:
     """ISJSON refuses what is no object and no list."""
-    for field in model._meta.local_fields:
+    for field in model._meta.local_concrete_fields:
         check = field.db_check(connection)
         if check and "ISJSON" in check and not isinstance(field, MetadataField):
             yield f"{field.name} takes JSON objects and lists only"

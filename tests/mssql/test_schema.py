@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.test.utils import isolate_apps
 
 from context_store.fields import IdentifierField
-from context_store.models import Chat, Message, SearchEntry
+from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
 from tests.mssql.migrations import APPS, migration_statements
 from tests.mssql.schema_rules import all_problems
 
@@ -15,6 +15,13 @@ from tests.mssql.schema_rules import all_problems
 def test_the_models_keep_to_the_rules(server):
     models = [model for app in APPS for model in apps.get_app_config(app).get_models()]
     assert all_problems(models, server) == []
+
+
+@pytest.mark.parametrize("model", [Message, Branch, Checkpoint])
+def test_keys_of_two_ids_are_no_clustered_index(server, model):
+    """One of those has 900 bytes, two ids may have 1,020."""
+    sql = "\n".join(statement for statement in map(str, migration_statements(server)))
+    assert f"ADD CONSTRAINT {model._meta.db_table}_key PRIMARY KEY NONCLUSTERED (chat_id, id)" in sql
 
 
 def broken(fields, **options):
