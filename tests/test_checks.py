@@ -61,6 +61,7 @@ def test_sqlite_in_memory_needs_no_options(monkeypatch):
     assert check_sqlite_options() == []
 
 
+@pytest.mark.django_db(databases=["default", "other"])  # Since Django 6.1 their checks run, too.
 def test_the_checks_of_contexts_are_registered(settings):
     settings.CONTEXT_STORE_CONTEXTS = {"default": {"BACKEND": "nowhere.Contexts"}}
     assert "context_store.E101" in ids(run_checks(tags=["context_store"]))

@@ -217,7 +217,7 @@ INHERITED: list[Callable[[Any], Any]] = [
     lambda rows: rows.first(),
     lambda rows: rows.values_list(),
     lambda rows: list(rows.iterator()),
-    lambda rows: rows.order_by("?").select_related()[:5],
+    lambda rows: rows.order_by("?").select_related(None)[:5],
     lambda rows: rows.update(**{rows.model._meta.local_concrete_fields[-1].name: "1"}),
     lambda rows: rows.all().delete(),
 ]
