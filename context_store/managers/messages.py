@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from context_store.db import retry
 from context_store.exceptions import IdConflict
-from context_store.graph import Input, LockedChat, Place, parse_messages, read_chain, read_page, read_places
+from context_store.graph import Input, LockedChat, Place, parse_messages, read_branch, read_chain, read_page
 from context_store.graph.chains import RECORD_COLUMNS, read_whole, rows, run_ancestry, to_place, to_records
 from context_store.graph.locked import misplaced
 from context_store.graph.trim import keep_newest, replace_messages
@@ -124,9 +124,9 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
 
     def opening(self, chat_id: str, depth: int, **only: Any) -> list[MessageRecord]:
         """Return those among the first ``depth`` messages of the active branch that match, oldest first."""
-        branch = rows("Branch").using(self.db).filter(chat_id=chat_id, is_active=True)
-        head_id = branch.values_list("head_message_id", flat=True).first()
-        place = read_places(self.db, chat_id, [head_id]).get(head_id) if head_id else None
+        owner = self._scope("opening")
+        branch, _ = read_branch(self.db, check_identifier(chat_id, "chat_id"), user_id=owner)
+        place = branch.place if branch else None
         return read_chain(self.db, chat_id, place, only=Q(depth__lt=depth, **only)) if place else []
 
     def wrong_places(self, chat_id: str) -> dict[str, Place]:

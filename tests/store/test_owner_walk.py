@@ -121,7 +121,7 @@ CALLS: dict[str, list[Callable[[Any], Any]]] = {
     "has_children": of_message("has_children"),
     "in_order": [lambda messages: messages.in_order()],
     "keep_newest": [lambda messages: messages.keep_newest("alice", 1)],
-    "opening": [lambda messages: messages.opening("alice", 0)],
+    "opening": [lambda messages: messages.opening("alice", 100)],
     "Message.page": [
         lambda messages: messages.page("alice"),
         lambda messages: messages.page("alice", branch="main", limit=5),
