@@ -1,7 +1,7 @@
 """Columns that mean the same on every database: identifiers, times, and JSON as it went in."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from django.db import NotSupportedError, models
@@ -18,8 +18,6 @@ from .validation import MAX_IDENTIFIER_LENGTH, JSONText, check_identifier, check
 EXACT_COLLATIONS = {"postgresql": "C", "microsoft": "Latin1_General_100_BIN2"}
 # By default SQL Server takes a character beyond U+FFFF for two, and cuts it in half where text is shortened.
 TEXT_COLLATIONS = {"microsoft": "Latin1_General_100_CI_AS_SC"}
-# Here fields change nothing of a value that is checked; elsewhere they may, or refuse what has no room in an index.
-TAKES_CHECKED_VALUES = ("sqlite", "postgresql")
 
 
 raw_decode = json.JSONDecoder().raw_decode
@@ -199,14 +197,3 @@ def _same_on_microsoft(left: str, right: str) -> str:
     """Return the condition that two texts are equal, blanks at their ends too, which no collation there compares."""
     exact = f"COLLATE {EXACT_COLLATIONS['microsoft']}"
     return f"{left} {exact} = {right} {exact} AND DATALENGTH({left}) = DATALENGTH({right})"
-
-
-def saved_rows(
-    connection: BaseDatabaseWrapper, fields: Sequence[Any], rows: Sequence[Sequence[Any]]
-) -> Sequence[Sequence[Any]]:
-    """Return rows of checked values, one for each field, as the database takes them."""
-    if connection.vendor in TAKES_CHECKED_VALUES:
-        return rows
-    return [
-        [field.get_db_prep_save(value, connection) for field, value in zip(fields, row, strict=True)] for row in rows
-    ]

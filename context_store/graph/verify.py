@@ -188,4 +188,6 @@ def _search_entries(using: str, chat_id: str, chat: LockedChat | None) -> Iterat
         if wrong:
             detail = f"the search entry of message {_named(wrong)} is missing or not what it should be"
             yield Finding("search_entry", detail, mend)
+        if len(records) < CHUNK_SIZE:
+            return
         batch = messages.filter(id__gt=records[-1].id).values_list(*RECORD_COLUMNS)

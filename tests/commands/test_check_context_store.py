@@ -176,7 +176,7 @@ def test_only_the_named_chats_are_checked() -> None:
 
 
 def test_a_sound_chat_is_not_locked(django_assert_num_queries: Callable[..., object]) -> None:
-    with django_assert_num_queries(11) as captured:  # type: ignore[attr-defined]
+    with django_assert_num_queries(10) as captured:  # type: ignore[attr-defined]
         assert verify_chat("c1") == []
     assert not [query for query in captured if not query["sql"].startswith("SELECT")]
 
