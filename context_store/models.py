@@ -34,14 +34,24 @@ class Chat(models.Model):
     revision = models.PositiveBigIntegerField(default=new_revision, editable=False)
     created_at = EpochMillisecondsField()
     updated_at = EpochMillisecondsField()
+    # Messages alone move it; renaming, tagging and reading do not.
+    last_message_at = EpochMillisecondsField(null=True, blank=True, default=None)
+    archived_at = EpochMillisecondsField(null=True, blank=True, default=None)
+    pinned_at = EpochMillisecondsField(null=True, blank=True, default=None)
+    trashed_at = EpochMillisecondsField(null=True, blank=True, default=None)
+    # The time of the newest message that the owner has seen.
+    read_at = EpochMillisecondsField(null=True, blank=True, default=None)
 
     objects = ChatQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("chat")
         verbose_name_plural = _("chats")
+        # An append writes into each of these, so the orders by title and by creation sort the chats of one user, whom
+        # any of the first two finds. On PostgreSQL the second has NULLS LAST (see the migration).
         indexes = [
             models.Index(fields=["user_id", "-updated_at", "-id"], name="ctx_chat_user_updated"),
+            models.Index(fields=["user_id", "-last_message_at", "-id"], name="ctx_chat_user_message"),
             models.Index(fields=["-updated_at", "-id"], name="ctx_chat_updated"),
         ]
         permissions = [("act_for_any_user", _("Can act for any user through the API"))]

@@ -5,6 +5,12 @@ from typing import Any, NamedTuple
 
 
 class ChatRecord(NamedTuple):
+    """
+    ``last_message_at`` is when messages were last stored, ``read_at`` the time of the newest message that was read.
+
+    ``preview`` and ``unread_count`` are ``None`` unless ``list_chats(preview=True)`` was asked for them.
+    """
+
     id: str
     user_id: str
     title: str | None
@@ -13,6 +19,12 @@ class ChatRecord(NamedTuple):
     branch_count: int
     created_at: int
     updated_at: int
+    last_message_at: int | None = None
+    archived_at: int | None = None
+    pinned_at: int | None = None
+    read_at: int | None = None
+    preview: str | None = None
+    unread_count: int | None = None
 
 
 class MessageRecord(NamedTuple):

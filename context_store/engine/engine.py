@@ -250,6 +250,7 @@ class ContextEngine:
 
         def work(chat: LockedChat) -> Saved:
             message, is_new = chat.edit(message_id, given, **options)
+            chat.undo_unless_added()
             outcome = Outcome.EDITED if is_new else Outcome.CONTAINED
             return Saved(chat.branch.head_message_id, chat.branch.name, outcome, [message])
 

@@ -56,6 +56,8 @@ def save(
             saving.handle_stored(fragment, record)
     saving.append_new()
     outcome = max(saving.outcomes, key=list(Outcome).index)
+    if outcome is Outcome.CONTAINED:
+        chat.undo_unless_added()
     return Saved(chat.branch.head_message_id, chat.branch.name, outcome, saving.saved)
 
 

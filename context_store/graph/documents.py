@@ -80,7 +80,12 @@ def import_chat(using: str, document: Mapping[str, Any], user_id: str) -> ChatRe
             raise given.invalid("parent_id", "leads to no root of the document")
     branches = _branches(document, chat.id, places)
     checkpoints = _checkpoints(document, chat.id, places)
-    chat = chat._replace(message_count=len(inputs), branch_count=len(branches))
+    newest = max((given.record.created_at for given in inputs.values()), default=None)
+    chat = chat._replace(
+        message_count=len(inputs),
+        branch_count=len(branches),
+        last_message_at=newest if chat.last_message_at is None else chat.last_message_at,
+    )
 
     def store() -> ChatRecord:
         with NewChat(using, chat) as stored:
@@ -167,7 +172,7 @@ def _document(
     return {
         "format": FORMAT,
         "version": VERSION,
-        "chat": _without(chat, "message_count", "branch_count"),
+        "chat": _without(chat, "message_count", "branch_count", "preview", "unread_count"),
         "messages": [_without(message, "chat_id") for message in messages],
         "branches": [_without(branch, "chat_id", "message_count") for branch in branches],
         "checkpoints": [_without(checkpoint, "chat_id") for checkpoint in checkpoints],
@@ -182,13 +187,15 @@ def _renamed(document: Document, chat_id: str) -> Document:
     """Return the document as another chat, made now: every id in it is new."""
     ids: dict[str | None, str | None] = {message["id"]: new_id() for message in document["messages"]}
     now = now_ms()
+    # A copy gets its messages now; it is neither archived nor pinned, and who asked for it has read it.
+    times = dict.fromkeys(("created_at", "updated_at", "last_message_at", "read_at"), now)
 
     def renamed(items: list[Document], pointer: str) -> list[Document]:
         return [{**item, "id": ids.get(item["id"]) or new_id(), pointer: ids.get(item[pointer])} for item in items]
 
     return {
         **document,
-        "chat": {**document["chat"], "id": chat_id, "created_at": now, "updated_at": now},
+        "chat": {**document["chat"], "id": chat_id, "archived_at": None, "pinned_at": None, **times},
         "messages": renamed(document["messages"], "parent_id"),
         "branches": renamed(document["branches"], "head_message_id"),
         "checkpoints": renamed(document["checkpoints"], "message_id"),
@@ -208,6 +215,10 @@ def _chat(document: Any, user_id: str) -> ChatRecord:
         branch_count=0,
         created_at=_time(chat, "created_at", "chat"),
         updated_at=_time(chat, "updated_at", "chat"),
+        last_message_at=_time_or_none(chat, "last_message_at"),
+        archived_at=_time_or_none(chat, "archived_at"),
+        pinned_at=_time_or_none(chat, "pinned_at"),
+        read_at=_time_or_none(chat, "read_at"),
     )
 
 
@@ -244,6 +255,10 @@ def _section(document: Any, name: str, kind: type) -> Any:
 
 def _time(item: Mapping[str, Any], field: str, *path: str | int) -> int:
     return check_time(item[field], *path, field) if item.get(field) is not None else now_ms()
+
+
+def _time_or_none(chat: Mapping[str, Any], field: str) -> int | None:
+    return None if chat.get(field) is None else check_time(chat[field], "chat", field)
 
 
 def _named(

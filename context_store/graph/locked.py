@@ -73,6 +73,10 @@ def locked(
             give_way(using, error, attempts)
 
 
+class _UndoneError(Exception):
+    """What a transaction is left with that is undone without an error."""
+
+
 class LockedChat:
     """
     One chat in one transaction that holds its row: its owner, its branches with their heads, and all that writes.
@@ -106,6 +110,7 @@ class LockedChat:
         self._branch: HeadedBranch | None = None
         self.has_known = False
         self._moved: dict[str, HeadedBranch] = {}
+        self._is_kept = True
 
     def __enter__(self) -> Self:
         self._transaction = transaction.atomic(using=self.using)
@@ -118,11 +123,13 @@ class LockedChat:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        if error[0] is None and not self._is_kept:
+            self._transaction.__exit__(_UndoneError, _UndoneError(), None)
+            return
         try:
             if error[0] is None:
                 if self._added != self._counted:
-                    correction = F("message_count") + self._added - self._counted
-                    rows("Chat").using(self.using).filter(pk=self.id).update(message_count=correction)
+                    self._correct_count()
                 if signals.branch_head_moved.receivers:
                     self._announce_heads()
         except BaseException as failure:
@@ -130,14 +137,25 @@ class LockedChat:
             raise
         self._transaction.__exit__(*error)
 
+    def undo_unless_added(self) -> None:
+        """Undo everything at the end if no message was added: a call that only repeats another one changes nothing."""
+        self._is_kept = self._added > 0
+
     def _lock(self) -> None:
         now = now_ms() if self._touch else None
-        found = _lock(self.using, chat_id=self.id, user_id=self._scope, now=now, adding=self._counted)
+        adding = self._counted
+        found = _lock(self.using, chat_id=self.id, user_id=self._scope, now=now, adding=adding, has_messages=adding > 0)
         if not found:
             raise missing("Chat", self.id)
         self.user_id, self.revision, self.message_count = found[0]
         if self._expected_revision not in (UNSET, self.revision - 1):
             raise RevisionConflict(f"Chat {self.id!r} has changed.")
+
+    def _correct_count(self) -> None:
+        changes: dict[str, Any] = {"message_count": F("message_count") + self._added - self._counted}
+        if self._added > 0 and not self._counted and self._touch:
+            changes["last_message_at"] = _latest("last_message_at", now_ms())
+        rows("Chat").using(self.using).filter(pk=self.id).update(**changes)
 
     def _announce_heads(self) -> None:
         for branch in self._moved.values():
@@ -583,6 +601,10 @@ class NewChat(LockedChat):
             message_count=record.message_count,
             created_at=record.created_at,
             updated_at=record.updated_at,
+            last_message_at=record.last_message_at,
+            archived_at=record.archived_at,
+            pinned_at=record.pinned_at,
+            read_at=record.read_at,
         )
         with id_conflicts(f"Chat id {record.id!r}"):
             chat.save(force_insert=True, using=self.using)
@@ -643,13 +665,13 @@ def change_chat(
     return retry(using, attempt) if is_repeatable else attempt()
 
 
-CHAT_COLUMNS = ("id", "user_id", "title", "metadata", "message_count", "created_at", "updated_at")
+# Of a record what the row of the chat has.
+CHAT_COLUMNS = tuple(name for name in ChatRecord._fields if name not in ("branch_count", "preview", "unread_count"))
 
 
 def to_chat_record(columns: Sequence[Any], branch_count: int) -> ChatRecord:
     """Return the record of a chat from ``CHAT_COLUMNS``."""
-    chat_id, user_id, title, metadata, message_count, created_at, updated_at = columns
-    return ChatRecord(chat_id, user_id, title, metadata, message_count, branch_count, created_at, updated_at)
+    return ChatRecord(**dict(zip(CHAT_COLUMNS, columns, strict=True)), branch_count=branch_count)
 
 
 def delete_chats(using: str, chat_ids: Sequence[str]) -> dict[str, int]:
@@ -721,17 +743,22 @@ def id_conflicts(what: str) -> Iterator[None]:
 
 
 @Prepared
-def _lock(*, chat_id: str, user_id: str | None, now: int | None, adding: int) -> Update:
+def _lock(*, chat_id: str, user_id: str | None, now: int | None, adding: int, has_messages: bool) -> Update:
     chats = rows("Chat").filter(pk=chat_id)
     if user_id is not None:
         chats = chats.filter(user_id=user_id)
     changes: dict[str, Any] = {"revision": F("revision") + 1, "message_count": F("message_count") + adding}
     if now is not None:
-        # Never back, though the clock may go back.
-        field = model_of("Chat")._meta.get_field("updated_at")
-        later = When(updated_at__lt=now, then=Value(now, output_field=field))
-        changes["updated_at"] = Case(later, default=F("updated_at"))
+        changes["updated_at"] = _latest("updated_at", now)
+        if has_messages:
+            changes["last_message_at"] = _latest("last_message_at", now)
     return Update(chats, changes, ("user_id", "revision", "message_count"))
+
+
+def _latest(column: str, now: int) -> Case:
+    """Return the time, or what the column has: it never goes back, though the clock may."""
+    field = model_of("Chat")._meta.get_field(column)
+    return Case(When(**{f"{column}__gt": now}, then=F(column)), default=Value(now, output_field=field))
 
 
 @Prepared

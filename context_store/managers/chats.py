@@ -18,6 +18,9 @@ from context_store.validation import check_count, check_identifier, check_metada
 
 from .base import ScopedQuerySet, count_of
 
+# Of a record what one statement has; previews take others.
+LISTED_COLUMNS = tuple(name for name in ChatRecord._fields if name not in ("preview", "unread_count"))
+
 if TYPE_CHECKING:
     from context_store import models  # noqa: F401 - the type of the rows
 
@@ -262,7 +265,7 @@ def _checked(record: ChatRecord, changes: Mapping[str, Any], *, merge: bool) -> 
 def _select(chats: Any) -> Any:
     """Return the columns of records."""
     branches = rows("Branch").using(chats._db).filter(chat_id=OuterRef("pk"))
-    return chats.annotate(branch_count=count_of(branches)).values_list(*ChatRecord._fields)
+    return chats.annotate(branch_count=count_of(branches)).values_list(*LISTED_COLUMNS)
 
 
 @Prepared

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from contextlib import ExitStack
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import transaction
@@ -161,12 +160,13 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
         if branch is not None:
             check_identifier(branch, "branch")
         inputs = parse_messages(messages, chat_id=chat_id)
-        return self._locked(
-            "append",
-            chat_id,
-            partial(LockedChat.append, inputs=inputs, branch=branch, expected_head=expected_head),
-            adding=len(inputs),
-        )
+
+        def work(chat: LockedChat) -> list[MessageRecord]:
+            records = chat.append(inputs, branch=branch, expected_head=expected_head)
+            chat.undo_unless_added()
+            return records
+
+        return self._locked("append", chat_id, work, adding=len(inputs))
 
     def add(self, messages: Iterable[MessageInput]) -> list[tuple[MessageRecord, bool]]:
         """
@@ -257,7 +257,13 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
         if not isinstance(type, Unset):
             message["type"] = type
         [given] = parse_messages([message], chat_id=chat_id)
-        return self._locked("edit", chat_id, lambda chat: chat.edit(message_id, given, name=name, type=type), adding=1)
+
+        def work(chat: LockedChat) -> tuple[MessageRecord, bool]:
+            edited = chat.edit(message_id, given, name=name, type=type)
+            chat.undo_unless_added()
+            return edited
+
+        return self._locked("edit", chat_id, work, adding=1)
 
 
 def several_chats(message_id: str) -> IdConflict:

@@ -49,6 +49,11 @@ class Migration(migrations.Migration):
                 ("revision", models.PositiveBigIntegerField(default=context_store.ids.new_revision, editable=False)),
                 ("created_at", context_store.fields.EpochMillisecondsField(default=context_store.ids.now_ms)),
                 ("updated_at", context_store.fields.EpochMillisecondsField(default=context_store.ids.now_ms)),
+                ("last_message_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
+                ("archived_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
+                ("pinned_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
+                ("trashed_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
+                ("read_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
             ],
             options={
                 "verbose_name": "chat",
@@ -286,11 +291,19 @@ class Migration(migrations.Migration):
                 "indexes": [models.Index(fields=["expires_at"], name="ctx_context_expires")],
             },
         ),
+        # An operation of its own, so that it is there when the next one replaces it.
+        migrations.AddIndex(
+            "chat", models.Index(fields=["user_id", "-last_message_at", "-id"], name="ctx_chat_user_message")
+        ),
         # What the models cannot say. The entries' numbers need not be unique, their messages are.
         RunVendorSQL(
             {
                 "postgresql": [
                     "CREATE INDEX ctx_chat_metadata ON context_store_chat USING gin (metadata jsonb_path_ops)",
+                    # Elsewhere an empty value is the smallest, as lists want it.
+                    "DROP INDEX ctx_chat_user_message",
+                    "CREATE INDEX ctx_chat_user_message ON context_store_chat"
+                    " (user_id, last_message_at DESC NULLS LAST, id DESC)",
                     "ALTER TABLE context_store_searchentry DROP CONSTRAINT context_store_searchentry_pkey,"
                     " DROP CONSTRAINT ctx_search_message,"
                     " ADD CONSTRAINT ctx_search_message PRIMARY KEY (chat_id, message_id)",

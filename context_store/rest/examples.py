@@ -11,6 +11,12 @@ CHAT = {
     "branch_count": 1,
     "created_at": 1767225600000,
     "updated_at": 1767225660000,
+    "last_message_at": 1767225660000,
+    "archived_at": None,
+    "pinned_at": None,
+    "read_at": 1767225660000,
+    "preview": None,
+    "unread_count": None,
 }
 QUESTION = {
     "id": "trip-1",
@@ -136,7 +142,7 @@ EXAMPLES: dict[str, Any] = {
     "Export": {
         "format": "context-store-chat",
         "version": 1,
-        "chat": {key: value for key, value in CHAT.items() if not key.endswith("_count")},
+        "chat": {key: value for key, value in CHAT.items() if key != "preview" and not key.endswith("_count")},
         "messages": [{key: value for key, value in QUESTION.items() if key != "chat_id"}],
         "branches": [{key: value for key, value in REWOUND.items() if key not in ("chat_id", "message_count")}],
         "checkpoints": [],

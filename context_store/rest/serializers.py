@@ -293,7 +293,13 @@ class Chat(serializers.Serializer[Any]):
     message_count = Count()
     branch_count = Count()
     created_at = Milliseconds()
-    updated_at = Milliseconds()
+    updated_at = Milliseconds(help_text="Of any change.")
+    last_message_at = Milliseconds(allow_null=True, help_text="When messages were last stored.")
+    archived_at = Milliseconds(allow_null=True)
+    pinned_at = Milliseconds(allow_null=True)
+    read_at = Milliseconds(allow_null=True, help_text="The time of the newest message that was read.")
+    preview = Text(allow_null=True, help_text="The last message's text, in lists with `preview=true`.")
+    unread_count = Count(allow_null=True, help_text="In lists with `preview=true`.")
 
 
 class Message(serializers.Serializer[Any]):

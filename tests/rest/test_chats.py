@@ -10,6 +10,8 @@ def test_create_chat_answers_with_the_chat(api, alice):
     assert response.status_code == 201
     body = response.json()
     assert body.pop("created_at") == body.pop("updated_at") > 1_700_000_000_000
+    assert {body.pop(name) for name in ("last_message_at", "archived_at", "pinned_at", "read_at")} == {None}
+    assert {body.pop(name) for name in ("preview", "unread_count")} == {None}
     assert body == {
         "id": "c",
         "user_id": alice.username,
