@@ -75,6 +75,8 @@ def start_services(stack: ExitStack, database: str) -> None:
         REDIS_URL=redis.url(),
     )
     if database == "postgresql":
+        # psycopg prepares what is sent again and again, as it does for the raw driver.
+        os.environ["TEST_PREPARED_STATEMENTS"] = "1"
         os.environ["DATABASE_URL"] = stack.enter_context(PostgresServer(folder)).url("context_store")
 
 

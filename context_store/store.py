@@ -4,10 +4,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from django.apps import apps
+from django.db import router
 
 from context_store.types import UNSET, Unset
 
 from .asynchronous import asynchronous
+from .graph import append_messages, read_page
+from .graph.chains import model_of
 from .managers.branches import BranchQuerySet
 from .managers.chats import ChatQuerySet
 from .managers.checkpoints import CheckpointQuerySet
@@ -34,7 +37,7 @@ class ContextStore:
 
     def __init__(self, using: str | None = None, user_id: str | None = None) -> None:
         self.using = using
-        self.user_id = user_id
+        self.user_id = None if user_id is None else check_identifier(user_id, "user_id")
         self._querysets: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
@@ -199,7 +202,10 @@ class ContextStore:
         a call with the same ids changes nothing; a known id with other content raises ``IdConflict``. Raises
         ``Chat.DoesNotExist`` and ``Branch.DoesNotExist``.
         """
-        return self._messages.append(chat_id, messages, branch=branch, expected_head=expected_head)
+        using = self.using or router.db_for_write(model_of("Message"))
+        return append_messages(
+            using, chat_id, messages, user_id=self.user_id, branch=branch, expected_head=expected_head
+        )
 
     aappend_messages = asynchronous(append_messages)
 
@@ -236,7 +242,8 @@ class ContextStore:
         at a cost that depends on the page alone. Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, and
         ``Message.DoesNotExist`` when ``before`` is not on the branch.
         """
-        return self._messages.page(chat_id, branch=branch, limit=limit, before=before)
+        using = self.using or router.db_for_read(model_of("Message"))
+        return read_page(using, chat_id, user_id=self.user_id, branch=branch, limit=limit, before=before)
 
     aget_messages = asynchronous(get_messages)
 

@@ -202,7 +202,9 @@ def read_chain(
     floor = 0 if limit is None else max(0, place.depth + 1 - limit)
     if floor > place.depth:
         return []
-    spans = spans_of(using, chat_id, place, floor)
+    # The first run of a chat forks from nothing: it is one span.
+    whole = iter((Span(place.segment, floor, place.depth),))
+    spans = spans_of(using, chat_id, place, floor) if place.ancestry else whole
     pages: list[list[MessageRecord]] = []
     while batch := list(islice(spans, ANCESTRY_LENGTH + 1)):
         if only is None:

@@ -22,7 +22,7 @@ from context_store.db.retries import ATTEMPTS, give_way
 from context_store.exceptions import HeadConflict, IdConflict, InvalidData, RevisionConflict
 from context_store.ids import new_id, now_ms
 from context_store.records import ChatRecord, CheckpointRecord, MessageRecord
-from context_store.types import UNSET, Unset
+from context_store.types import UNSET, MessageInput, Unset
 from context_store.validation import check_identifier, check_json
 
 from .chains import (
@@ -37,7 +37,7 @@ from .chains import (
     read_places,
     rows,
 )
-from .inputs import ROW_COLUMNS, Input, stored_ancestry
+from .inputs import ROW_COLUMNS, Input, parse_messages, stored_ancestry
 from .lineage import Place, place_all, place_below
 
 Result = TypeVar("Result")
@@ -71,6 +71,35 @@ def locked(
                 return work(chat)
         except Error as error:
             give_way(using, error, attempts)
+
+
+def append_messages(
+    using: str,
+    chat_id: str,
+    messages: Iterable[MessageInput],
+    *,
+    user_id: str | None = None,
+    branch: str | None = None,
+    expected_head: str | None | Unset = UNSET,
+) -> list[MessageRecord]:
+    """
+    Link the messages one after another onto the head of the branch (default: the active one) and move the head.
+
+    Racing appends wait for each other. Messages that are stored already, with the same content, are not stored again:
+    the call can be repeated. Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, ``HeadConflict`` when the head is
+    not the expected one, and ``IdConflict`` when an id is known with other content.
+    """
+    check_identifier(chat_id, "chat_id")
+    if branch is not None:
+        check_identifier(branch, "branch")
+    inputs = parse_messages(messages, chat_id=chat_id)
+
+    def work(chat: LockedChat) -> list[MessageRecord]:
+        records = chat.append(inputs, branch=branch, expected_head=expected_head)
+        chat.undo_unless_added()
+        return records
+
+    return locked(using, chat_id, work, user_id=user_id, adding=len(inputs))
 
 
 class _UndoneError(Exception):
