@@ -121,20 +121,27 @@ class ContextStore:
         metadata: Mapping[str, Any] | None = None,
         limit: int | None = None,
         offset: int = 0,
+        trashed: bool = False,
     ) -> list[ChatRecord]:
         """
         Return chats, the one updated last first.
 
-        ``metadata`` keeps those whose metadata has all the given top-level entries; types are respected.
+        ``metadata`` keeps those whose metadata has all the given top-level entries; types are respected. ``trashed``
+        lists what lies in the trash instead, the chat put there last first.
         """
+        if trashed:
+            listed = self._listed(user_id, metadata, trashed=True).order_by("-trashed_at", "-id")
+            return listed.records(limit=limit, offset=offset)
         chats = self._chats if metadata is None else self._chats.matching(metadata)
         return chats.page(user_id=user_id, limit=limit, offset=offset)
 
     alist_chats = asynchronous(list_chats)
 
-    def count_chats(self, *, user_id: str | None = None, metadata: Mapping[str, Any] | None = None) -> int:
+    def count_chats(
+        self, *, user_id: str | None = None, metadata: Mapping[str, Any] | None = None, trashed: bool = False
+    ) -> int:
         """Return how many chats ``list_chats`` has without a limit."""
-        return self._listed(user_id, metadata).count()
+        return self._listed(user_id, metadata, trashed=trashed).count()
 
     acount_chats = asynchronous(count_chats)
 
@@ -146,13 +153,30 @@ class ContextStore:
 
     def delete_chat(self, chat_id: str, *, user_id: str | None = None, expected_revision: int | Unset = UNSET) -> bool:
         """
-        Delete a chat with all it contains; ``False`` if there is none, or not of that user.
+        Delete a chat with all it contains, for ever; ``False`` if there is none, or not of that user.
 
-        Raises ``RevisionConflict`` when ``get_revision`` would not be the expected one.
+        It may lie in the trash. Raises ``RevisionConflict`` when ``get_revision`` would not be the expected one.
         """
         return self._chats.delete_chat(chat_id, user_id=user_id, expected_revision=expected_revision)
 
     adelete_chat = asynchronous(delete_chat)
+
+    def trash_chat(self, chat_id: str, *, user_id: str | None = None, expected_revision: int | Unset = UNSET) -> bool:
+        """
+        Put a chat into the trash: it is gone from everything, for writers too, until ``restore_chat``.
+
+        ``False`` if there is none, not of that user, or in the trash already. Raises ``RevisionConflict``, and
+        ``LegalHoldError`` where a hold covers the chat.
+        """
+        return self._chats.trash_chat(chat_id, user_id=user_id, expected_revision=expected_revision)
+
+    atrash_chat = asynchronous(trash_chat)
+
+    def restore_chat(self, chat_id: str, *, user_id: str | None = None) -> ChatRecord:
+        """Take a chat out of the trash, as it was and where it was in lists. Raises ``Chat.DoesNotExist``."""
+        return self._chats.restore_chat(chat_id, user_id=user_id)
+
+    arestore_chat = asynchronous(restore_chat)
 
     def fork_chat(
         self, source_id: str, new_id: str | None = None, *, user_id: str | None = None, head: str | None = None
@@ -555,8 +579,13 @@ class ContextStore:
         found: SearchEntryQuerySet | None = self._querysets.get(("SearchEntry", self.using, self.user_id))
         return self._scoped("SearchEntry") if found is None else found
 
-    def _listed(self, user_id: str | None, metadata: Mapping[str, Any] | None) -> ChatQuerySet:
-        chats = self._chats.visible_to(user_id)
+    def _listed(
+        self, user_id: str | None, metadata: Mapping[str, Any] | None, *, trashed: bool = False
+    ) -> ChatQuerySet:
+        chats = self._chats
+        if trashed:
+            chats = apps.get_model("context_store", "Chat").trash.using(self.using).visible_to(self.user_id)
+        chats = chats.visible_to(user_id)
         return chats if metadata is None else chats.matching(metadata)
 
     def _of_chat(self, chat_id: str, items: list[Item]) -> list[Item]:

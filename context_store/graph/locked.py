@@ -27,6 +27,7 @@ from context_store.validation import check_identifier, check_json
 
 from .chains import (
     HeadedBranch,
+    chats_of,
     corrupt,
     is_on_chain,
     missing,
@@ -112,7 +113,8 @@ class LockedChat:
 
     The lock is one UPDATE of the row, which moves the revision on and already counts the messages that the caller is
     about to add (``adding``): so the row is written once. ``touch`` sets ``updated_at``. ``user_id`` narrows to a chat
-    of this user. Raises ``Chat.DoesNotExist``, and ``RevisionConflict`` where the chat is not at the expected revision.
+    of this user. One in the trash is not there, unless ``in_trash`` is set. Raises
+    ``Chat.DoesNotExist``, and ``RevisionConflict`` where the chat is not at the expected revision.
     Leaving the block commits; an error undoes everything.
 
     Times are milliseconds since the epoch. What methods return is what is stored, without reading it again.
@@ -127,6 +129,7 @@ class LockedChat:
         adding: int = 0,
         touch: bool = True,
         expected_revision: int | Unset = UNSET,
+        in_trash: bool = False,
     ) -> None:
         self.using = using
         self.id = check_identifier(chat_id, "chat_id")
@@ -136,6 +139,7 @@ class LockedChat:
         self._added = 0
         self._touch = touch
         self._expected_revision = expected_revision
+        self._in_trash = in_trash
         self._branch: HeadedBranch | None = None
         self.has_known = False
         self._moved: dict[str, HeadedBranch] = {}
@@ -173,7 +177,15 @@ class LockedChat:
     def _lock(self) -> None:
         now = now_ms() if self._touch else None
         adding = self._counted
-        found = _lock(self.using, chat_id=self.id, user_id=self._scope, now=now, adding=adding, has_messages=adding > 0)
+        found = _lock(
+            self.using,
+            chat_id=self.id,
+            user_id=self._scope,
+            now=now,
+            adding=adding,
+            has_messages=adding > 0,
+            in_trash=self._in_trash,
+        )
         if not found:
             raise missing("Chat", self.id)
         self.user_id, self.revision, self.message_count = found[0]
@@ -215,7 +227,7 @@ class LockedChat:
         more ids than a statement takes it is assumed.
         """
         asked = ids if len(ids) <= CHUNK_SIZE else ()
-        branch, has_known = read_branch(self.using, self.id, name, branch_id=branch_id, ids=asked)
+        branch, has_known = read_branch(self.using, self.id, name, branch_id=branch_id, ids=asked, is_locked=True)
         self.has_known = has_known or len(asked) < len(ids)
         if branch is None:
             wanted = name if branch_id is None else branch_id
@@ -225,7 +237,7 @@ class LockedChat:
 
     def branches(self) -> list[HeadedBranch]:
         """Return all branches, oldest first."""
-        return read_branches(self.using, self.id)
+        return read_branches(self.using, self.id, is_locked=True)
 
     def find(self, ids: Iterable[str]) -> dict[str, MessageRecord]:
         """Return the messages that have these ids, by id."""
@@ -674,9 +686,7 @@ def change_chat(
 
     def attempt() -> ChatRecord:
         with transaction.atomic(using=using):
-            chats = rows("Chat").using(using).filter(pk=chat_id)
-            if user_id is not None:
-                chats = chats.filter(user_id=user_id)
+            chats = chats_of(user_id).using(using).filter(pk=chat_id)
             found = next(iter(hold_row(chats).values_list("revision", *CHAT_COLUMNS)), None)
             if found is None:
                 raise missing("Chat", chat_id)
@@ -729,6 +739,38 @@ def delete_chats(using: str, chat_ids: Sequence[str]) -> dict[str, int]:
     return retry(using, attempt)
 
 
+def set_trashed(
+    using: str,
+    chat_id: str,
+    time: int | None,
+    *,
+    user_id: str | None = None,
+    expected_revision: int | Unset = UNSET,
+) -> bool:
+    """
+    Put a chat into the trash, or with ``None`` take it out; return whether it was not there already, or was.
+
+    Who writes to it is waited for, who comes later finds no chat. Raises ``RevisionConflict``.
+    """
+
+    def attempt() -> bool:
+        chats = rows("Chat").using(using).filter(pk=chat_id, trashed_at__isnull=time is not None)
+        if user_id is not None:
+            chats = chats.filter(user_id=user_id)
+        expected = chats if isinstance(expected_revision, Unset) else chats.filter(revision=expected_revision)
+        with transaction.atomic(using=using):
+            if not expected.update(trashed_at=time):
+                if expected is not chats and chats.exists():
+                    raise RevisionConflict(f"Chat {chat_id!r} has changed.")
+                return False
+            owner = rows("Chat").using(using).values_list("user_id", flat=True).get(pk=chat_id)
+            signal = signals.chat_restored if time is None else signals.chat_trashed
+            signals.after_commit(using, signal, model_of("Chat"), chat_id=chat_id, user_id=owner)
+            return True
+
+    return retry(using, attempt)
+
+
 def delete_rows(found: QuerySet[Any]) -> int:
     """Delete the rows in one statement, without reading them; return how many there were."""
     count: int = found.order_by()._raw_delete(found.db)
@@ -772,8 +814,10 @@ def id_conflicts(what: str) -> Iterator[None]:
 
 
 @Prepared
-def _lock(*, chat_id: str, user_id: str | None, now: int | None, adding: int, has_messages: bool) -> Update:
-    chats = rows("Chat").filter(pk=chat_id)
+def _lock(
+    *, chat_id: str, user_id: str | None, now: int | None, adding: int, has_messages: bool, in_trash: bool
+) -> Update:
+    chats = (rows("Chat") if in_trash else chats_of()).filter(pk=chat_id)
     if user_id is not None:
         chats = chats.filter(user_id=user_id)
     changes: dict[str, Any] = {"revision": F("revision") + 1, "message_count": F("message_count") + adding}

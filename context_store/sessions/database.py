@@ -123,7 +123,10 @@ class DatabaseSessions(BaseSessions):
                 try:
                     self._chats.create_chat(session_id, user_id=self.new_owner)
                 except IdConflict as error:
-                    # Somebody made it just now, unless it is another user's.
+                    # Somebody made it just now, unless it is another user's or in the trash.
+                    trash = Chat.trash.using(self._chats.write_db).visible_to(self._user_id)
+                    if trash.filter(pk=session_id).exists():
+                        raise missing(session_id) from error
                     if not self._chats.using(self._chats.write_db).filter(pk=session_id).exists():
                         raise OwnerMismatch(f"Session {session_id!r} belongs to another user.") from error
                 return write()

@@ -40,7 +40,7 @@ BY_OPERATION = {
 }
 # Parameters that point to nothing. A name is that of what is made: each chat has its own.
 PLAIN = {"name", "type", "data", "created_at", "title", "metadata", "is_active", "value", "ttl"}
-PLAIN |= {"limit", "offset", "q", "role"}
+PLAIN |= {"limit", "offset", "q", "role", "trash", "trashed"}
 ACTING = "user_id"
 
 
