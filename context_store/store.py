@@ -193,21 +193,23 @@ class ContextStore:
 
     # Messages
 
-    def add_message(self, message: MessageInput) -> tuple[MessageRecord, bool]:
+    def add_message(self, message: MessageInput, *, only_new: bool = False) -> tuple[MessageRecord, bool]:
         """Store one message, and tell whether it was created; see ``add_messages``."""
-        return self._messages.add([message])[0]
+        return self._messages.add([message], only_new=only_new)[0]
 
     aadd_message = asynchronous(add_message)
 
-    def add_messages(self, messages: Iterable[MessageInput]) -> list[tuple[MessageRecord, bool]]:
+    def add_messages(
+        self, messages: Iterable[MessageInput], *, only_new: bool = False
+    ) -> list[tuple[MessageRecord, bool]]:
         """
         Store messages, each with its ``chat_id`` and ``parent_id``, in any order and all or none.
 
         An id that the chat knows changes ``name``, ``type`` and ``data`` only. Returns each message with whether it was
         created. Raises ``Chat.DoesNotExist``; ``Message.DoesNotExist`` for a parent that is not in the chat;
-        ``InvalidData`` for one that leads back to the message.
+        ``InvalidData`` for one that leads back to the message; with ``only_new`` ``IdConflict`` for a known id.
         """
-        return self._messages.add(messages)
+        return self._messages.add(messages, only_new=only_new)
 
     aadd_messages = asynchronous(add_messages)
 
@@ -459,14 +461,14 @@ class ContextStore:
     # Checkpoints
 
     def create_checkpoint(
-        self, chat_id: str, name: str, message_id: str, *, checkpoint_id: str | None = None
+        self, chat_id: str, name: str, message_id: str, *, checkpoint_id: str | None = None, only_new: bool = False
     ) -> tuple[CheckpointRecord, bool]:
         """
         Name a message, or move the name to it if it is there; return what is stored, and whether it was created.
 
-        Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict``.
+        Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict``: with ``only_new`` for a known name, too.
         """
-        return self._checkpoints.upsert(chat_id, name, message_id, checkpoint_id=checkpoint_id)
+        return self._checkpoints.upsert(chat_id, name, message_id, checkpoint_id=checkpoint_id, only_new=only_new)
 
     acreate_checkpoint = asynchronous(create_checkpoint)
 

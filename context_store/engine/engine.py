@@ -12,6 +12,7 @@ from context_store.asynchronous import asynchronous
 from context_store.exceptions import InvalidData, OwnerMismatch
 from context_store.graph import MAIN, LockedChat, locked, read_messages
 from context_store.graph.chains import model_of
+from context_store.managers.chats import ChatQuerySet
 from context_store.messages import text_of
 from context_store.records import BranchRecord, ChatRecord, CheckpointRecord, MessageRecord
 from context_store.store import ContextStore
@@ -382,7 +383,7 @@ class ContextEngine:
         return partial(locked, using, self.chat_id, work, user_id=self.user_id, **options)
 
     def _find_chat(self) -> ChatRecord | None:
-        chats = model_of("Chat").objects.using(self.store.using).visible_to(self.user_id)
+        chats: ChatQuerySet = model_of("Chat").objects.using(self.store.using).visible_to(self.user_id)
         return self._read(lambda: chats.record(self.chat_id), otherwise=lambda: None)
 
     def _unchanged(self) -> Saved:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import ExitStack
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import transaction
@@ -163,13 +164,13 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
             self.write_db, chat_id, messages, user_id=owner, branch=branch, expected_head=expected_head
         )
 
-    def add(self, messages: Iterable[MessageInput]) -> list[tuple[MessageRecord, bool]]:
+    def add(self, messages: Iterable[MessageInput], *, only_new: bool = False) -> list[tuple[MessageRecord, bool]]:
         """
         Store messages under the parents they name, in any order; of a known id change name, type and data.
 
         Each names its chat. Returns each with whether it was created. Raises ``Chat.DoesNotExist``,
-        ``Message.DoesNotExist`` for a parent that is not in the chat, and ``InvalidData`` for one that is its own
-        ancestor.
+        ``Message.DoesNotExist`` for a parent that is not in the chat, ``InvalidData`` for one that is its own
+        ancestor, and with ``only_new`` ``IdConflict`` for a known id.
         """
         owner = self._scope("add")
         using = self.write_db
@@ -184,7 +185,11 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
                     stack.enter_context(LockedChat(using, chat_id, user_id=owner, adding=len(chats[chat_id])))
                     for chat_id in sorted(chats)
                 ]
-                return {chat.id: chat.add(chats[chat.id]) for chat in held}
+                results = {chat.id: chat.add(chats[chat.id]) for chat in held}
+                for record, created in chain.from_iterable(results.values()):
+                    if only_new and not created:
+                        raise IdConflict(f"Message id {record.id!r} is taken.")
+                return results
 
         stored = {chat_id: iter(results) for chat_id, results in retry(using, store).items()}
         order = sorted((given.index, chat_id) for chat_id, inputs in chats.items() for given in inputs)

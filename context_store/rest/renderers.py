@@ -9,11 +9,12 @@ from context_store.exact_json import dumps, has_written_numbers, indented
 
 def exact(renderer: BaseRenderer) -> BaseRenderer:
     """Let a renderer of JSON, or what shows its answers, write numbers in the form that they have in the store."""
+    known: Any = renderer
     if isinstance(renderer, JSONRenderer):
-        renderer.encoder_class = exact_encoder(renderer.encoder_class)
+        known.encoder_class = exact_encoder(renderer.encoder_class)
     elif isinstance(renderer, BrowsableAPIRenderer):
-        default_renderer = renderer.get_default_renderer
-        renderer.get_default_renderer = lambda view: exact(default_renderer(view))  # type: ignore[method-assign]
+        default_renderer: Any = renderer.get_default_renderer
+        known.get_default_renderer = lambda view: (found := default_renderer(view)) and exact(found)
     return renderer
 
 
