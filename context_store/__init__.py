@@ -8,13 +8,14 @@ if TYPE_CHECKING:
     from .engine import ContextEngine
     from .sessions import sessions
     from .store import ContextStore
+    from .streams import streams
     from .types import UNSET
 
 __version__ = "0.1.0"
-__all__ = ["UNSET", "ContextEngine", "ContextStore", "contexts", "sessions"]
+__all__ = ["UNSET", "ContextEngine", "ContextStore", "contexts", "sessions", "streams"]
 
-# Imported when they are asked for: settings modules import this package before there are apps. ``contexts`` and
-# ``sessions`` need not be here: they are packages, which answer by alias themselves.
+# Imported when they are asked for: settings modules import this package before there are apps. ``contexts``,
+# ``sessions`` and ``streams`` need not be here: they are packages, which answer by alias themselves.
 _MODULES = {"ContextEngine": "engine", "ContextStore": "store", "UNSET": "types"}
 
 

@@ -12,6 +12,7 @@ from .conf import settings
 from .contexts import BaseContexts, contexts
 from .search.checks import check_search, check_search_index
 from .sessions import BaseSessions, sessions
+from .streams import BaseStreams, streams
 
 register("context_store")(check_search)
 register("context_store", Tags.database)(check_search_index)
@@ -36,6 +37,12 @@ def check_contexts(**kwargs: Any) -> list[CheckMessage]:
 def check_sessions(**kwargs: Any) -> list[CheckMessage]:
     """Check each alias of ``CONTEXT_STORE_SESSIONS`` with its backend; their ids are 200-299."""
     return check_backends(sessions, BaseSessions, 200)
+
+
+@register("context_store")
+def check_streams(**kwargs: Any) -> list[CheckMessage]:
+    """Check each alias of ``CONTEXT_STORE_STREAMS`` with its backend; their ids are 400-499."""
+    return check_backends(streams, BaseStreams, 400)
 
 
 @register("context_store")

@@ -47,6 +47,9 @@ class Settings:
     MAX_MESSAGES_PER_REQUEST = Setting(1000)
     CONTEXTS: Setting[dict[str, dict[str, Any]]] = Setting({})
     SESSIONS: Setting[dict[str, dict[str, Any]]] = Setting({})
+    STREAMS: Setting[dict[str, dict[str, Any]]] = Setting({})
+    # Readers of streams and changes a process under WSGI, where each holds a thread.
+    MAX_STREAM_READERS = Setting(8)
 
 
 settings = Settings()

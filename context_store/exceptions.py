@@ -39,17 +39,6 @@ class RevisionConflict(ContextStoreError):
     code = "revision_conflict"
 
 
-class LegalHoldError(ContextStoreError):
-    """A legal hold covers what was to be changed or deleted. ``hold_id`` is the hold's."""
-
-    code = "legal_hold"
-
-    def __init__(self, hold_id: int | None, what: str) -> None:
-        named = "A legal hold" if hold_id is None else f"Legal hold {hold_id}"
-        super().__init__(f"{named} covers {what}: it cannot be changed or deleted.")
-        self.hold_id = hold_id
-
-
 class InvalidData(ContextStoreError, ValueError):
     """
     A value that the store refuses. ``path`` names where it lies, outermost first: ``("messages", 3, "data", "x")``.
@@ -83,7 +72,7 @@ class CorruptChat(ContextStoreError):
 
 class BackendUnavailable(ContextStoreError):
     """
-    A server behind contexts, sessions or search did not answer, or not as it should.
+    A server behind contexts, sessions, streams or search did not answer, or not as it should.
 
     What was asked of it may have happened. The text names the alias and never the server, so that it can be shown to
     users; ``__cause__`` is what the server's driver raised.
@@ -132,3 +121,21 @@ class LockTimeout(ContextStoreError):
     """Others held the lock all the time that the caller was willing to wait."""
 
     code = "lock_timeout"
+
+
+class StreamConflict(ContextStoreError):
+    """The stream is not in the state that the call needs: somebody else has it, or it has ended."""
+
+    code = "stream_conflict"
+
+
+class StreamCancelled(ContextStoreError):
+    """Somebody asked for the end of the stream that this producer writes."""
+
+    code = "stream_cancelled"
+
+
+class StreamsUnavailable(BackendUnavailable):
+    """The server behind the streams did not answer, or not as it should."""
+
+    code = "streams_unavailable"

@@ -10,7 +10,6 @@ from .db import CompositeForeignKey
 from .exceptions import InvalidData
 from .fields import EpochMillisecondsField, IdentifierField, MetadataField, PayloadField, SearchTextField
 from .ids import new_id, new_revision
-from .managers.base import ScopedManager, TrashManager
 from .managers.branches import BranchQuerySet
 from .managers.chats import ChatQuerySet
 from .managers.checkpoints import CheckpointQuerySet
@@ -42,11 +41,8 @@ class Chat(models.Model):
     trashed_at = EpochMillisecondsField(null=True, blank=True, default=None)
     # The time of the newest message that the owner has seen.
     read_at = EpochMillisecondsField(null=True, blank=True, default=None)
-    # Whether a legal hold covers the chat: what deletes or changes would otherwise have to look for one.
-    held = models.BooleanField(default=False, editable=False)
 
-    objects = ScopedManager.from_queryset(ChatQuerySet)()
-    trash = TrashManager.from_queryset(ChatQuerySet)()
+    objects = ChatQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("chat")
@@ -57,7 +53,6 @@ class Chat(models.Model):
             models.Index(fields=["user_id", "-updated_at", "-id"], name="ctx_chat_user_updated"),
             models.Index(fields=["user_id", "-last_message_at", "-id"], name="ctx_chat_user_message"),
             models.Index(fields=["-updated_at", "-id"], name="ctx_chat_updated"),
-            models.Index(fields=["trashed_at"], condition=Q(trashed_at__isnull=False), name="ctx_chat_trashed"),
         ]
         permissions = [("act_for_any_user", _("Can act for any user through the API"))]
 
@@ -66,7 +61,7 @@ class Chat(models.Model):
 
     def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:  # noqa: FBT001, FBT002
         """Delete the chat and everything in it, in a fixed number of statements."""
-        return ChatQuerySet(type(self), using=using or self._state.db).filter(pk=self.pk).delete()
+        return type(self)._default_manager.using(using or self._state.db).filter(pk=self.pk).delete()
 
 
 def key_to_message(field: str, name: str) -> CompositeForeignKey:
@@ -103,7 +98,7 @@ class Message(models.Model):
     ancestry = PayloadField(null=True, editable=False)
     created_at = EpochMillisecondsField()
 
-    objects = ScopedManager.from_queryset(MessageQuerySet)()
+    objects = MessageQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("message")
@@ -149,7 +144,7 @@ class Branch(models.Model):
     is_active = models.BooleanField(default=False)
     created_at = EpochMillisecondsField()
 
-    objects = ScopedManager.from_queryset(BranchQuerySet)()
+    objects = BranchQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("branch")
@@ -186,7 +181,7 @@ class Checkpoint(models.Model):
     )
     created_at = EpochMillisecondsField()
 
-    objects = ScopedManager.from_queryset(CheckpointQuerySet)()
+    objects = CheckpointQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("checkpoint")
@@ -221,7 +216,7 @@ class SearchEntry(models.Model):
     name = IdentifierField()
     content = SearchTextField()
 
-    objects = ScopedManager.from_queryset(SearchEntryQuerySet)()
+    objects = SearchEntryQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("search entry")
@@ -234,6 +229,70 @@ class SearchEntry(models.Model):
 
     def __str__(self) -> str:
         return str(self.message_id)
+
+
+class Stream(models.Model):
+    """
+    An answer while it is written: its state here, what was said in ``StreamChunk``.
+
+    ``parent_id`` and ``branch_id`` say where the answer belongs: the active branch and its head when the stream was
+    made. ``revision`` is the chat's at the last change of state.
+    """
+
+    pk = models.CompositePrimaryKey("chat_id", "id")
+    id = IdentifierField(default=new_id)
+    chat = models.ForeignKey(Chat, models.CASCADE, related_name="streams", db_index=False)
+    # Of the message that the answer becomes: it need not be there yet.
+    message_id = IdentifierField(default=new_id)
+    parent_id = IdentifierField(null=True, editable=False)
+    branch_id = IdentifierField(null=True, editable=False)
+    format = IdentifierField()
+    status = IdentifierField(default="queued")
+    last_seq = models.IntegerField(default=-1)
+    error = models.TextField(null=True, blank=True)
+    created_at = EpochMillisecondsField()
+    started_at = EpochMillisecondsField(null=True, blank=True, default=None)
+    finished_at = EpochMillisecondsField(null=True, blank=True, default=None)
+    cancel_requested_at = EpochMillisecondsField(null=True, blank=True, default=None)
+    lease_expires_at = EpochMillisecondsField(null=True, blank=True, default=None)
+    chunks_removed_at = EpochMillisecondsField(null=True, editable=False, default=None)
+    revision = models.PositiveBigIntegerField(editable=False)
+
+    class Meta:
+        verbose_name = _("stream")
+        verbose_name_plural = _("streams")
+        indexes = [
+            # For a stream that is asked for by its id alone.
+            models.Index(fields=["id"], name="ctx_stream_id"),
+            # For those whose producer died, and for those whose chunks are old. Neither has a column that an append
+            # writes: PostgreSQL then keeps the new version of the row beside the old one, and touches no index.
+            models.Index(
+                fields=["status"], name="ctx_stream_unfinished", condition=Q(status__in=["queued", "running"])
+            ),
+            models.Index(fields=["finished_at"], name="ctx_stream_chunks", condition=Q(chunks_removed_at=None)),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class StreamChunk(models.Model):
+    """A piece of an answer: any JSON value, numbered from 0."""
+
+    pk = models.CompositePrimaryKey("chat_id", "stream_id", "seq")
+    chat = models.ForeignKey(Chat, models.CASCADE, related_name="+", db_index=False, db_constraint=False)
+    # No key in the database: whoever writes chunks holds the stream's row, and 20 chunks would be 20 checks.
+    stream_id = IdentifierField()
+    seq = models.IntegerField()
+    data = PayloadField()
+    created_at = EpochMillisecondsField()
+
+    class Meta:
+        verbose_name = _("stream chunk")
+        verbose_name_plural = _("stream chunks")
+
+    def __str__(self) -> str:
+        return f"{self.stream_id} {self.seq}"
 
 
 class ContextEntry(models.Model):

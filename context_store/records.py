@@ -57,6 +57,39 @@ class CheckpointRecord(NamedTuple):
     created_at: int
 
 
+class StreamRecord(NamedTuple):
+    """
+    An answer while it is written. ``status``: queued, running, completed, failed or cancelled.
+
+    ``last_seq`` is the number of the newest chunk, -1 without any. ``message_id`` is that of the message which the
+    answer becomes.
+    """
+
+    id: str
+    chat_id: str
+    message_id: str
+    format: str
+    status: str
+    last_seq: int
+    error: str | None
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    cancel_requested_at: int | None
+    lease_expires_at: int | None
+    revision: int
+
+    @property
+    def is_finished(self) -> bool:
+        return self.finished_at is not None
+
+
+class ChunkRecord(NamedTuple):
+    seq: int
+    data: Any
+    created_at: int
+
+
 class SearchHit(NamedTuple):
     """
     ``rank``: higher is better. ``snippet``: HTML, its text escaped, matches in ``<mark>``.

@@ -9,7 +9,8 @@ import pytest
 import context_store
 import context_store.contexts
 import context_store.sessions
-from context_store import contexts, sessions
+import context_store.streams
+from context_store import contexts, sessions, streams
 from context_store.contexts import BaseContexts
 
 SETTINGS = """
@@ -30,14 +31,16 @@ django.setup()
 from context_store import *
 contexts["default"].set("k", 1)
 assert contexts["default"].get("k") == 1
-assert list(contexts) == list(sessions) == ["default"]
+assert list(contexts) == list(sessions) == list(streams) == ["default"]
 assert ContextEngine(ContextStore(), "c", "alice").chat_id == "c"
 assert UNSET is not None
 """
 
 
 @pytest.mark.vendor("sqlite")
-@pytest.mark.parametrize("names", ["ContextStore, contexts, sessions, UNSET", *context_store.__all__])
+@pytest.mark.parametrize(
+    "names", ["ContextStore, contexts, sessions, streams, UNSET", "contexts", "sessions", "streams", "ContextStore"]
+)
 def test_surface_can_be_imported_in_a_settings_module(tmp_path: Path, names: str) -> None:
     Path(tmp_path, "own_settings.py").write_text(SETTINGS.format(names=names))
     root = str(Path(context_store.__file__).parents[1])
@@ -48,9 +51,12 @@ def test_surface_can_be_imported_in_a_settings_module(tmp_path: Path, names: str
 
 
 def test_everything_public_is_there_whatever_was_imported_before() -> None:
-    assert sorted(context_store.__all__) == sorted(["ContextStore", "ContextEngine", "contexts", "sessions", "UNSET"])
+    assert sorted(context_store.__all__) == sorted(
+        ["ContextStore", "ContextEngine", "contexts", "sessions", "streams", "UNSET"]
+    )
     assert all(hasattr(context_store, name) for name in context_store.__all__)
     assert contexts["default"] is context_store.contexts["default"] is context_store.contexts.contexts["default"]
+    assert streams["default"] is context_store.streams["default"] is context_store.streams.streams["default"]
     assert sessions["default"] is context_store.sessions["default"] is context_store.sessions.sessions["default"]
     assert context_store.contexts.BaseContexts is BaseContexts
     with pytest.raises(AttributeError, match="nonsense"):

@@ -8,9 +8,12 @@ from .anthropic import anthropic_messages
 from .openai import openai_messages
 from .parts import Break, File, Other, Part, Reasoning, Source, Text, ToolCall, ToolResult, as_text, joined
 from .reading import calls_in, is_empty, needs_call, output_text, parts_of, read, text_of
+from .streamed import TEXT, UI, answer_of, as_ui_chunks, error_of
 from .ui import ui_messages
 
 __all__ = [
+    "TEXT",
+    "UI",
     "Break",
     "File",
     "Other",
@@ -20,7 +23,10 @@ __all__ = [
     "Text",
     "ToolCall",
     "ToolResult",
+    "answer_of",
     "anthropic_messages",
+    "as_ui_chunks",
+    "error_of",
     "as_text",
     "calls_in",
     "is_empty",

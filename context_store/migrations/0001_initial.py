@@ -16,14 +16,14 @@ POINTERS = {
 }
 
 
-def unclustered(table: str) -> str:
+def unclustered(table: str, columns: str = "chat_id, id") -> str:
     """Return SQL Server's statement for a primary key that is no clustered index: one of those has 900 bytes at most."""
     return (
         "DECLARE @key sysname = (SELECT name FROM sys.key_constraints"
         f" WHERE type = 'PK' AND parent_object_id = OBJECT_ID('{table}'));\n"
         f"DECLARE @drop nvarchar(500) = N'ALTER TABLE {table} DROP CONSTRAINT ' + QUOTENAME(@key);\n"
         "EXEC sp_executesql @drop;\n"
-        f"ALTER TABLE {table} ADD CONSTRAINT {table}_key PRIMARY KEY NONCLUSTERED (chat_id, id)"
+        f"ALTER TABLE {table} ADD CONSTRAINT {table}_key PRIMARY KEY NONCLUSTERED ({columns})"
     )
 
 
@@ -54,7 +54,6 @@ class Migration(migrations.Migration):
                 ("pinned_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
                 ("trashed_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
                 ("read_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
-                ("held", models.BooleanField(default=False, editable=False)),
             ],
             options={
                 "verbose_name": "chat",
@@ -63,11 +62,6 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["user_id", "-updated_at", "-id"], name="ctx_chat_user_updated"),
                     models.Index(fields=["-updated_at", "-id"], name="ctx_chat_updated"),
-                    models.Index(
-                        condition=models.Q(("trashed_at__isnull", False)),
-                        fields=["trashed_at"],
-                        name="ctx_chat_trashed",
-                    ),
                 ],
             },
         ),
@@ -283,6 +277,90 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Stream",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "chat_id", "id", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("id", context_store.fields.IdentifierField(default=context_store.ids.new_id)),
+                ("message_id", context_store.fields.IdentifierField(default=context_store.ids.new_id)),
+                ("parent_id", context_store.fields.IdentifierField(editable=False, null=True)),
+                ("branch_id", context_store.fields.IdentifierField(editable=False, null=True)),
+                ("format", context_store.fields.IdentifierField()),
+                ("status", context_store.fields.IdentifierField(default="queued")),
+                ("last_seq", models.IntegerField(default=-1)),
+                ("error", models.TextField(blank=True, null=True)),
+                ("created_at", context_store.fields.EpochMillisecondsField(default=context_store.ids.now_ms)),
+                ("started_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
+                ("finished_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
+                (
+                    "cancel_requested_at",
+                    context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True),
+                ),
+                ("lease_expires_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
+                (
+                    "chunks_removed_at",
+                    context_store.fields.EpochMillisecondsField(default=None, editable=False, null=True),
+                ),
+                ("revision", models.PositiveBigIntegerField(editable=False)),
+                (
+                    "chat",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="streams",
+                        to="context_store.chat",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "stream",
+                "verbose_name_plural": "streams",
+                "indexes": [
+                    models.Index(fields=["id"], name="ctx_stream_id"),
+                    models.Index(
+                        condition=models.Q(("status__in", ["queued", "running"])),
+                        fields=["status"],
+                        name="ctx_stream_unfinished",
+                    ),
+                    models.Index(
+                        condition=models.Q(("chunks_removed_at", None)),
+                        fields=["finished_at"],
+                        name="ctx_stream_chunks",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="StreamChunk",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "chat_id", "stream_id", "seq", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("stream_id", context_store.fields.IdentifierField()),
+                ("seq", models.IntegerField()),
+                ("data", context_store.fields.PayloadField()),
+                ("created_at", context_store.fields.EpochMillisecondsField(default=context_store.ids.now_ms)),
+                (
+                    "chat",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="context_store.chat",
+                    ),
+                ),
+            ],
+            options={"verbose_name": "stream chunk", "verbose_name_plural": "stream chunks"},
+        ),
+        migrations.CreateModel(
             name="ContextEntry",
             fields=[
                 ("key", context_store.fields.IdentifierField(primary_key=True, serialize=False)),
@@ -323,6 +401,8 @@ class Migration(migrations.Migration):
                         " REFERENCES context_store_message (chat_id, id)"
                         for table, (name, column) in POINTERS.items()
                     ),
+                    unclustered("context_store_stream"),
+                    unclustered("context_store_streamchunk", "chat_id, stream_id, seq"),
                 ],
             },
             model_name="message",

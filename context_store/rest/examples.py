@@ -60,6 +60,25 @@ HIT = {
     "is_cut": False,
 }
 
+STREAM = {
+    "id": "019b76db-9260-7000-8000-000000000004",
+    "chat_id": "trip",
+    "message_id": "trip-2",
+    "format": "ui",
+    "status": "running",
+    "last_seq": 1,
+    "error": None,
+    "created_at": 1767225600000,
+    "started_at": 1767225600100,
+    "finished_at": None,
+    "cancel_requested_at": None,
+    "lease_expires_at": 1767225615200,
+    "revision": 1767225600000001,
+}
+CHUNKS = [
+    {"seq": 0, "data": {"type": "text-start", "id": "1"}, "created_at": 1767225600150},
+    {"seq": 1, "data": {"type": "text-delta", "id": "1", "delta": "October"}, "created_at": 1767225600200},
+]
 SESSION = {
     "id": "support-42",
     "user_id": "7",
@@ -106,6 +125,16 @@ EXAMPLES: dict[str, Any] = {
     "CheckpointCreate": {"name": "before the plan", "message_id": "trip-2"},
     "CheckpointUpsert": {"message_id": "trip-2"},
     "ContextPut": {"value": {"step": 3}, "ttl": 3600},
+    "StreamCreate": {"id": STREAM["id"], "message_id": "trip-2", "format": "ui"},
+    "StreamUpsert": {"message_id": "trip-2", "format": "ui"},
+    "StreamUpdate": {"status": "failed", "error": "The model is overloaded."},
+    "ChunksAppend": {"chunks": [chunk["data"] for chunk in CHUNKS], "started_at": STREAM["started_at"]},
+    "Stream": STREAM,
+    "StreamPage": _page(STREAM),
+    "ChunkPage": _page(*CHUNKS),
+    "Appended": {"last_seq": 1},
+    # Server-sent events.
+    "str": 'id: 1\ndata: {"type":"text-delta","id":"1","delta":"October"}\n\n',
     "SessionUpdate": {"metadata": {"topic": "refund", "draft": None}},
     "SessionSave": {"messages": SESSION_MESSAGES},
     "SessionAppend": {"messages": [{"id": "trip-1", "name": "user", "data": QUESTION["data"]}]},

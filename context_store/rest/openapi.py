@@ -21,12 +21,11 @@ PROBLEMS = {
     403: "The caller may not do this.",
     404: "There is none, or it is another user's.",
     406: "No format that was asked for is there.",
-    409: "An id or a name is taken, or a head has moved.",
+    409: "An id or a name is taken, a head has moved, or a stream is in another state.",
     411: "The body came without a `Content-Length`.",
     412: "The chat has changed since it had the given `ETag`.",
     413: "The body is too large.",
     415: "The body is not `application/json`.",
-    423: "A legal hold covers it.",
     429: "Too many requests.",
     503: "What the store needs for this does not answer now.",
 }
@@ -45,12 +44,13 @@ ETAG = [
     OpenApiParameter("ETag", str, "header", response=[200, 304], description="Of the chat as it is."),
 ]
 IF_MATCH = OpenApiParameter("If-Match", TEXT, "header", description="An `ETag`: 412 if the chat has changed.")
+LAST_EVENT_ID = OpenApiParameter("Last-Event-ID", TEXT, "header", description="The `id` of the last event that came.")
 IF_NONE_MATCH = OpenApiParameter("If-None-Match", TEXT, "header", description="`*`: 412 if it is there already.")
 
 
 def operation(
     name: str,
-    responses: Mapping[int, Any],
+    responses: Mapping[Any, Any],
     *,
     request: Any = None,
     parameters: Sequence[OpenApiParameter] = (),
@@ -60,6 +60,7 @@ def operation(
     etag: bool = False,
     if_match: bool = False,
     if_none_match: bool = False,
+    last_event_id: bool = False,
 ) -> Callable[[Method], Method]:
     """
     Declare what an action of a viewset takes and answers: ``extend_schema`` with this API's headers and examples.
@@ -71,12 +72,17 @@ def operation(
     problems = [*problems, *([412] if if_match or if_none_match else [])]
     hidden = [OpenApiParameter("user_id", exclude=True)] if user_in_body else []
     headers = [*(ETAG if etag else []), *([IF_MATCH] if if_match else []), *([IF_NONE_MATCH] if if_none_match else [])]
+    headers += [LAST_EVENT_ID] if last_event_id else []
     examples = []
     if example := EXAMPLES.get(getattr(request, "__name__", "")):
         examples.append(OpenApiExample("Request", example, request_only=True))
-    for status, shape in responses.items():
+    for answered, shape in responses.items():
+        # A status, with a media type where it is not JSON.
+        status, media_type = answered if isinstance(answered, tuple) else (answered, None)
         if example := EXAMPLES.get(getattr(shape, "__name__", "")):
-            examples.append(OpenApiExample("Answer", example, response_only=True, status_codes=[str(status)]))
+            examples.append(
+                OpenApiExample("Answer", example, response_only=True, status_codes=[str(status)], media_type=media_type)
+            )
     return extend_schema(
         operation_id=name,
         summary=name.replace("_", " ").capitalize(),

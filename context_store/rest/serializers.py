@@ -266,6 +266,32 @@ class ContextPut(Shape):
     ttl = Seconds(required=False, allow_null=True, help_text="Seconds; `0` or `null`: for ever.")
 
 
+class StreamUpsert(Shape):
+    message_id = Identifier(required=False, help_text="Of the message that the answer becomes.")
+    format = Identifier(
+        required=False, help_text="`ui`: a UI message stream of the AI SDK; `text`: chunks are text; or your own."
+    )
+
+
+class StreamCreate(StreamUpsert):
+    id = Identifier(required=False)
+
+
+@extend_schema_field({"type": "string", "enum": ["queued", "running", "completed", "failed", "cancelled"]})
+class Status(Text):
+    """The state of a stream; the store says which ones there are."""
+
+
+class StreamUpdate(Shape):
+    status = Status()
+    error = Text(required=False, allow_null=True, help_text="Why it failed, for people.")
+
+
+class ChunksAppend(Shape):
+    chunks = serializers.ListField(child=JSONValue(), help_text="JSON values, in order.")
+    started_at = Milliseconds(required=False, help_text="That of the claim: refused where another has the stream.")
+
+
 class SessionUpdate(Shape):
     metadata = JSONObject(help_text="Its top-level keys are merged; `null` removes a key.")
 
@@ -371,6 +397,37 @@ class Context(serializers.Serializer[Any]):
     value = JSONValue()
 
 
+@extend_schema_field({"type": "integer", "minimum": -1})
+class Seq(Milliseconds):
+    """The number of a chunk, from 0; -1 is before the first."""
+
+
+class Stream(serializers.Serializer[Any]):
+    id = Identifier()
+    chat_id = Identifier()
+    message_id = Identifier(help_text="Of the message that the answer becomes.")
+    format = Identifier()
+    status = Status()
+    last_seq = Seq(help_text="The number of the newest chunk; -1 without any.")
+    error = Text(allow_null=True)
+    created_at = Milliseconds()
+    started_at = Milliseconds(allow_null=True)
+    finished_at = Milliseconds(allow_null=True)
+    cancel_requested_at = Milliseconds(allow_null=True)
+    lease_expires_at = Milliseconds(allow_null=True)
+    revision = Count(help_text="Grows with each change of state.")
+
+
+class Chunk(serializers.Serializer[Any]):
+    seq = Count()
+    data = JSONValue()  # type: ignore[assignment]
+    created_at = Milliseconds()
+
+
+class Appended(serializers.Serializer[Any]):
+    last_seq = Seq(help_text="The number of the newest chunk.")
+
+
 class Session(serializers.Serializer[Any]):
     id = Identifier()
     user_id = Identifier()
@@ -423,12 +480,20 @@ class SearchHitPage(Page):
     results = SearchHit(many=True)
 
 
+class StreamPage(Page):
+    results = Stream(many=True)
+
+
+class ChunkPage(Page):
+    results = Chunk(many=True)
+
+
 class SessionPage(Page):
     results = Session(many=True)
 
 
 class SessionMessagePage(Page):
-    """Oldest first; `next` is the page of older ones."""
+    """Oldest first, all on one page."""
 
     results = SessionMessage(many=True)
 

@@ -14,6 +14,7 @@ router.register("chats", views.ChatViewSet, basename="chat")
 router.register(f"{CHAT}/messages", views.MessageViewSet, basename="message")
 router.register(f"{CHAT}/branches", views.BranchViewSet, basename="branch")
 router.register(f"{CHAT}/checkpoints", views.CheckpointViewSet, basename="checkpoint")
+router.register(f"{CHAT}/streams", views.StreamViewSet, basename="stream")
 router.register("messages", views.MessageByIdViewSet, basename="message-by-id")
 router.register("search", views.SearchViewSet, basename="search")
 router.register("contexts", views.ContextViewSet, basename="context")
@@ -25,4 +26,8 @@ import_view = views.ChatViewSet.as_view(
     detail=False,
     **views.ChatViewSet.import_chat.kwargs,
 )
-urlpatterns = [path("chats/import/", import_view, {"chat_id": "import"}, name="chat-import"), *router.urls]
+urlpatterns = [
+    path("chats/import/", import_view, {"chat_id": "import"}, name="chat-import"),
+    path(f"{CHAT}/stream/", views.ChatStreamViewSet.as_view({"get": "resume"}), name="chat-stream"),
+    *router.urls,
+]

@@ -126,6 +126,7 @@ WALK: dict[str, Callable[[Project, str], Any]] = {
     "docs/search.md": Project.run,
     "docs/contexts.md": Project.run,
     "docs/sessions.md": Project.run,
+    "docs/streams.md": Project.run,
     "docs/a2a.md": Project.run,
     "docs/stories.md": tell_stories,
     "docs/engine.md": Project.run,
@@ -133,7 +134,6 @@ WALK: dict[str, Callable[[Project, str], Any]] = {
     "docs/rest.md": Project.run,
     "docs/rest-curl.md": run_programs,
     "docs/rest-clients.md": run_programs,
-    "docs/lifecycle.md": Project.run,
     "docs/import-export.md": import_and_export,
 }
 # The admin's code adapts it to tenants that the project has not, SQL Server needs one; the others have no code.

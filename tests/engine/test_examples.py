@@ -14,6 +14,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 
 from context_store.store import ContextStore
+from context_store.streams import streams
 from docs.examples import edit_question, regenerate, retry_after_crash, streaming, two_tabs
 from tests.engine.fake_model import FakeModel
 from tests.races import run_threads
@@ -57,34 +58,37 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def test_a_stream_survives_a_reload_in_the_middle(model: FakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "SECONDS_BETWEEN_WRITES", 0)
-    answer_id = call(streaming.ask, id="q1", text="Where to?")["answer_id"]
-    page = respond(streaming.follow, answer_id)
+def test_a_stream_survives_a_reload_in_the_middle(model: FakeModel) -> None:
+    started = call(streaming.ask, id="q1", text="Where to?")
+    page = respond(streaming.follow, started["stream_id"])
     assert next(filter(None, page.streaming_content)) == b"Answer"  # type: ignore[attr-defined]
     page.close()
 
-    shown = call(streaming.history)["messages"]
-    assert [message["id"] for message in shown] == ["q1", answer_id]
-    assert shown[1]["data"] == {"content": "Answer", "metadata": {"status": "streaming"}}
-    reloaded = respond(streaming.follow, answer_id).streaming_content  # type: ignore[attr-defined]
+    shown = call(streaming.history)
+    assert [message["id"] for message in shown["messages"]] == ["q1"]
+    assert shown["streams"] == [started["stream_id"]]
+    reloaded = respond(streaming.follow, started["stream_id"]).streaming_content  # type: ignore[attr-defined]
     assert next(reloaded).decode() == "Answer"
     model.go_on.set()
     assert b"".join(reloaded).decode() == " 1 to Where to?"
 
-    assert call(streaming.history)["messages"][1]["data"]["metadata"] == {"status": "done"}
+    shown = call(streaming.history)
+    assert shown["messages"][1]["id"] == started["answer_id"]
+    assert shown["streams"] == []
     assert said() == ["Where to?", "Answer 1 to Where to?"]
     assert [message["role"] for message in model.requests[0]] == ["system", "user"]
     assert len(model.requests) == 1
+    assert call(streaming.stop, started["stream_id"]) == {"status": "completed"}
     until(lambda: not any("write_answer" in thread.name for thread in threading.enumerate()))
 
 
 def test_a_stream_that_fails_says_so(model: FakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     model.failures = 1
-    answer_id = call(streaming.ask, id="q1", text="Where to?")["answer_id"]
-    assert b"".join(respond(streaming.follow, answer_id).streaming_content) == b""  # type: ignore[attr-defined]
-    assert call(streaming.history)["messages"][1]["data"]["metadata"] == {"status": "failed"}
+    stream_id = call(streaming.ask, id="q1", text="Where to?")["stream_id"]
+    assert b"".join(respond(streaming.follow, stream_id).streaming_content) == b""  # type: ignore[attr-defined]
+    assert streams["default"].require(stream_id).status == "failed"
+    assert said() == ["Where to?"]
 
 
 def test_an_earlier_question_is_edited(model: FakeModel) -> None:

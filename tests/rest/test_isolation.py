@@ -11,6 +11,7 @@ from django.core.cache import cache
 from context_store import rest
 from context_store.contexts import contexts
 from context_store.store import ContextStore
+from context_store.streams import streams
 from tests.rest.client import Client
 from tests.rest.walk import operations, points_of, request
 
@@ -23,7 +24,7 @@ PLACES = [
 ]
 SECRET = "the secret text of alice"
 # Ids that are unique in one's own chats alone: another's are free there, as keys of contexts are.
-OWN = ("new message", "branch id", "checkpoint id")
+OWN = ("new message", "branch id", "checkpoint id", "stream id")
 
 
 class Owned(NamedTuple):
@@ -36,13 +37,14 @@ class Owned(NamedTuple):
     @property
     def state(self) -> Any:
         chats = [self.store.export_chat(chat.id) for chat in self.store.list_chats()]
+        written = [streams["default"].list(chat.id) for chat in self.store.list_chats()]
         context = contexts["default"].scoped(f"user:{self.user.username}").get(self.ids["key"])
-        return [{**chat, "chat": {**chat["chat"], "updated_at": None}} for chat in chats], context
+        return [{**chat, "chat": {**chat["chat"], "updated_at": None}} for chat in chats], written, context
 
 
 def owned(user: User) -> Owned:
     store, who = ContextStore(user_id=user.username), user.username
-    kinds = ("chat", "message", "branch", "branch id", "checkpoint", "checkpoint id", "key")
+    kinds = ("chat", "message", "branch", "branch id", "checkpoint", "checkpoint id", "key", "stream")
     ids = {kind: f"{who}'s {kind}" for kind in kinds} | {"new chat": f"{who}'s chat", "new message": f"{who}'s message"}
     secret = SECRET.replace("alice", who)
     store.create_chat(ids["chat"], title=secret, metadata={"secret": secret})
@@ -50,6 +52,10 @@ def owned(user: User) -> Owned:
     store.append_messages(ids["chat"], [{"id": ids["message"], "name": "user", "data": secret}])
     store.create_branch(ids["chat"], ids["branch"], head_message_id=ids["message"], branch_id=ids["branch id"])
     store.create_checkpoint(ids["chat"], ids["checkpoint"], ids["message"], checkpoint_id=ids["checkpoint id"])
+    ids["stream id"] = ids["stream"]
+    streams["default"].create(ids["chat"], ids["stream"], format="text")
+    streams["default"].claim(ids["stream"])
+    streams["default"].append(ids["stream"], [secret])
     contexts["default"].scoped(f"user:{user.username}").set(ids["key"], secret)
     return Owned(user, store, ids)
 
@@ -69,11 +75,13 @@ def attacker(mallory: User) -> Owned:
     """Mallory has the same, and ids that are still free."""
     mine = owned(mallory)
     mine.ids.update({"new chat": "free chat", "new message": "free message"})
-    return mine._replace(ids={**mine.ids, "branch id": "free branch", "checkpoint id": "free checkpoint"})
+    return mine._replace(
+        ids={**mine.ids, "branch id": "free branch", "checkpoint id": "free checkpoint", "stream id": "new"}
+    )
 
 
 def test_the_walk_covers_the_whole_api() -> None:
-    assert len(OPERATIONS) == 53
+    assert len(OPERATIONS) == 65
     assert len(PLACES) > 115
 
 
@@ -151,8 +159,8 @@ def test_taken_ids_answer_alike_whoever_has_them(victim: Owned, attacker: Owned)
 
 def test_only_the_base_view_makes_stores() -> None:
     for path in Path(rest.__file__).parent.rglob("*.py"):
-        made = re.findall(r"ContextStore\(|\.objects\b|contexts\[|sessions\[", path.read_text())
+        made = re.findall(r"ContextStore\(|\.objects\b|contexts\[|sessions\[|streams\[", path.read_text())
         # One is the QuerySet of nothing.
         assert sorted(made) == (
-            [".objects", "ContextStore(", "contexts[", "sessions["] if path.name == "base.py" else []
+            [".objects", "ContextStore(", "contexts[", "sessions[", "streams["] if path.name == "base.py" else []
         )

@@ -11,6 +11,7 @@ from drf_spectacular.generators import SchemaGenerator
 # What the parameters of paths, queries and bodies point to, by operation where names alone do not say.
 KINDS = {
     "chat_id": "chat",
+    "stream_id": "stream",
     "session_id": "chat",
     "message_id": "message",
     "parent_id": "message",
@@ -35,12 +36,15 @@ BY_OPERATION = {
     ("upsert_messages", "id"): "new message",
     ("edit_message", "id"): "new message",
     ("import_chat", "document"): "new chat",
+    **{(f"{verb}_stream", "message_id"): "new message" for verb in ("create", "upsert")},
+    ("create_stream", "id"): "stream id",
+    ("upsert_stream", "stream_id"): "stream id",
     ("create_branch", "id"): "branch id",
     ("create_checkpoint", "id"): "checkpoint id",
 }
 # Parameters that point to nothing. A name is that of what is made: each chat has its own.
 PLAIN = {"name", "type", "data", "created_at", "title", "metadata", "is_active", "value", "ttl"}
-PLAIN |= {"limit", "offset", "q", "role", "trash", "trashed"}
+PLAIN |= {"limit", "offset", "q", "role", "after", "status", "error", "format", "chunks", "started_at"}
 ACTING = "user_id"
 
 

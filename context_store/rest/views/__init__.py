@@ -5,9 +5,11 @@ from .branches import BranchViewSet, CheckpointViewSet
 from .chats import ChatViewSet, SearchViewSet
 from .keyed import ContextViewSet, SessionViewSet
 from .messages import MessageByIdViewSet, MessageViewSet
+from .streams import ChatStreamViewSet, StreamViewSet
 
 __all__ = [
     "BranchViewSet",
+    "ChatStreamViewSet",
     "ChatViewSet",
     "CheckpointViewSet",
     "ContextViewSet",
@@ -16,4 +18,5 @@ __all__ = [
     "SearchViewSet",
     "SessionViewSet",
     "StoreViewSet",
+    "StreamViewSet",
 ]

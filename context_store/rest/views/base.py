@@ -8,7 +8,6 @@ from typing import Any
 from django.db import DatabaseError, connections, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -19,11 +18,11 @@ from context_store.models import Chat
 from context_store.rest.errors import handle_exception
 from context_store.rest.parsers import LengthRequired, StrictJSONParser, decode_id
 from context_store.rest.permissions import acting_user_id, own_user_id
-from context_store.rest.renderers import exact
 from context_store.rest.schema import StoreSchema
 from context_store.rest.serializers import Empty, Shape
 from context_store.sessions import BaseSessions, sessions
 from context_store.store import ContextStore
+from context_store.streams import BaseStreams, streams
 
 LONGEST_SCOPED_USER_ID = 100
 
@@ -33,7 +32,8 @@ class StoreViewSet(ViewSet):
     Actions on what belongs to the caller.
 
     Authentication, throttling, renderers and further permissions are the project's; the parser and the shape of errors
-    are the API's own. A subclass may give it another store by ``get_store``, ``get_contexts`` and ``get_sessions``.
+    are the API's own. A subclass may give it another store by ``get_store``, ``get_contexts``, ``get_sessions`` and
+    ``get_streams``.
     """
 
     schema = StoreSchema()
@@ -42,7 +42,7 @@ class StoreViewSet(ViewSet):
     tag = "Chats"
     lookup_value_converter = "context_store_id"
     # The ids in a path that actions take. What else a project has there, as a version or a tenant, is not for them.
-    path_arguments = ("chat_id", "message_id", "name", "key", "session_id")
+    path_arguments = ("chat_id", "message_id", "name", "key", "session_id", "stream_id")
     pagination_class: Any = None
     # "read", "write", "search" or "stream"; without it the method decides between the first two.
     throttle_kind: str | None = None
@@ -76,6 +76,10 @@ class StoreViewSet(ViewSet):
     def get_sessions(self, user_id: str) -> BaseSessions:
         """Return the sessions of a user."""
         return sessions["default"].for_user(user_id)
+
+    def get_streams(self, user_id: str) -> BaseStreams:
+        """Return the streams of a user."""
+        return streams["default"].for_user(user_id)
 
     @cached_property
     def paginator(self) -> Any:
@@ -129,9 +133,6 @@ class StoreViewSet(ViewSet):
         if own_user_id(request) is None:
             self.permission_denied(request)
         super().check_permissions(request)
-
-    def get_renderers(self) -> list[BaseRenderer]:
-        return [exact(renderer) for renderer in super().get_renderers()]
 
     def get_exception_handler(self) -> Any:
         return handle_exception

@@ -1,0 +1,312 @@
+"""
+Streams in the database: an answer while it is written.
+
+What changes the state of a stream holds its chat, as every write does, and moves the chat's revision. Chunks are added
+under the lock of the stream's row alone: many a second come, and other writers of the chat do not wait for them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+
+from context_store.db import Prepared, Update, insert_rows, retry
+from context_store.exceptions import IdConflict, InvalidData, StreamConflict
+from context_store.ids import now_ms
+from context_store.records import ChunkRecord, MessageRecord, StreamRecord
+from context_store.types import MessageInput
+from context_store.validation import JSONText
+
+from .chains import missing, rows
+from .inputs import parse_messages
+from .locked import LockedChat, delete_rows, id_conflicts, locked
+
+QUEUED, RUNNING, COMPLETED, FAILED, CANCELLED = "queued", "running", "completed", "failed", "cancelled"
+STATES = (QUEUED, RUNNING, COMPLETED, FAILED, CANCELLED)
+FINISHED = (COMPLETED, FAILED, CANCELLED)
+UNFINISHED = Q(status__in=[QUEUED, RUNNING])
+CHUNK_COLUMNS = ("chat_id", "stream_id", "seq", "data", "created_at")
+# Streams of which the reaper removes the chunks in one go.
+REAPED_AT_ONCE = 100
+
+# Format and chunks -> the data of the message, or None where nothing was said.
+Answer = Callable[[str, Iterable[Any]], Any]
+
+
+def streams_of(using: str, *, user_id: str | None = None, **narrowed: Any) -> QuerySet[Any]:
+    """Return the streams, of one user's chats or of all."""
+    found = rows("Stream").using(using).filter(**narrowed)
+    return found if user_id is None else found.filter(chat__user_id=user_id)
+
+
+def to_streams(found: QuerySet[Any]) -> list[StreamRecord]:
+    return [StreamRecord(*row) for row in found.values_list(*StreamRecord._fields)]
+
+
+def find_stream(using: str, stream_id: str, *, chat_id: str | None, user_id: str | None) -> StreamRecord | None:
+    """Return a stream, or ``None``. Without the chat raises ``IdConflict`` for an id that several chats have."""
+    narrowed = {"id": stream_id} if chat_id is None else {"chat_id": chat_id, "id": stream_id}
+    found = to_streams(streams_of(using, user_id=user_id, **narrowed)[:2])
+    if len(found) > 1:
+        raise IdConflict(f"Several chats have a stream {stream_id!r}: name the chat.")
+    return found[0] if found else None
+
+
+def create_stream(
+    using: str, record: StreamRecord, *, user_id: str | None = None, branch: str | None = None
+) -> StreamRecord:
+    """
+    Store a new stream, whose answer belongs below the head that the branch (default: the active one) has now.
+
+    Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist`` and ``IdConflict``.
+    """
+
+    def work(chat: LockedChat) -> StreamRecord:
+        head = chat.use_branch(branch)
+        created = record._replace(revision=chat.revision)
+        columns = (*StreamRecord._fields, "parent_id", "branch_id")
+        with id_conflicts(f"Stream id {record.id!r}"):
+            insert_rows(using, "Stream", columns, [(*created, head.head_message_id, head.id)])
+        return created
+
+    return locked(using, record.chat_id, work, user_id=user_id, touch=False)
+
+
+def change_stream(
+    using: str,
+    record: StreamRecord,
+    change: Callable[[LockedChat, QuerySet[Any], StreamRecord], StreamRecord],
+    *,
+    touch: bool = False,
+) -> StreamRecord:
+    """
+    Return what ``change(chat, row, record)`` makes of the stream under the lock of its chat.
+
+    The record that it is given is as the stream is now. Raises ``Stream.DoesNotExist``.
+    """
+
+    def work(chat: LockedChat) -> StreamRecord:
+        row = streams_of(using, chat_id=record.chat_id, id=record.id)
+        found = to_streams(row)
+        if not found:
+            raise missing("Stream", record.id)
+        return change(chat, row, found[0])
+
+    return locked(using, record.chat_id, work, touch=touch)
+
+
+def claim_stream(using: str, record: StreamRecord, *, lease: int) -> StreamRecord:
+    """Begin a queued stream; ``lease`` is in milliseconds. Raises ``StreamConflict`` for one that is not queued."""
+
+    def change(chat: LockedChat, row: QuerySet[Any], now: StreamRecord) -> StreamRecord:
+        if now.status != QUEUED:
+            raise StreamConflict(f"Stream {now.id!r} is {now.status}: only one that is queued can be claimed.")
+        # The time tells producers of one stream apart.
+        at = now_ms()
+        return _written(row, now, status=RUNNING, started_at=at, lease_expires_at=at + lease, revision=chat.revision)
+
+    return change_stream(using, record, change)
+
+
+def append_chunks(
+    using: str, chat_id: str, stream_id: str, texts: Sequence[JSONText], *, lease: int, started_at: int | None = None
+) -> tuple[int, bool]:
+    """
+    Add chunks to a running stream and renew its lease (milliseconds), in two statements; none only renews it.
+
+    With ``started_at`` only to the stream as it was claimed then. Returns the last seq, and whether its end was asked
+    for. Raises ``Stream.DoesNotExist`` and ``StreamConflict``.
+    """
+
+    def attempt() -> tuple[int, bool] | None:
+        now = now_ms()
+        with transaction.atomic(using=using):
+            changed = _advance(
+                using,
+                chat_id=chat_id,
+                stream_id=stream_id,
+                count=len(texts),
+                expires_at=now + lease,
+                started_at=started_at,
+            )
+            for last_seq, cancel_requested_at in changed:
+                first = last_seq - len(texts) + 1
+                chunks = [(chat_id, stream_id, first + index, text, now) for index, text in enumerate(texts)]
+                insert_rows(using, "StreamChunk", CHUNK_COLUMNS, chunks)
+                return last_seq, cancel_requested_at is not None
+        return None
+
+    appended = retry(using, attempt)
+    if appended is None:
+        status = streams_of(using, chat_id=chat_id, id=stream_id).values_list("status", flat=True).first()
+        if status is None:
+            raise missing("Stream", stream_id)
+        reason = "another producer has it" if status == RUNNING else f"it is {status}"
+        raise StreamConflict(f"Stream {stream_id!r} takes no chunks: {reason}.")
+    return appended
+
+
+def read_chunks(
+    using: str, chat_id: str, stream_id: str, *, after: int = -1, limit: int | None = None
+) -> list[ChunkRecord]:
+    """Return the chunks after a seq, at most ``limit``."""
+    chunks = rows("StreamChunk").using(using).filter(chat_id=chat_id, stream_id=stream_id, seq__gt=after)
+    return [ChunkRecord(*row) for row in chunks.order_by("seq").values_list(*ChunkRecord._fields)[:limit]]
+
+
+def finish_stream(
+    using: str,
+    record: StreamRecord,
+    status: str,
+    *,
+    answer: Answer,
+    error: str | None = None,
+    message: MessageInput | None = None,
+    is_expired: bool = False,
+    started_at: int | None = None,
+) -> StreamRecord:
+    """
+    End a stream, and store its answer as a message of the chat in the same transaction.
+
+    The first end wins: of a stream that has ended nothing changes. One whose end was asked for ends as cancelled.
+    ``message`` is the answer; without it ``answer`` makes its data of the chunks. ``is_expired``: only if its lease is
+    over by now. Raises ``Stream.DoesNotExist``, and ``StreamConflict`` to complete one that nobody has claimed.
+    """
+
+    def change(chat: LockedChat, row: QuerySet[Any], now: StreamRecord) -> StreamRecord:
+        if now.is_finished or (started_at is not None and now.started_at != started_at):
+            return now
+        if now.status == QUEUED and status == COMPLETED:
+            raise StreamConflict(f"Stream {now.id!r} is queued: claim it before it is completed.")
+        at = now_ms()
+        end = CANCELLED if now.cancel_requested_at else status
+        # The state first: the row's lock waits for a batch that is on its way, and lets no other follow.
+        unfinished = row.filter(UNFINISHED)
+        if is_expired:
+            unfinished = unfinished.filter(Q(lease_expires_at__lt=at) | Q(lease_expires_at=None))
+        if not unfinished.update(status=end, finished_at=at, lease_expires_at=None, revision=chat.revision):
+            return now
+        [ended] = to_streams(row)
+        given, why = message, error if end == FAILED else None
+        if given is None:
+            data = answer(ended.format, (chunk.data for chunk in read_chunks(using, ended.chat_id, ended.id)))
+            given = None if data is None else {"name": "assistant", "data": data}
+        message_id = ended.message_id
+        if given is not None:
+            try:
+                message_id = _store_answer(chat, row, ended, given, why)
+            except InvalidData as refused:
+                if message is not None:
+                    raise
+                # What was said is no message that the store takes, as one too large: the stream ends all the same.
+                why, end = str(refused), FAILED
+        return _written(row, ended, status=end, error=why, message_id=message_id)
+
+    return change_stream(using, record, change, touch=True)
+
+
+def _store_answer(
+    chat: LockedChat, row: QuerySet[Any], stream: StreamRecord, given: MessageInput, error: str | None
+) -> str:
+    """Store the message where the stream began, or fill in the one that is there; return its id."""
+    values: dict[str, Any] = given._asdict() if isinstance(given, MessageRecord) else dict(given)
+    if "data" in values and stream.status != COMPLETED:
+        data = values["data"] if isinstance(values["data"], dict) else {"content": values["data"]}
+        metadata = data["metadata"] if isinstance(data.get("metadata"), dict) else {}
+        mark = {"status": stream.status, **({"error": error} if error else {})}
+        values["data"] = {**data, "metadata": {**metadata, **mark}}
+    values = {"id": stream.message_id, **values}
+    parent_id, branch_id = row.values_list("parent_id", "branch_id")[0]
+    [parsed] = parse_messages([values], chat_id=chat.id)
+    message_id = parsed.record.id
+    known = chat.find([message_id, *([parent_id] if parent_id else [])])
+    branch = next((branch for branch in chat.branches() if branch.id == branch_id), None)
+    if message_id in known:
+        chat.change([(parsed, known[message_id])])
+    elif parent_id is not None and parent_id not in known:
+        # What it answered is gone.
+        chat.extend([parsed])
+    elif branch is not None and branch.head_message_id == parent_id:
+        chat.use_branch(branch_id=branch.id)
+        chat.extend([parsed])
+    else:
+        # Somebody went on there meanwhile: the answer lies beside that, and moves no head.
+        parsed.record = parsed.record._replace(parent_id=parent_id)
+        chat.add([parsed])
+    return message_id
+
+
+def cancel_stream(using: str, record: StreamRecord) -> StreamRecord:
+    """Ask for the end of a stream; a queued one ends at once."""
+
+    def change(chat: LockedChat, row: QuerySet[Any], now: StreamRecord) -> StreamRecord:
+        at = now_ms()
+        if now.is_finished or now.cancel_requested_at:
+            return now
+        if now.status == QUEUED:
+            return _written(row, now, status=CANCELLED, cancel_requested_at=at, finished_at=at, revision=chat.revision)
+        return _written(row, now, cancel_requested_at=at, revision=chat.revision)
+
+    return change_stream(using, record, change)
+
+
+def reopen_stream(using: str, record: StreamRecord) -> StreamRecord:
+    """Queue a stream that has ended once more, without its chunks. Raises ``StreamConflict`` for another."""
+
+    def change(chat: LockedChat, row: QuerySet[Any], now: StreamRecord) -> StreamRecord:
+        if not now.is_finished:
+            raise StreamConflict(f"Stream {now.id!r} is {now.status}: only one that has ended can be reopened.")
+        delete_rows(rows("StreamChunk").using(using).filter(chat_id=now.chat_id, stream_id=now.id))
+        row.update(chunks_removed_at=None)
+        fresh = dict.fromkeys(("error", "started_at", "finished_at", "cancel_requested_at", "lease_expires_at"))
+        return _written(row, now, **fresh, status=QUEUED, last_seq=-1, revision=chat.revision)
+
+    return change_stream(using, record, change)
+
+
+def delete_stream(using: str, record: StreamRecord) -> bool:
+    """Delete a stream with its chunks, not its message; of racing calls one gets ``True``."""
+
+    def work(chat: LockedChat) -> bool:
+        was_there = delete_rows(streams_of(using, chat_id=record.chat_id, id=record.id))
+        delete_rows(rows("StreamChunk").using(using).filter(chat_id=record.chat_id, stream_id=record.id))
+        return bool(was_there)
+
+    return locked(using, record.chat_id, work, touch=False)
+
+
+def expired_streams(using: str, *, queued_before: int) -> list[StreamRecord]:
+    """Return the streams whose producer is gone, and those that were queued before a time and never claimed."""
+    gone = Q(status=RUNNING, lease_expires_at__lt=now_ms()) | Q(status=QUEUED, created_at__lt=queued_before)
+    return to_streams(streams_of(using).filter(UNFINISHED).filter(gone))
+
+
+def remove_old_chunks(using: str, *, finished_before: int) -> int:
+    """Remove the chunks of streams that ended before a time (milliseconds); return of how many streams."""
+    old = streams_of(using).filter(chunks_removed_at=None, finished_at__lt=finished_before)
+    removed = 0
+    while found := to_streams(old.order_by("finished_at")[:REAPED_AT_ONCE]):
+        for stream in found:
+            with transaction.atomic(using=using):
+                # Unless it is reopened just now.
+                if old.filter(chat_id=stream.chat_id, id=stream.id).update(chunks_removed_at=now_ms()):
+                    chunks = rows("StreamChunk").using(using).filter(chat_id=stream.chat_id, stream_id=stream.id)
+                    delete_rows(chunks)
+                    removed += 1
+    return removed
+
+
+def _written(row: QuerySet[Any], record: StreamRecord, **changes: Any) -> StreamRecord:
+    """Write the columns and return the record as it is then."""
+    row.update(**changes)
+    return record._replace(**changes)
+
+
+@Prepared
+def _advance(*, chat_id: str, stream_id: str, count: int, expires_at: int, started_at: int | None) -> Update:
+    running = rows("Stream").filter(chat_id=chat_id, id=stream_id, status=RUNNING)
+    if started_at is not None:
+        running = running.filter(started_at=started_at)
+    changes = {"last_seq": F("last_seq") + count, "lease_expires_at": expires_at}
+    return Update(running, changes, ("last_seq", "cancel_requested_at"))

@@ -1,0 +1,137 @@
+"""
+What a stream has said so far, as the data of a message.
+
+Formats: ``ui``, the UI message stream of Vercel's AI SDK (https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol), and
+``text``, where a chunk is a piece of text. Of other formats only who writes them knows what they say.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+UI, TEXT = "ui", "text"
+
+Chunk = dict[str, Any]
+Part = dict[str, Any]
+
+
+def answer_of(format: str, chunks: Iterable[Any]) -> dict[str, Any] | None:
+    """Return the data of the assistant's message, or ``None`` where the chunks say nothing."""
+    if format == TEXT:
+        text = "".join(chunk for chunk in chunks if isinstance(chunk, str))
+        return {"content": text} if text else None
+    if format == UI:
+        answer = UIAnswer()
+        for chunk in chunks:
+            answer.add(chunk)
+        return answer.data
+    return None
+
+
+def error_of(chunk: Any) -> str | None:
+    """Return the text of a chunk of type ``error``, ``None`` of any other."""
+    if not isinstance(chunk, dict) or chunk.get("type") != "error":
+        return None
+    text = chunk.get("errorText", chunk.get("error"))
+    if isinstance(text, dict):
+        text = text.get("message")
+    return text if isinstance(text, str) and text else "The model reported an error."
+
+
+def as_ui_chunks(format: str, chunks: Iterable[Any], message_id: str) -> Iterator[Chunk]:
+    """Return the chunks as those of a UI message stream; of an unknown format each lies in a ``data-chunk``."""
+    if format == UI:
+        yield from chunks
+        return
+    for chunk in chunks:
+        if isinstance(chunk, str) and format == TEXT:
+            yield {"type": "text-delta", "id": message_id, "delta": chunk}
+        elif (error := error_of(chunk)) is not None:
+            yield {"type": "error", "errorText": error}
+        else:
+            yield {"type": "data-chunk", "data": chunk}
+
+
+class UIAnswer:
+    """The parts of a UI message, put together of the chunks of its stream, as the AI SDK's client does."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.metadata: dict[str, Any] = {}
+        self._open: dict[tuple[str, Any], Part] = {}
+
+    @property
+    def data(self) -> dict[str, Any] | None:
+        """The data of the message, ``None`` without any part."""
+        if not any(part["type"] != "step-start" for part in self.parts):
+            return None
+        parts = [{key: value for key, value in part.items() if key != "inputText"} for part in self.parts]
+        return {"role": "assistant", "parts": parts, **({"metadata": self.metadata} if self.metadata else {})}
+
+    def add(self, chunk: Any) -> None:
+        """Take in a chunk; one that is no chunk of the format says nothing."""
+        kind = chunk.get("type") if isinstance(chunk, dict) else None
+        if not isinstance(kind, str):
+            return
+        if isinstance(chunk.get("messageMetadata"), dict):
+            self.metadata |= chunk["messageMetadata"]
+        if kind.startswith(("text-", "reasoning-")):
+            name, what = kind.split("-", 1)
+            self._add_text(name, what, chunk)
+        elif kind.startswith("tool-"):
+            self._add_tool(kind.removeprefix("tool-"), chunk)
+        elif kind.startswith("data-"):
+            self._add_data(kind, chunk)
+        elif kind in ("source-url", "source-document", "file"):
+            self.parts.append(dict(chunk))
+        elif kind == "start-step":
+            self.parts.append({"type": "step-start"})
+            self._open = {key: part for key, part in self._open.items() if key[0] not in ("text", "reasoning")}
+
+    def _add_text(self, kind: str, what: str, chunk: Chunk) -> None:
+        key = (kind, str(chunk.get("id")))
+        if what == "start" or (what == "delta" and key not in self._open):
+            self._open[key] = {"type": kind, "text": ""}
+            self.parts.append(self._open[key])
+        if what == "delta":
+            self._open[key]["text"] += str(chunk.get("delta", ""))
+        if key in self._open and "providerMetadata" in chunk:
+            self._open[key]["providerMetadata"] = chunk["providerMetadata"]
+        if what == "end":
+            self._open.pop(key, None)
+
+    def _add_tool(self, what: str, chunk: Chunk) -> None:
+        key = ("tool", str(chunk.get("toolCallId")))
+        part = self._open.get(key)
+        if part is None:
+            name = str(chunk.get("toolName", "unknown"))
+            kind = {"type": "dynamic-tool", "toolName": name} if chunk.get("dynamic") else {"type": f"tool-{name}"}
+            part = self._open[key] = {**kind, "toolCallId": key[1], "state": "input-streaming", "inputText": ""}
+            self.parts.append(part)
+        if what == "input-delta":
+            part["inputText"] += str(chunk.get("inputTextDelta", ""))
+            return
+        states = {
+            "input-available": "input-available",
+            "input-error": "output-error",
+            "output-available": "output-available",
+            "output-error": "output-error",
+            "output-denied": "output-denied",
+            "approval-request": "approval-requested",
+        }
+        part["state"] = states.get(what, part["state"])
+        names = ("input", "output", "errorText", "providerExecuted", "preliminary", "title")
+        part.update({name: chunk[name] for name in names if name in chunk})
+        if "approvalId" in chunk:
+            part["approval"] = {"id": chunk["approvalId"]}
+
+    def _add_data(self, kind: str, chunk: Chunk) -> None:
+        if chunk.get("transient"):
+            return
+        key = (kind, chunk["id"]) if isinstance(chunk.get("id"), str) else None
+        if key in self._open:
+            self._open[key]["data"] = chunk.get("data")
+            return
+        part: Part = {name: value for name, value in chunk.items() if name in ("type", "id", "data")}
+        self.parts.append(part)
+        if key is not None:
+            self._open[key] = part

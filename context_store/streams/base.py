@@ -1,0 +1,402 @@
+"""What all backends of streams share: the calls and their twins, users, and what is checked at first."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+
+from context_store.asynchronous import asynchronous
+from context_store.backends import BaseBackend
+from context_store.exceptions import IdConflict, InvalidData, StreamsUnavailable
+from context_store.graph.chains import missing
+from context_store.graph.streams import COMPLETED, FAILED, FINISHED, QUEUED, RUNNING, STATES
+from context_store.ids import new_id, now_ms
+from context_store.messages import UI, answer_of, error_of
+from context_store.polling import Source
+from context_store.records import ChunkRecord, StreamRecord
+from context_store.types import MessageInput
+from context_store.validation import JSONText, check_count, check_identifier, check_json, check_text
+
+from .followers import Follower
+from .producers import Production
+
+Result = TypeVar("Result")
+# Where streams have a method of the name ``list``, which is theirs within the class.
+Streams = list[StreamRecord]
+Chunks = list[ChunkRecord]
+Texts = list[JSONText]
+# Changes of a record, or none.
+Updater = Callable[[StreamRecord], Mapping[str, Any] | None]
+
+# How many chunks one call or request takes.
+MAX_CHUNKS = 1_000
+MAX_ERROR = 1_000
+LEASE_IS_OVER = "The producer stopped without an end."
+UPDATABLE = frozenset({"status", "error"})
+
+
+class Reaped(NamedTuple):
+    """How many streams were ended as their producer was gone, and of how many the old chunks were removed."""
+
+    ended: int
+    cleared: int
+
+
+def is_seconds(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 2**31
+
+
+class BaseStreams(BaseBackend):
+    """
+    Answers while they are written.
+
+    A stream belongs to a chat, and so to its owner: with ``for_user`` streams of others behave as if they did not
+    exist. It goes from ``queued`` to ``running`` and ends as ``completed``, ``failed`` or ``cancelled``; the first end
+    wins. Its chunks are JSON values, numbered from 0 (``seq``). An id is unique in its chat; methods that take it alone
+    also take ``chat_id=``, and raise ``IdConflict`` where several chats have the id.
+
+    What is missing raises ``Stream.DoesNotExist``, what does not fit the state ``StreamConflict``. Each method has an
+    async twin with the prefix ``a``. Times are milliseconds since the epoch, options are in seconds.
+    """
+
+    # How long a producer may be silent before its stream has failed; how long the chunks of one that has ended stay.
+    defaults: ClassVar[dict[str, Any]] = {"LEASE": 15, "CHUNK_TTL": 86_400}
+    values: ClassVar[dict[str, tuple[str, Callable[[Any], bool]]]] = {
+        "LEASE": ("a number of seconds over 0", is_seconds),
+        "CHUNK_TTL": ("a number of seconds over 0", is_seconds),
+        "NOTIFY": ("True or False", lambda value: isinstance(value, bool)),
+        "PREFIX": ("text", lambda value: isinstance(value, str)),
+    }
+    # What the server's driver raises when it fails, and who waits for news.
+    errors: tuple[type[Exception], ...] = ()
+    source: Source
+
+    def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        super().__init__(alias, params)
+        self.lease = int(self.options["LEASE"] * 1000)
+        self.chunk_ttl = int(self.options["CHUNK_TTL"] * 1000)
+        self._user_id: str | None = None
+
+    def __repr__(self) -> str:
+        user = f" of {self._user_id!r}" if self._user_id is not None else ""
+        return f"<{type(self).__name__} {self.alias!r}{user}>"
+
+    @property
+    def user_id(self) -> str | None:
+        """The user whose streams these are, or ``None`` for everybody's."""
+        return self._user_id
+
+    def for_user(self, user_id: str) -> Self:
+        """Return the streams of one user's chats."""
+        inner = object.__new__(type(self))
+        inner.__dict__.update(self.__dict__, _user_id=check_identifier(user_id, "user_id"))
+        return inner
+
+    # Streams
+
+    def create(
+        self,
+        chat_id: str,
+        stream_id: str | None = None,
+        *,
+        message_id: str | None = None,
+        format: str = UI,
+        branch: str | None = None,
+    ) -> StreamRecord:
+        """
+        Create a queued stream, whose answer will stand below what is the head of the branch (default: the active) now.
+
+        ``message_id`` is the id that the answer gets; a message which is there already is filled in. ``format`` is
+        ``ui`` (the AI SDK's UI message stream), ``text``, or one's own. Raises ``Chat.DoesNotExist`` and
+        ``IdConflict``.
+        """
+        record = StreamRecord(
+            id=new_id() if stream_id is None else check_identifier(stream_id, "stream_id"),
+            chat_id=check_identifier(chat_id, "chat_id"),
+            message_id=new_id() if message_id is None else check_identifier(message_id, "message_id"),
+            format=check_identifier(format, "format"),
+            status=QUEUED,
+            last_seq=-1,
+            error=None,
+            created_at=now_ms(),
+            started_at=None,
+            finished_at=None,
+            cancel_requested_at=None,
+            lease_expires_at=None,
+            revision=0,
+        )
+        return self.call("create", self._create, record, branch)
+
+    acreate = asynchronous(create)
+
+    def upsert(
+        self,
+        chat_id: str,
+        stream_id: str,
+        *,
+        message_id: str | None = None,
+        format: str = UI,
+        branch: str | None = None,
+    ) -> tuple[StreamRecord, bool]:
+        """Create the stream, or return the existing one unchanged; with it, whether it was created."""
+        record = self.get(stream_id, chat_id=chat_id)
+        if record is None:
+            try:
+                return self.create(chat_id, stream_id, message_id=message_id, format=format, branch=branch), True
+            except IdConflict:
+                record = self.require(stream_id, chat_id)
+        return record, False
+
+    aupsert = asynchronous(upsert)
+
+    def get(self, stream_id: str, *, chat_id: str | None = None) -> StreamRecord | None:
+        """Return the stream, or ``None``."""
+        check_identifier(stream_id, "stream_id")
+        if chat_id is not None:
+            check_identifier(chat_id, "chat_id")
+        return self.call("get", self._get, stream_id, chat_id)
+
+    aget = asynchronous(get)
+
+    def require(self, stream_id: str, chat_id: str | None = None) -> StreamRecord:
+        """Return the stream. Raises ``Stream.DoesNotExist``."""
+        record = self.get(stream_id, chat_id=chat_id)
+        if record is None:
+            raise missing("Stream", stream_id)
+        return record
+
+    def list(
+        self, chat_id: str, *, status: str | Iterable[str] | None = None, limit: int | None = None, offset: int = 0
+    ) -> Streams:
+        """Return the streams of a chat, or those of some states, newest first. Raises ``Chat.DoesNotExist``."""
+        check_identifier(chat_id, "chat_id")
+        states = None if status is None else (status,) if isinstance(status, str) else tuple(status)
+        for state in states or ():
+            _check_status(state, STATES)
+        start = check_count(offset, "offset")
+        window = slice(start, None if limit is None else start + check_count(limit, "limit"))
+        return self.call("list", self._list, chat_id, states, window)
+
+    alist = asynchronous(list)
+
+    # Writing an answer
+
+    def claim(self, stream_id: str, *, chat_id: str | None = None) -> StreamRecord:
+        """
+        Begin to write a queued stream: of racing producers one gets it, the others ``StreamConflict``.
+
+        From now on it has to write, or to renew its lease by ``append`` without chunks, every ``LEASE`` seconds.
+        """
+        return self.call("claim", self._claim, self.require(stream_id, chat_id))
+
+    aclaim = asynchronous(claim)
+
+    def append(
+        self, stream_id: str, chunks: Iterable[Any], *, chat_id: str | None = None, started_at: int | None = None
+    ) -> int:
+        """
+        Add chunks at the end of a running stream, all or none, and return the last seq.
+
+        A chunk ``{"type": "error", …}`` fails the stream; what comes after it is left out. ``started_at``, as the claim
+        returned it, keeps a producer that lost its stream from writing into another's. Raises ``StreamConflict``.
+        """
+        texts, error = self.encoded(chunks)
+        record = self.require(stream_id, chat_id)
+        last_seq, _ = self.append_texts(record._replace(started_at=started_at), texts)
+        if error is not None:
+            self._finish_as(record, FAILED, error, None)
+        return last_seq
+
+    aappend = asynchronous(append)
+
+    @staticmethod
+    def encoded(chunks: Iterable[Any]) -> tuple[Texts, str | None]:
+        """Return the chunks as JSON text, up to the first error, and its text. Raises ``InvalidData``."""
+        if isinstance(chunks, (str, bytes, Mapping)) or not isinstance(chunks, Iterable):
+            raise InvalidData("must be a list of chunks", ("chunks",))
+        texts = []
+        for index, chunk in enumerate(chunks):
+            if index >= MAX_CHUNKS:
+                raise InvalidData(f"has more than {MAX_CHUNKS} chunks", ("chunks",))
+            texts.append(check_json(chunk, "chunks", index))
+            if (error := error_of(chunk)) is not None:
+                return texts, error
+        return texts, None
+
+    def append_texts(self, record: StreamRecord, texts: Iterable[JSONText]) -> tuple[int, bool]:
+        """
+        Add chunks that are JSON text, and renew the lease; return the last seq and whether the end was asked for.
+
+        With ``started_at`` in the record only where the stream still is as it was claimed then.
+        """
+        return self.call("append to", self._append, record, [*texts])
+
+    def read(self, stream_id: str, *, chat_id: str | None = None, after: int = -1, limit: int | None = None) -> Chunks:
+        """Return the chunks after a seq that are stored, at most ``limit``. Raises ``Stream.DoesNotExist``."""
+        after, record = _check_after(after), self.require(stream_id, chat_id)
+        return self.call("read", self._read, record, after, None if limit is None else check_count(limit, "limit"))
+
+    aread = asynchronous(read)
+
+    def finish(
+        self,
+        stream_id: str,
+        status: str = COMPLETED,
+        *,
+        chat_id: str | None = None,
+        error: str | None = None,
+        message: MessageInput | None = None,
+    ) -> StreamRecord:
+        """
+        End a stream and store its answer as a message of the chat, in one transaction; return it as it has ended.
+
+        The first end wins: of a stream that has ended nothing changes. One whose end was asked for ends as
+        ``cancelled``. Without ``message`` the answer is made of the chunks, where the format is ``ui`` or ``text``. One
+        that failed or was cancelled keeps what was said: ``data["metadata"]["status"]`` tells so.
+        """
+        _check_status(status, FINISHED)
+        return self._finish_as(self.require(stream_id, chat_id), status, error, message)
+
+    afinish = asynchronous(finish)
+
+    def _finish_as(
+        self, record: StreamRecord, status: str, error: str | None, message: MessageInput | None
+    ) -> StreamRecord:
+        if record.is_finished:
+            return record
+        text = check_text(error, "error")
+        return self.call("finish", self._finish, record, status, text and text[:MAX_ERROR], message)
+
+    def update(self, stream_id: str, updater: Updater, *, chat_id: str | None = None) -> StreamRecord:
+        """
+        Change the state by what ``updater(record)`` returns: ``{"status": …, "error": …}``, or ``None`` for nothing.
+
+        ``running`` claims, ``queued`` reopens, the others end. Raises ``StreamConflict`` where that is not possible.
+        """
+        record = self.require(stream_id, chat_id)
+        changes = dict(updater(record) or {})
+        if unknown := changes.keys() - UPDATABLE:
+            raise InvalidData("cannot be changed: status and error can", (min(unknown),))
+        status, error = changes.get("status", record.status), check_text(changes.get("error"), "error")
+        _check_status(status, STATES)
+        if status == record.status:
+            return record
+        if status in FINISHED:
+            return self._finish_as(record, status, error, None)
+        if status == RUNNING:
+            return self.call("claim", self._claim, record)
+        return self.call("reopen", self._reopen, record)
+
+    aupdate = asynchronous(update)
+
+    def cancel(self, stream_id: str, *, chat_id: str | None = None) -> StreamRecord:
+        """
+        Ask for the end of a stream: its producer sees that, and ``cancelled`` is what it becomes.
+
+        A queued one ends at once, one whose producer is dead with its lease, one that has ended stays as it is.
+        """
+        record = self.require(stream_id, chat_id)
+        return record if record.is_finished else self.call("cancel", self._cancel, record)
+
+    acancel = asynchronous(cancel)
+
+    def reopen(self, stream_id: str, *, chat_id: str | None = None) -> StreamRecord:
+        """Queue a stream that has ended once more; its chunks are dropped. Raises ``StreamConflict``."""
+        return self.call("reopen", self._reopen, self.require(stream_id, chat_id))
+
+    areopen = asynchronous(reopen)
+
+    def delete(self, stream_id: str, *, chat_id: str | None = None) -> bool:
+        """Delete a stream with its chunks, not its message; ``False`` if there is none."""
+        record = self.get(stream_id, chat_id=chat_id)
+        return record is not None and self.call("delete", self._delete, record)
+
+    adelete = asynchronous(delete)
+
+    def reap(self) -> Reaped:
+        """
+        End the streams whose producer is gone, whoever's they are, and remove chunks that are older than ``CHUNK_TTL``.
+
+        What was said until then becomes the message. Streams that nobody claims for ``CHUNK_TTL`` fail, too.
+        """
+        return self.call("reap", self._reap)
+
+    areap = asynchronous(reap)
+
+    # Producers and readers
+
+    def produce(self, stream_id: str, *, chat_id: str | None = None, message: MessageInput | None = None) -> Production:
+        """
+        Return what writes a queued stream: ``with streams.produce(id) as producer``, or ``async with``.
+
+        ``producer.write(chunk)`` stores chunks in batches and keeps the lease. Leaving the block completes the stream,
+        an exception fails it with its text, cancellation cancels it. ``message``, or ``producer.message`` set later, is
+        the answer where it is not to be made of the chunks.
+        """
+        return Production(self, check_identifier(stream_id, "stream_id"), chat_id, message)
+
+    def follow(self, stream_id: str, *, chat_id: str | None = None, after: int = -1) -> Follower:
+        """
+        Return the chunks after a seq, for ``for`` and ``async for``: those stored, then what comes until the end.
+
+        Raises ``Stream.DoesNotExist`` when there is none, or it is deleted meanwhile.
+        """
+        return Follower(self, check_identifier(stream_id, "stream_id"), chat_id, _check_after(after))
+
+    # What a backend does. The records that it is given are those of this user.
+
+    def _create(self, record: StreamRecord, branch: str | None) -> StreamRecord:
+        raise NotImplementedError
+
+    def _get(self, stream_id: str, chat_id: str | None) -> StreamRecord | None:
+        raise NotImplementedError
+
+    def _list(self, chat_id: str, states: tuple[str, ...] | None, window: slice) -> Streams:
+        raise NotImplementedError
+
+    def _claim(self, record: StreamRecord) -> StreamRecord:
+        raise NotImplementedError
+
+    def _append(self, record: StreamRecord, texts: Iterable[JSONText]) -> tuple[int, bool]:
+        raise NotImplementedError
+
+    def _read(self, record: StreamRecord, after: int, limit: int | None) -> Chunks:
+        raise NotImplementedError
+
+    def _finish(
+        self, record: StreamRecord, status: str, error: str | None, message: MessageInput | None
+    ) -> StreamRecord:
+        raise NotImplementedError
+
+    def _cancel(self, record: StreamRecord) -> StreamRecord:
+        raise NotImplementedError
+
+    def _reopen(self, record: StreamRecord) -> StreamRecord:
+        raise NotImplementedError
+
+    def _delete(self, record: StreamRecord) -> bool:
+        raise NotImplementedError
+
+    def _reap(self) -> Reaped:
+        raise NotImplementedError
+
+    def answer(self, format: str, chunks: Iterable[Any]) -> Any:
+        """Return the data of the message that the chunks say, or ``None``; a subclass may know more formats."""
+        return answer_of(format, chunks)
+
+    def call(self, what: str, function: Callable[..., Result], *args: Any) -> Result:
+        """Call the backend; what its server raises when it fails becomes ``StreamsUnavailable``."""
+        try:
+            return function(*args)
+        except self.errors as error:
+            raise self.unavailable(what) from error
+
+    def unavailable(self, what: str) -> StreamsUnavailable:
+        return StreamsUnavailable(f"The streams {self.alias!r} did not {what} a stream: their server does not answer.")
+
+
+def _check_status(value: Any, known: Iterable[str]) -> None:
+    if value not in known:
+        raise InvalidData(f"must be one of {', '.join(known)}, not {value!r}", ("status",))
+
+
+def _check_after(value: Any) -> int:
+    return -1 if value == -1 else check_count(value, "after")

@@ -1,0 +1,228 @@
+"""Streams in the database: no server beside it, answers stored in the transaction that completes them."""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+from django.apps import apps
+from django.core.checks import CheckMessage
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import InterfaceError, OperationalError, router
+from django.db.models import Q
+
+from context_store.backends import check_database
+from context_store.db import chunked
+from context_store.exceptions import StreamConflict
+from context_store.graph.chains import missing, rows
+from context_store.graph.streams import (
+    FAILED,
+    append_chunks,
+    cancel_stream,
+    claim_stream,
+    create_stream,
+    delete_stream,
+    expired_streams,
+    find_stream,
+    finish_stream,
+    read_chunks,
+    remove_old_chunks,
+    reopen_stream,
+    streams_of,
+    to_streams,
+)
+from context_store.ids import now_ms
+from context_store.polling import Source, Subscription
+from context_store.records import ChunkRecord, StreamRecord
+from context_store.types import MessageInput
+from context_store.validation import JSONText
+
+from .base import LEASE_IS_OVER, BaseStreams, Chunks, Reaped, Streams
+
+# Chunks of one stream that a look reads at most, and ranges of chunks in one statement.
+PAGE = 500
+RANGES = 50
+# Readers of one stream at places far apart: so many places a look.
+PLACES = 8
+
+# Chat and stream; and, as a reader is to see only what is its owner's, the user.
+Key = tuple[str, str, str | None]
+
+
+class DatabaseStreams(BaseStreams):
+    """
+    Streams in the database ``USING``, or the one that the routers choose.
+
+    Readers learn of news by looking, one thread of a process for all of them.
+    """
+
+    defaults: ClassVar[dict[str, Any]] = {**BaseStreams.defaults, "USING": None}
+    errors = (InterfaceError, OperationalError)
+
+    def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        super().__init__(alias, params)
+        self.source = DatabaseSource(self)
+
+    @classmethod
+    def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
+        return check_database(options["USING"], 420)
+
+    @property
+    def using(self) -> str:
+        """The alias of the database. Of replicas none is asked: they would be behind."""
+        return self.options["USING"] or router.db_for_write(apps.get_model("context_store", "Stream"))
+
+    def _create(self, record: StreamRecord, branch: str | None) -> StreamRecord:
+        return create_stream(self.using, record, user_id=self._user_id, branch=branch)
+
+    def _get(self, stream_id: str, chat_id: str | None) -> StreamRecord | None:
+        return find_stream(self.using, stream_id, chat_id=chat_id, user_id=self._user_id)
+
+    def _list(self, chat_id: str, states: tuple[str, ...] | None, window: slice) -> Streams:
+        found = streams_of(self.using, user_id=self._user_id, chat_id=chat_id)
+        if states is not None:
+            found = found.filter(status__in=states)
+        listed = to_streams(found.order_by("-created_at", "-id")[window])
+        if not listed:
+            chats = rows("Chat").using(self.using).filter(pk=chat_id)
+            if not (chats if self._user_id is None else chats.filter(user_id=self._user_id)).exists():
+                raise missing("Chat", chat_id)
+        return listed
+
+    def _claim(self, record: StreamRecord) -> StreamRecord:
+        return claim_stream(self.using, record, lease=self.lease)
+
+    def _append(self, record: StreamRecord, texts: Iterable[JSONText]) -> tuple[int, bool]:
+        given = cast("Sequence[JSONText]", texts)
+        return append_chunks(
+            self.using, record.chat_id, record.id, given, lease=self.lease, started_at=record.started_at
+        )
+
+    def _read(self, record: StreamRecord, after: int, limit: int | None) -> Chunks:
+        return read_chunks(self.using, record.chat_id, record.id, after=after, limit=limit)
+
+    def _finish(
+        self, record: StreamRecord, status: str, error: str | None, message: MessageInput | None
+    ) -> StreamRecord:
+        # Of a producer that has lost its stream the end is not that of the one that has it now.
+        return finish_stream(
+            self.using,
+            record,
+            status,
+            answer=self.answer,
+            error=error,
+            message=message,
+            started_at=record.started_at,
+        )
+
+    def _cancel(self, record: StreamRecord) -> StreamRecord:
+        return cancel_stream(self.using, record)
+
+    def _reopen(self, record: StreamRecord) -> StreamRecord:
+        return reopen_stream(self.using, record)
+
+    def _delete(self, record: StreamRecord) -> bool:
+        try:
+            return delete_stream(self.using, record)
+        except ObjectDoesNotExist:  # The chat has gone meanwhile.
+            return False
+
+    def _reap(self) -> Reaped:
+        expired = expired_streams(self.using, queued_before=now_ms() - self.chunk_ttl)
+        ended = sum(self.end_expired(record) for record in expired)
+        return Reaped(ended, remove_old_chunks(self.using, finished_before=now_ms() - self.chunk_ttl))
+
+    def end_expired(self, record: StreamRecord) -> bool:
+        """End a stream whose lease is over, if it still is; tell whether that was so."""
+        try:
+            return finish_stream(
+                self.using, record, FAILED, answer=self.answer, error=LEASE_IS_OVER, is_expired=True
+            ).is_finished
+        except ObjectDoesNotExist:  # It has gone meanwhile.
+            return False
+
+
+class DatabaseSource(Source):
+    """Looks for the state of every stream that somebody reads in one statement, and for new chunks in another."""
+
+    def __init__(self, streams: DatabaseStreams) -> None:
+        self.streams = streams
+
+    def failed(self, error: Exception) -> Exception:
+        return self.streams.unavailable("read")
+
+    def look(self, waiting: Mapping[Hashable, Sequence[Subscription]]) -> set[Hashable]:
+        keyed = cast("Mapping[Key, Sequence[Subscription]]", waiting)
+        states = self._states(keyed)
+        ranges: list[tuple[Key, int, int]] = []
+        for key, readers in keyed.items():
+            if key not in states:
+                for reader in readers:
+                    reader.fail(missing("Stream", key[1]))
+            else:
+                ranges += [(key, *span) for span in _spans(readers, states[key])]
+        chunks = self._chunks(ranges)
+        news: set[Hashable] = set()
+        for key, record in states.items():
+            if record.status == "running" and (record.lease_expires_at or 0) < now_ms():
+                self.streams.end_expired(record)
+                news.add(key)
+            for reader in keyed[key]:
+                if _deliver(reader, record, chunks.get(key, {})):
+                    news.add(key)
+        return news
+
+    def _states(self, waiting: Mapping[Key, Sequence[Subscription]]) -> dict[Key, StreamRecord]:
+        found: dict[Key, StreamRecord] = {}
+        for keys in chunked(waiting, PAGE):
+            chats, ids = {key[0] for key in keys}, {key[1] for key in keys}
+            streams = streams_of(self.streams.using).filter(chat_id__in=sorted(chats), id__in=sorted(ids))
+            for owner, *row in streams.values_list("chat__user_id", *StreamRecord._fields):
+                record = StreamRecord(*row)
+                for user in (None, owner):
+                    key = (record.chat_id, record.id, user)
+                    if key in waiting:
+                        found[key] = record
+        return found
+
+    def _chunks(self, ranges: Sequence[tuple[Key, int, int]]) -> dict[Key, dict[int, ChunkRecord]]:
+        found: dict[Key, dict[int, ChunkRecord]] = {}
+        asked: dict[tuple[str, str], list[Key]] = {}
+        for key, _, _ in ranges:
+            asked.setdefault(key[:2], []).append(key)
+        for some in chunked(ranges, RANGES):
+            wanted = Q()
+            for (chat_id, stream_id, _), after, last in some:
+                wanted |= Q(chat_id=chat_id, stream_id=stream_id, seq__gt=after, seq__lte=last)
+            chunks = rows("StreamChunk").using(self.streams.using).filter(wanted)
+            for chat_id, stream_id, *row in chunks.values_list("chat_id", "stream_id", *ChunkRecord._fields):
+                chunk = ChunkRecord(*row)
+                for key in asked[chat_id, stream_id]:
+                    found.setdefault(key, {})[chunk.seq] = chunk
+        return found
+
+
+def _spans(readers: Sequence[Subscription], record: StreamRecord) -> list[tuple[int, int]]:
+    """Return the ranges of chunks to read: behind the last reader, and those far ahead of it."""
+    spans: list[tuple[int, int]] = []
+    for position in sorted({reader.position for reader in readers if reader.position < record.last_seq}):
+        if (not spans or position >= spans[-1][1]) and len(spans) < PLACES:
+            spans.append((position, min(position + PAGE, record.last_seq)))
+    return spans
+
+
+def _deliver(reader: Subscription, record: StreamRecord, chunks: Mapping[int, ChunkRecord]) -> bool:
+    """Give a reader what follows its place, and the record with it; tell whether there was something."""
+    if reader.position > record.last_seq and not record.is_finished:
+        reader.fail(StreamConflict(f"Stream {record.id!r} was reopened: read it from its beginning."))
+        return True
+    new = []
+    position = reader.position
+    while position + 1 in chunks:
+        position += 1
+        new.append(chunks[position])
+    # Of a stream that has ended long ago the chunks may be gone.
+    gone = record.is_finished and not new
+    reader.position = position
+    if new or gone:
+        reader.deliver([(record, new)], is_last=record.is_finished and (gone or position >= record.last_seq))
+        return True
+    return False

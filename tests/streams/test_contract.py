@@ -1,0 +1,17 @@
+"""The contract, against every backend."""
+
+from django.test import TransactionTestCase
+
+from context_store.streams.database import DatabaseStreams
+from context_store.testing.streams import StreamsContract
+
+
+class DatabaseTests(StreamsContract, TransactionTestCase):
+    backend = DatabaseStreams
+
+
+class OtherDatabaseTests(StreamsContract, TransactionTestCase):
+    backend = DatabaseStreams
+    databases = {"other"}
+    options = {"USING": "other"}
+    using = "other"
