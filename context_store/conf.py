@@ -1,6 +1,6 @@
 """The app's settings: ``CONTEXT_STORE_<NAME>``, read when they are used, never at import."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from django.conf import settings as django_settings
@@ -9,6 +9,7 @@ from django.core.signals import setting_changed
 T = TypeVar("T")
 
 PREFIX = "CONTEXT_STORE_"
+DEFAULT_USER_ID = "context_store.rest.permissions.request_user_id"
 
 
 class Setting(Generic[T]):
@@ -39,7 +40,9 @@ class Settings:
     MESSAGE_FORMATS: Setting[Sequence[str]] = Setting(())
     # The REST API: request -> user_id, messages or chats a page, bytes a body (None: a payload and what
     # surrounds it), bytes a chat that is imported, messages a request.
-    USER_ID: Setting[str | Callable[[Any], str | None]] = Setting("context_store.rest.permissions.request_user_id")
+    USER_ID: Setting[str | Callable[[Any], str | None]] = Setting(DEFAULT_USER_ID)
+    # The admin: the people behind ids; by default users by name where USER_ID is the default, too.
+    PEOPLE: Setting[str | Callable[..., dict[str, Any]] | None] = Setting(None)
     PAGE_SIZE = Setting(50)
     MAX_PAGE_SIZE = Setting(200)
     MAX_BODY_BYTES: Setting[int | None] = Setting(None)
@@ -50,6 +53,10 @@ class Settings:
     STREAMS: Setting[dict[str, dict[str, Any]]] = Setting({})
     # Readers of streams and changes a process under WSGI, where each holds a thread.
     MAX_STREAM_READERS = Setting(8)
+    # The chat page: a function, or its dotted path, from the engine's prompt to the pieces of an answer; how many
+    # messages a prompt has.
+    CHAT_ANSWER: Setting[str | Callable[[Any], AsyncIterator[Any]] | None] = Setting(None)
+    CHAT_MESSAGES: Setting[int | None] = Setting(100)
 
 
 settings = Settings()

@@ -51,8 +51,9 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "context_store",
     "demo_project",
+    "context_store",
+    "context_store.chat",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -83,11 +84,9 @@ USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGIN_URL = "admin:login"
 
+CONTEXT_STORE_CHAT_ANSWER = "demo_project.model.answer"
 CONTEXT_STORE_CONTEXTS = {
-    "default": {"BACKEND": "context_store.contexts.cache.CacheContexts", "CACHE": "default", "TTL": 3600}
-    # The processes of a site share no memory.
-    if DEBUG
-    else {"BACKEND": "context_store.contexts.database.DatabaseContexts", "TTL": 3600}
+    "default": {"BACKEND": "context_store.contexts.database.DatabaseContexts", "TTL": 30 * 86_400}
 }
 
 REST_FRAMEWORK = {
@@ -98,7 +97,7 @@ REST_FRAMEWORK = {
         "context_store_read": "1200/min",
         "context_store_write": "300/min",
         "context_store_search": "60/min",
-        "context_store_stream": "60/min",
+        "context_store_stream": "300/min",
     },
 }
 SPECTACULAR_SETTINGS = {

@@ -2,10 +2,12 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from .views import start
+from .views import sign_in, switch_user
 
 urlpatterns = [
-    path("", start, name="start"),
+    path("", include("context_store.chat.urls")),
+    path("sign-in/<str:key>/", sign_in, name="sign-in"),
+    path("switch-user/", switch_user, name="switch-user"),
     path("admin/", admin.site.urls),
     path("api/", include("context_store.rest.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

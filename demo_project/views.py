@@ -1,13 +1,41 @@
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+"""Signing in by the link of the terminal, and as another user in one click."""
 
-from context_store.store import ContextStore
+from django.conf import settings
+from django.contrib.auth import get_user_model, login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.utils.crypto import constant_time_compare
+from django.views.decorators.http import require_POST, require_safe
+
+from .users import NAME, NAMES, sign_in_key
+
+# The session of who may be any of the demo's users.
+MAY_SWITCH = "demo_may_switch"
 
 
-def start(request: HttpRequest) -> HttpResponse:
-    """Show where to find what there is. Owners see their conversations, staff who may see all do, visitors none."""
-    chats = []
-    if request.user.is_authenticated:
-        sees_all = request.user.has_perm("context_store.view_chat")
-        chats = ContextStore(user_id=None if sees_all else request.user.get_username()).list_chats(limit=100)
-    return render(request, "demo_project/start.html", {"chats": chats})
+@require_safe
+def sign_in(request: HttpRequest, key: str) -> HttpResponse:
+    """Sign in as the demo's user who has the link that the terminal shows."""
+    if not settings.DEBUG or not constant_time_compare(key, sign_in_key()):
+        raise PermissionDenied
+    return signed_in(request, NAME)
+
+
+@require_POST
+def switch_user(request: HttpRequest) -> HttpResponse:
+    """Go on as another of the demo's users."""
+    is_own = request.user.is_authenticated and request.user.get_username() == NAME
+    if not settings.DEBUG or not (is_own or request.session.get(MAY_SWITCH)):
+        raise PermissionDenied
+    name = request.POST.get("name", "")
+    if name not in NAMES:
+        raise PermissionDenied
+    return signed_in(request, name)
+
+
+def signed_in(request: HttpRequest, name: str) -> HttpResponse:
+    user = get_object_or_404(get_user_model(), username=name)
+    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
+    request.session[MAY_SWITCH] = True
+    return HttpResponseRedirect("/")

@@ -15,8 +15,6 @@ SQLITE_OPTIONS = {
 VENDOR = os.environ.get("TEST_DATABASE", "sqlite")
 # Absent outside pytest, where tools load these settings and no database is wanted.
 TEST_FOLDER = os.environ.get("CONTEXT_STORE_TEST_FOLDER")
-# As docs/databases.md advises for PostgreSQL, where connections are not pooled by the transaction.
-PREPARED_STATEMENTS = {"server_side_binding": True, "prepare_threshold": 5}
 
 
 def sqlite_database(name: str) -> dict[str, Any]:
@@ -28,7 +26,7 @@ def sqlite_database(name: str) -> dict[str, Any]:
     return {**options, "NAME": f"{path}.sqlite3", "TEST": {"NAME": f"{path}.test.sqlite3"}}
 
 
-def mssql_options(options: dict[str, Any]) -> dict[str, Any]:
+def mssql_options(options: dict[str, str]) -> dict[str, str]:
     """
     Return the options of the URL, completed: Microsoft's own driver, which the extra brings along, unless one is named.
 
@@ -48,9 +46,7 @@ def server_database(url: str, suffix: str = "") -> dict[str, Any]:
     postgresql://user@/name?host=/socket/folder or mssql://sa:password@localhost:1433/name?python_driver=mssql_python
     """
     parts = urlsplit(url)
-    options: dict[str, Any] = dict(parse_qsl(parts.query))
-    if os.environ.get("TEST_PREPARED_STATEMENTS"):
-        options |= PREPARED_STATEMENTS
+    options = dict(parse_qsl(parts.query))
     if VENDOR == "mssql":
         options = mssql_options(options)
     return {
@@ -103,6 +99,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "context_store",
     "context_store.adapters.a2a",
+    "context_store.chat",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -144,5 +141,6 @@ STATIC_URL = "static/"
 TIME_ZONE = "Asia/Kathmandu"
 USE_TZ = True
 
+CONTEXT_STORE_CHAT_ANSWER = "tests.chat.model.answer"
 # Time enough for searches on a slow machine; tests of the limit set one of their own.
 CONTEXT_STORE_SEARCH_BUDGET = {"milliseconds": 60_000}

@@ -9,6 +9,7 @@ SchemaView = extend_schema(exclude=True)(SpectacularAPIView)
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("context_store.rest.urls")),
+    path("chat/", include("context_store.chat.urls")),
     path("api/schema/", SchemaView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(), name="docs"),
 ]

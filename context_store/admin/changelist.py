@@ -23,6 +23,7 @@ from context_store.search.budget import Budget, TimeUpError, limited
 from context_store.validation import check_identifier, check_metadata, check_time
 
 from .base import ChoiceFilter, StoreChangeList
+from .people import People, people_for
 
 # Chats that a search gives at most by titles, ids and users, and hits in messages.
 MAX_NAMED = 500
@@ -48,8 +49,12 @@ class Found(NamedTuple):
     warning: str = ""
 
 
-def search(chats: QuerySet[Any], text: str, *, in_messages: bool) -> Found:
-    """Return the chats, of those given, whose id, title or user, or if asked whose messages, match."""
+def search(chats: QuerySet[Any], text: str, *, in_messages: bool, people: People | None = None) -> Found:
+    """
+    Return the chats, of those given, whose id, title or user, or if asked whose messages, match.
+
+    With ``people`` a user matches by name and e-mail, too.
+    """
     text = text.replace("\0", "").strip()
     hits, warning = SearchHits(), ""
     if in_messages and text:
@@ -61,15 +66,16 @@ def search(chats: QuerySet[Any], text: str, *, in_messages: bool) -> Found:
     by_chat: dict[str, list[SearchHit]] = {}
     for hit in hits:
         by_chat.setdefault(hit.message.chat_id, []).append(hit)
-    named, is_complete = _named(chats, text)
+    user_ids = list(people(matching=text)) if people and text else []
+    named, is_complete = _named(chats, text, user_ids)
     if not (hits.is_complete and is_complete):
         warning = incomplete()
     return Found(list(dict.fromkeys([*by_chat, *named])), by_chat, warning)
 
 
-def _named(chats: QuerySet[Any], text: str) -> tuple[list[str], bool]:
+def _named(chats: QuerySet[Any], text: str, user_ids: list[str]) -> tuple[list[str], bool]:
     """Return the newest chats by id, title or user, or with a message of the id, and whether all were looked at."""
-    matching = Q(title__icontains=text)
+    matching = Q(title__icontains=text) | Q(user_id__in=user_ids)
     # An id or a user is never like anything else. A title may be.
     with suppress(InvalidData):
         check_identifier(text, "id")
@@ -105,7 +111,10 @@ class ChatChangeList(StoreChangeList):
         listed = Chat.objects.using(self.queryset.db).filter(pk__in=[chat.pk for chat in chats])
         counts = {record.id: record.branch_count for record in listed.records()}
         found = getattr(request, "_context_store_found", None)
+        people = people_for(request)
+        persons = people(ids={chat.user_id for chat in chats}) if people and chats else {}
         for chat in chats:
+            chat.person = persons.get(chat.user_id)
             chat.branch_count = counts.get(chat.pk, 0)
             chat.search_hits = found.hits.get(chat.pk, [])[:SNIPPETS] if found else []
         self.result_list = chats
@@ -152,19 +161,6 @@ class ActivityFilter(ChoiceFilter):
         if value == "older":
             return queryset.filter(updated_at__lt=_ms(now - timedelta(days=365)))
         return queryset.filter(updated_at__gte=_ms(now - timedelta(days=int(value))))
-
-
-class TrashFilter(ChoiceFilter):
-    """What lies in the trash; ``ChatAdmin.get_queryset`` chooses between that and the rest."""
-
-    title = gettext_lazy("trash")
-    parameter_name = "trashed"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("1", _("In the trash"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset
 
 
 class BranchesFilter(ChoiceFilter):

@@ -30,7 +30,6 @@ from django.utils.translation import gettext_lazy, ngettext
 from context_store.exceptions import ContextStoreError, InvalidData, SearchUnavailable
 from context_store.exporters.legible import visible
 from context_store.graph import LockedChat, locked
-from context_store.graph.locked import set_trashed
 from context_store.models import Branch, Chat, Checkpoint, Message
 from context_store.records import SearchHits
 from context_store.store import ContextStore
@@ -45,12 +44,12 @@ from .changelist import (
     ChatChangeList,
     MetadataFilter,
     OlderFilter,
-    TrashFilter,
     incomplete,
     search,
 )
 from .display import indented, inert_snippet, isolated, json_text, time_html
 from .graph import graph
+from .people import name_of, people_for, url_of
 from .transcript import RAW_LENGTH, Path, about, asked_path, message_url, role_of, transcript
 
 TITLE_LENGTH = 100
@@ -129,11 +128,6 @@ class ChatForm(forms.ModelForm):  # type: ignore[type-arg]
         return {**kept, **changed}
 
 
-def in_trash(request: HttpRequest) -> bool:
-    """Tell whether the request is for the list of the trash."""
-    return request.GET.get(TrashFilter.parameter_name) == "1"
-
-
 class CheckpointForm(forms.Form):
     name = forms.CharField(label=gettext_lazy("Name"), max_length=255)
 
@@ -166,14 +160,14 @@ class ChatAdmin(StoreAdmin):
     form = ChatForm
     fields = ("title", "metadata", "metadata_before")
     list_display = ("name", "user", "messages", "branches", "last_activity")
-    list_filter = (ActivityFilter, BranchesFilter, MetadataFilter, OlderFilter, TrashFilter)
+    list_filter = (ActivityFilter, BranchesFilter, MetadataFilter, OlderFilter)
     list_display_links = ("name",)
     ordering = ("-updated_at", "-id")
     sortable_by = ("last_activity",)
     allowed_lookups = ("user_id__exact",)
     # What is searched is in ``changelist.search``; Django shows the box for any value.
     search_fields = ("title",)
-    actions = ("export_json", "export_markdown", "restore_selected")
+    actions = ("export_json", "export_markdown")
     change_list_template = "admin/context_store/chat/change_list.html"
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -183,19 +177,6 @@ class ChatAdmin(StoreAdmin):
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     # The list
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return Chat.trash.using(self.using) if in_trash(request) else super().get_queryset(request)
-
-    def get_list_display_links(self, request: HttpRequest, list_display: Any) -> Any:
-        # A chat in the trash cannot be opened: what it holds is nobody's to read.
-        return None if in_trash(request) else super().get_list_display_links(request, list_display)
-
-    def get_actions(self, request: HttpRequest) -> Any:
-        actions = super().get_actions(request)
-        usable = ("restore_selected", "delete_selected")
-        trashed = in_trash(request)
-        return {name: act for name, act in actions.items() if (name in usable if trashed else name != usable[0])}
 
     @admin.display(description=gettext_lazy("title"))
     def name(self, chat: Chat) -> str:
@@ -219,7 +200,13 @@ class ChatAdmin(StoreAdmin):
     @admin.display(description=gettext_lazy("user"))
     def user(self, chat: Chat) -> str:
         url = self.url("changelist", query={"user_id__exact": chat.user_id})
-        return format_html('<a href="{}">{}</a>', url, isolated(chat.user_id))
+        person = getattr(chat, "person", None)
+        if person is None:
+            return format_html('<a href="{}">{}</a>', url, isolated(chat.user_id))
+        name, shown = isolated(visible(name_of(person))), isolated(chat.user_id)
+        if page := url_of(person, self.admin_site.name):
+            name = format_html('<a href="{}">{}</a>', page, name)
+        return format_html('{} <a class="ctx-quiet" href="{}">{}</a>', name, url, shown)
 
     @admin.display(description=gettext_lazy("messages"))
     def messages(self, chat: Chat) -> int:
@@ -249,7 +236,8 @@ class ChatAdmin(StoreAdmin):
         found = getattr(request, "_context_store_found", None)
         if found is None:
             # Once a request: an action on what was found asks again.
-            found = search(queryset, search_term, in_messages=self.has_read_permission(request))
+            may_read, people = self.has_read_permission(request), people_for(request)
+            found = search(queryset, search_term, in_messages=may_read, people=people)
             request._context_store_found = found  # type: ignore[attr-defined]
             if found.warning:
                 messages.warning(request, found.warning)
@@ -299,24 +287,7 @@ class ChatAdmin(StoreAdmin):
         self.record(request, READ, message, chats)
         return [chat.pk for chat in chats]
 
-    @admin.action(description=gettext_lazy("Take selected chats out of the trash"), permissions=["delete"])
-    def restore_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        restored = [chat for chat in queryset if set_trashed(queryset.db, chat.pk, None)]
-        self.record(request, CHANGE, "Took out of the trash.", restored)
-        shown = ngettext("%(count)s chat was restored.", "%(count)s chats were restored.", len(restored))
-        messages.success(request, shown % {"count": len(restored)})
-
-    # Deleting: into the trash, and from there for ever
-
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        self.delete_queryset(request, self.get_queryset(request).filter(pk=obj.pk))
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        if in_trash(request):
-            super().delete_queryset(request, queryset)
-            return
-        for chat_id in list(queryset.order_by().values_list("pk", flat=True)):
-            self.store.trash_chat(chat_id)
+    # Deleting
 
     def get_deleted_objects(  # type: ignore[override]
         self, objs: QuerySet[Any] | list[Any], request: HttpRequest

@@ -4,6 +4,7 @@ One path through a chat, a page at a time: which messages, where they fork, what
 Below stands what the transcript's page shows of it: plain values and URLs for the templates, which decide nothing.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from functools import reduce
 from operator import or_
@@ -16,7 +17,8 @@ from django.utils.translation import gettext as _
 
 from context_store import exact_json
 from context_store.exceptions import InvalidData
-from context_store.exporters.legible import Block
+from context_store.exporters.html import markdown_html, renders_markdown
+from context_store.exporters.legible import TEXT, Block
 from context_store.graph import Place, read_places
 from context_store.graph.chains import is_on_chain, spans_of
 from context_store.graph.lineage import Span
@@ -36,6 +38,9 @@ MAX_LISTED = 500
 # Characters of JSON that a page shows.
 RAW_LENGTH = 500_000
 ROLES = ("user", "assistant", "system", "tool")
+# Roles whose text is no Markdown, but as they wrote it.
+WRITERS = ("user", "system", "tool")
+MARKS = re.compile(r"[*_`~#|\[\]<>\\]|^\s*(?:[-+]|\d+[.)])\s|\S\n", re.MULTILINE)
 
 
 class Path(NamedTuple):
@@ -247,7 +252,9 @@ def grouped(rows: Iterable[tuple[Any, Any]]) -> dict[str, list[Any]]:
 def asked_path(admin: StoreAdmin, request: HttpRequest, chat: Chat) -> Path:
     """Return the path that the URL asks for. Raises ``DoesNotExist`` for a branch and the like that is not there."""
     named = {key: request.GET.get(key) or None for key in ("branch", "checkpoint", "message")}
-    return find_path(Message.objects.using(admin.using), chat.pk, **named)
+    path = find_path(Message.objects.using(admin.using), chat.pk, **named)
+    number = asked_number(request, "number")
+    return path._replace(focus=min(max(number, 1), path.length) - 1) if number is not None and path.length else path
 
 
 def asked_number(request: HttpRequest, name: str) -> int | None:
@@ -263,6 +270,8 @@ def transcript(admin: StoreAdmin, request: HttpRequest, chat: Chat, path: Path) 
     page = window(messages, chat.pk, path.place, start, end) if path.place else []
     shown = turns(messages, chat.pk, page, may_read=admin.has_read_permission(request))
 
+    room = Room() if renders_markdown() else None
+
     def page_url(**where: int) -> str:
         return admin.url("change", chat.pk, query={**path.query, **where})
 
@@ -273,9 +282,12 @@ def transcript(admin: StoreAdmin, request: HttpRequest, chat: Chat, path: Path) 
         "metadata": json_html(chat.metadata) if chat.metadata else "",
         "path": path,
         "path_label": _label(path),
-        "turns": [_turn(admin, chat, turn, path) for turn in shown],
+        "turns": [_turn(admin, chat, turn, path, room) for turn in shown],
         "first_number": start + 1,
         "last_number": end,
+        "is_newest": path.focus is None and end == path.length and "before" not in request.GET,
+        "first_url": f"{page_url(number=1)}#focus" if start else "",
+        "newest_url": f"{page_url(number=path.length)}#focus" if end < path.length else "",
         "older_url": page_url(before=start) if start else "",
         "newer_url": page_url(after=end - 1) if end < path.length else "",
     }
@@ -327,10 +339,13 @@ def role_of(name: str) -> dict[str, str]:
     return {"role": isolated(name), "role_class": name if name in ROLES else "other"}
 
 
-def shown_blocks(found: Iterable[Block]) -> list[dict[str, Any]]:
-    """Return pieces of a message for the template."""
+def shown_blocks(found: Iterable[Block], room: Room | None = None) -> list[dict[str, Any]]:
+    """Return pieces of a message for the template; with room for it, prose that is Markdown also rendered."""
     return [
         {
+            **rendered(block, room),
+            "picture": block.picture,
+            "is_picture": block.is_picture,
             "kind": block.kind,
             "is_folded": block.is_folded,
             "label": isolated(block.label) if block.label else "",
@@ -342,6 +357,15 @@ def shown_blocks(found: Iterable[Block]) -> list[dict[str, Any]]:
         }
         for block in found
     ]
+
+
+def rendered(block: Block, room: Room | None) -> dict[str, str]:
+    """Return the HTML of prose that has marks of Markdown, and of what is folded of it."""
+    length = len(block.text) + len(block.rest)
+    if room is None or block.kind != TEXT or length > room.markdown or not MARKS.search(block.text + block.rest):
+        return {"html": "", "rest_html": ""}
+    room.markdown -= length
+    return {"html": markdown_html(block.text), "rest_html": markdown_html(block.rest) if block.rest else ""}
 
 
 def _urls(admin: StoreAdmin, request: HttpRequest, chat: Chat, path: Path) -> dict[str, str]:
@@ -409,8 +433,9 @@ def _label(path: Path) -> str:
     return _("A path that no branch in view leads through")
 
 
-def _turn(admin: StoreAdmin, chat: Chat, turn: Turn, path: Path) -> dict[str, Any]:
+def _turn(admin: StoreAdmin, chat: Chat, turn: Turn, path: Path, room: Room | None) -> dict[str, Any]:
     message, siblings = turn.message, turn.siblings
+    blocks = None if turn.blocks is None else shown_blocks(turn.blocks, None if message.name in WRITERS else room)
     return {
         **role_of(message.name),
         "anchor": f"m-{turn.depth + 1}",
@@ -418,7 +443,8 @@ def _turn(admin: StoreAdmin, chat: Chat, turn: Turn, path: Path) -> dict[str, An
         "type": "" if message.type in (None, "message") else isolated(message.type),
         "time": time_html(message.created_at),
         "is_focus": turn.depth == path.focus,
-        "blocks": None if turn.blocks is None else shown_blocks(turn.blocks),
+        "blocks": blocks,
+        "is_rendered": any(block["html"] for block in blocks or ()),
         "usage": [(inert(name), inert(value)) for name, value in turn.usage],
         "branches": branch_labels(admin, chat.pk, turn.branches),
         "checkpoints": checkpoint_labels(admin, chat.pk, turn.checkpoints),

@@ -16,6 +16,10 @@ from context_store.messages.reading import is_content, output_text, parsed, read
 # Characters that change how the text around them is read: overrides, embeddings and isolates of direction; controls.
 # Marks (U+200E, U+200F) and joiners stay, since scripts and emoji are written with them.
 DECEPTIVE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# Formats that hold nothing but a picture: SVG may hold scripts.
+DATA_PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp|avif);base64,[A-Za-z0-9+/=\s]+")
+# Longer ones stay out of pages.
+PICTURE_LENGTH = 4_000_000
 # JSON in longer texts is shown as it was written.
 INDENTED_LENGTH = 100_000
 
@@ -37,7 +41,8 @@ class Block(NamedTuple):
     A piece of a message.
 
     ``text`` stands open, or under ``label`` where the kind folds; ``rest`` is what a long one folds away; ``is_cut``
-    stands where only the raw JSON shows what follows. ``url`` is set if a browser may follow it.
+    stands where only the raw JSON shows what follows. ``url`` is set if a browser may follow it, ``picture`` for a
+    picture that the message itself holds: a ``data:`` URL. ``is_picture``: a picture lies at the ``url``.
     """
 
     kind: str
@@ -46,6 +51,8 @@ class Block(NamedTuple):
     rest: str = ""
     is_cut: bool = False
     url: str = ""
+    picture: str = ""
+    is_picture: bool = False
 
     @property
     def is_folded(self) -> bool:
@@ -95,8 +102,11 @@ def _attachment(part: File | Source) -> Block:
     name = part.name or part.media_type if isinstance(part, File) else part.title
     label = name[:200] or _("Attachment")
     if part.url.startswith("data:"):
-        return Block(ATTACHMENT, part.url[:40].partition(",")[0], label)
-    return Block(ATTACHMENT, part.url[:2_000], label, url=part.url if is_web(part.url[:2_001]) else "")
+        picture = part.url if len(part.url) <= PICTURE_LENGTH and DATA_PICTURE.fullmatch(part.url) else ""
+        return Block(ATTACHMENT, part.url[:40].partition(",")[0], label, picture=picture)
+    url = part.url if is_web(part.url[:2_001]) else ""
+    is_picture = isinstance(part, File) and part.kind == "image"
+    return Block(ATTACHMENT, part.url[:2_000], label, url=url, is_picture=is_picture)
 
 
 def is_web(url: str) -> bool:

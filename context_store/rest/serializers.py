@@ -493,7 +493,7 @@ class SessionPage(Page):
 
 
 class SessionMessagePage(Page):
-    """Oldest first; `next` is the page of older ones."""
+    """Oldest first, all on one page."""
 
     results = SessionMessage(many=True)
 

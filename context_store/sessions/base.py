@@ -139,18 +139,11 @@ class BaseSessions(BaseBackend):
 
     aload = asynchronous(load)
 
-    def load_recent(self, session_id: str, n: int, *, before: str | None = None) -> Messages:
-        """
-        Return the last ``n`` messages, or the last ones before that message, oldest first.
-
-        The cost depends on ``n``, and with ``before`` on the configured number. Raises ``Message.DoesNotExist`` if the
-        session shows no message ``before``.
-        """
+    def load_recent(self, session_id: str, n: int) -> Messages:
+        """Return the last ``n`` messages, oldest first, at a cost that depends on ``n`` alone."""
         check_count(n, "n")
         limit = n if self.max_messages is None else min(n, self.max_messages)
-        if before is not None:
-            check_identifier(before, "before")
-        return self.call("load", self._load, _session_id(session_id), limit, before)
+        return self.call("load", self._load, _session_id(session_id), limit)
 
     aload_recent = asynchronous(load_recent)
 
@@ -260,7 +253,7 @@ class BaseSessions(BaseBackend):
     def _get(self, session_id: str) -> SessionRecord | None:
         raise NotImplementedError
 
-    def _load(self, session_id: str, limit: int | None, before: str | None = None) -> Messages:
+    def _load(self, session_id: str, limit: int | None) -> Messages:
         raise NotImplementedError
 
     def _save(self, session_id: str, messages: Given) -> Messages:

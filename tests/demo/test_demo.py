@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from django.core.management import call_command
 
 from context_store.models import Message
 from context_store.store import ContextStore
+from demo_project.data import documents
 from tests.data import REPOSITORY
 from tests.servers import free_port
 
@@ -83,26 +85,56 @@ def test_the_settings_are_those_of_a_deployed_site_unless_the_demo_runs(tmp_path
     assert "start it by manage.py demo" in refused.stderr
 
 
-START_PAGES = """
+FRONT_PAGES = """
 from django.contrib.auth.models import User
 from django.test import Client
-from context_store import ContextStore
-for name in ("alice", "bob"):
-    ContextStore().create_chat(name, user_id=name, title=f"Tea of {name}")
-for user in (None, User.objects.create(username="alice"), User.objects.create_superuser("boss")):
-    client = Client(SERVER_NAME="127.0.0.1")
-    if user:
-        client.force_login(user)
-    page = client.get("/", secure=True).content.decode()
-    print([name for name in ("alice", "bob") if f"Tea of {name}" in page])
+from demo_project.users import ensure_users, sign_in_key
+ensure_users()
+client = Client(SERVER_NAME="127.0.0.1")
+print(client.get("/", secure=True).headers["Location"], client.get("/sign-in/guess/").status_code)
+print(client.post("/switch-user/", {"name": "alice"}).status_code)
+print(client.get(f"/sign-in/{sign_in_key()}/").headers["Location"], 'value="alice"' in client.get("/").content.decode())
+for name in ("alice", "bruno", "demo", "root"):
+    status = client.post("/switch-user/", {"name": name}).status_code
+    print(status, [chat["user_id"] for chat in client.get("/api/chats/").json()["results"]])
+stranger = Client(SERVER_NAME="127.0.0.1")
+stranger.force_login(User.objects.create(username="stranger"))
+print(stranger.post("/switch-user/", {"name": "demo"}).status_code)
 """
 
 
 @pytest.mark.vendor("sqlite")
-def test_the_start_page_shows_conversations_to_their_owner_and_none_to_visitors(tmp_path: Path) -> None:
+def test_one_signs_in_by_the_link_and_is_another_user_in_one_click(tmp_path: Path) -> None:
+    assert manage(tmp_path, "demo", "--check", DEMO_DEBUG="1").returncode == 0
+    result = manage(tmp_path, "shell", "--no-imports", "-c", FRONT_PAGES, DEMO_DEBUG="1")
+    alice, bruno, demo = ["alice"] * 2, ["bruno"] * 2, ["demo"] * 4
+    assert result.stdout.splitlines() == [
+        "/admin/login/?next=/ 403",
+        "403",
+        "/ True",
+        f"302 {alice}",
+        f"302 {bruno}",
+        f"302 {demo}",
+        f"403 {demo}",
+        "403",
+    ], result.stderr
+
+
+@pytest.mark.vendor("sqlite")
+def test_nobody_signs_in_by_a_link_on_a_deployed_site(tmp_path: Path) -> None:
     assert manage(tmp_path, "migrate").returncode == 0
-    result = manage(tmp_path, "shell", "--no-imports", "-c", START_PAGES)
-    assert result.stdout.splitlines() == ["[]", "['alice']", "['alice', 'bob']"], result.stderr
+    code = """
+from django.test import Client
+from demo_project.users import ensure_users, sign_in_key
+ensure_users()
+print(Client(SERVER_NAME="127.0.0.1").get(f"/sign-in/{sign_in_key()}/", secure=True).status_code)
+"""
+    assert manage(tmp_path, "shell", "--no-imports", "-c", code).stdout == "403\n"
+
+
+def test_the_data_ends_today() -> None:
+    newest = max(document["chat"]["updated_at"] for group in documents().values() for document in group)
+    assert 0 < time.time() - newest / 1000 < 3600
 
 
 @pytest.mark.django_db

@@ -22,6 +22,7 @@ from tests.adapters.agents import running_agent
 from tests.conftest import missing
 from tests.data import REPOSITORY
 from tests.docs.pages import LIMIT_SECONDS, Block, Project, assert_prints, blocks
+from tests.servers import wait_until
 
 README = "README.md"
 PAGES = [README, *sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md"))]
@@ -116,6 +117,26 @@ def tell_stories(project: Project, page: str) -> None:
         project.run(page, AGENT=agent.url)
 
 
+def ask_on_the_chat_page(project: Project, page: str) -> None:
+    with project.site() as address, requests.Session() as browser:
+        login = f"{address}/admin/login/"
+        for form in ({}, {"username": "alice", "password": "green-tea", "next": "/chat/"}):
+            token = browser.cookies.get("csrftoken", "")
+            opened = browser.post(login, {**form, "csrfmiddlewaretoken": token}) if form else browser.get(login)
+        assert "context_store/chat/page.js" in opened.text
+        headers = {"X-CSRFToken": browser.cookies["csrftoken"]}
+        browser.put(f"{address}/api/chats/ten-minutes/", json={}, headers=headers)
+        question = {"messages": [{"name": "user", "data": "Which tea?"}]}
+        browser.post(f"{address}/api/chats/ten-minutes/messages/", json=question, headers=headers)
+        assert browser.post(f"{address}/chat/c/ten-minutes/answer/", json={}, headers=headers).status_code == 201
+
+        def is_answered() -> bool:
+            shown = browser.get(f"{address}/chat/c/ten-minutes/messages/", timeout=LIMIT_SECONDS).text
+            return "You asked: <em>Which tea?</em>" in shown
+
+        wait_until(is_answered, seconds=LIMIT_SECONDS, what="The answer")
+
+
 # What a reader does with a page once its files are in the project.
 WALK: dict[str, Callable[[Project, str], Any]] = {
     README: take_first_steps,
@@ -130,11 +151,11 @@ WALK: dict[str, Callable[[Project, str], Any]] = {
     "docs/a2a.md": Project.run,
     "docs/stories.md": tell_stories,
     "docs/engine.md": Project.run,
+    "docs/chat.md": ask_on_the_chat_page,
     "docs/messages.md": Project.run,
     "docs/rest.md": Project.run,
     "docs/rest-curl.md": run_programs,
     "docs/rest-clients.md": run_programs,
-    "docs/lifecycle.md": Project.run,
     "docs/import-export.md": import_and_export,
 }
 # The admin's code adapts it to tenants that the project has not, SQL Server needs one; the others have no code.

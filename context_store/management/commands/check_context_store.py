@@ -25,8 +25,7 @@ class Command(BaseCommand):
         parser.add_argument("--database", choices=tuple(connections), help="The database; else the routers decide.")
 
     def handle(self, *, repair: bool, chat_id: list[str] | None, database: str | None, **options: Any) -> None:
-        # Those in the trash as well.
-        chats = Chat._base_manager.using(database)
+        chats = Chat.objects.using(database)
         if chat_id is not None:
             chats = chats.filter(pk__in=chat_id)
         try:

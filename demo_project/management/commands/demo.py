@@ -2,29 +2,27 @@
 
 import errno
 import logging
+import socket
 import threading
 from argparse import ArgumentParser
-from pathlib import Path
+from importlib.util import find_spec
 from typing import Any
 
 from django.conf import settings
-from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+from django.core.asgi import get_asgi_application
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler, get_internal_wsgi_application
+from django.urls import reverse
 
 from context_store.models import Chat, Message
 from demo_project.checks import PageError, check_site
-from demo_project.users import Credentials, ensure_user
+from demo_project.data import load
+from demo_project.users import Credentials, ensure_users, sign_in_key
 
-DATA = Path(__file__).resolve().parents[2] / "data"
 PORT = 8000
-
-
-class RequestHandler(WSGIRequestHandler):
-    # It writes the headers and the body apart: on a connection that is kept, the body would wait some 40 ms for the
-    # browser to acknowledge the headers.
-    disable_nagle_algorithm = True
+# Seconds for open pages, which wait for news, to end.
+SHUTDOWN_SECONDS = 1
 
 
 class Command(BaseCommand):
@@ -44,52 +42,60 @@ class Command(BaseCommand):
     def handle(self, *, host: str, port: int | None, check: bool, **options: Any) -> None:
         if not settings.DEBUG:
             raise CommandError("The demo serves plain HTTP and its own static files: start it by manage.py demo.")
+        if find_spec("uvicorn") is None:
+            raise CommandError("The demo runs on uvicorn: pip install -e '.[demo]'.")
         if port is None:
             port = 0 if check else PORT
-        with self._server(host, port) as server:
+        with self._listener(host, port) as listener:
             credentials = self._prepare()
-            address = f"http://{host}:{server.server_port}/"
-            server.set_app(StaticFilesHandler(get_internal_wsgi_application()))  # type: ignore[no-untyped-call]
+            address = f"http://{host}:{listener.getsockname()[1]}/"
             if check:
-                self._check(server, address, credentials)
+                self._check(listener, address, credentials)
             else:
-                self._serve(server, address, credentials)
+                self._serve(listener, address, credentials)
 
-    def _server(self, host: str, port: int) -> ThreadedWSGIServer:
+    def _listener(self, host: str, port: int) -> socket.socket:
         try:
-            server = ThreadedWSGIServer((host, port), RequestHandler)
+            return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         except (OSError, OverflowError) as error:
             is_taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
             reason = f"port {port} is taken" if is_taken else f"cannot listen there: {error}"
             raise CommandError(f"{host}:{port}: {reason}. Choose another one by --port.") from error
-        server.daemon_threads = True
-        return server
 
     def _prepare(self) -> Credentials:
         call_command("migrate", interactive=False, verbosity=0)
-        for path in sorted(DATA.glob("*.jsonl")):
-            self.stdout.write(f"{path.name}: ", ending="")
-            call_command("import_chats", str(path), format="context-store", strict=True, stdout=self.stdout)
-        return ensure_user()
+        load(self.stdout)
+        return ensure_users()
 
-    def _serve(self, server: ThreadedWSGIServer, address: str, credentials: Credentials) -> None:
+    def _server(self, log_level: str) -> Any:
+        import uvicorn
+
+        application = ASGIStaticFilesHandler(get_asgi_application())  # type: ignore[no-untyped-call]
+        return uvicorn.Server(
+            uvicorn.Config(application, lifespan="off", log_level=log_level, timeout_graceful_shutdown=SHUTDOWN_SECONDS)
+        )
+
+    def _serve(self, listener: socket.socket, address: str, credentials: Credentials) -> None:
+        link = f"{address.rstrip('/')}{reverse('sign-in', args=[sign_in_key()])}"
         self.stdout.write(
             f"\n  {self.style.SUCCESS(address)}\n"
             f"  user name: {credentials.name}\n"
             f"  password:  {credentials.password or 'the one that you have set'}\n\n"
+            f"  or signed in at once: {link}\n\n"
             f"{Chat.objects.count()} conversations with {Message.objects.count()} messages. Ctrl+C ends the demo."
         )
         self.stdout.flush()  # Into a pipe or a file it would wait for the end.
         try:
-            server.serve_forever()
+            self._server("warning").run(sockets=[listener])
         except KeyboardInterrupt:
             self.stdout.write("")
 
-    def _check(self, server: ThreadedWSGIServer, address: str, credentials: Credentials) -> None:
+    def _check(self, listener: socket.socket, address: str, credentials: Credentials) -> None:
         if credentials.password is None:
             raise CommandError(f"The password has been changed: remove {settings.DEMO_FOLDER} to check the demo.")
-        logging.getLogger("django.server").setLevel(logging.ERROR)
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        logging.getLogger("django").setLevel(logging.ERROR)
+        server = self._server("error")
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
             for page in check_site(address, credentials.name, credentials.password):
@@ -97,6 +103,6 @@ class Command(BaseCommand):
         except PageError as error:
             raise CommandError(str(error)) from error
         finally:
-            server.shutdown()
+            server.should_exit = True
             thread.join()
         self.stdout.write(self.style.SUCCESS("The demo shows its data."))

@@ -1,0 +1,83 @@
+"""
+The people behind ids of users: ``CONTEXT_STORE_PEOPLE``, the other direction of ``CONTEXT_STORE_USER_ID``.
+
+Its function takes ``ids`` or text for ``matching``, and returns the users by their ids, at one query.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import Q
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.module_loading import import_string
+
+from context_store.conf import DEFAULT_USER_ID, settings
+
+# How many people a search takes at most.
+MAX_MATCHING = 200
+NAMES = ("first_name", "last_name", "email")
+
+People = Callable[..., dict[str, Any]]
+
+
+def by_username(*, ids: Iterable[str] = (), matching: str = "") -> dict[str, Any]:
+    """Return users whose names are the ids, which they are by default, or who match by name or e-mail."""
+    field = get_user_model().USERNAME_FIELD
+    return {str(getattr(user, field)): user for user in _users(field, ids, matching)}
+
+
+def by_primary_key(*, ids: Iterable[str] = (), matching: str = "") -> dict[str, Any]:
+    """Return users whose primary keys are the ids, or who match by name or e-mail."""
+    return {str(user.pk): user for user in _users("pk", ids, matching)}
+
+
+def _users(field: str, ids: Iterable[str], matching: str) -> Iterable[Any]:
+    model = get_user_model()
+    if matching:
+        condition = Q(**{f"{model.USERNAME_FIELD}__icontains": matching})
+        for name in NAMES:
+            try:
+                model._meta.get_field(name)
+            except FieldDoesNotExist:
+                continue
+            condition |= Q(**{f"{name}__icontains": matching})
+        return model._default_manager.filter(condition)[:MAX_MATCHING]
+    if field == "pk":
+        key = model._meta.pk
+        ids = [identifier for identifier in ids if _is_key(key, identifier)]
+    return model._default_manager.filter(**{f"{field}__in": list(ids)})
+
+
+def _is_key(key: Any, identifier: str) -> bool:
+    try:
+        return str(key.to_python(identifier)) == identifier
+    except Exception:  # Whatever a field of a project's own raises: it is no key.
+        return False
+
+
+def people_for(request: HttpRequest) -> People | None:
+    """Return the function, if there is one and the person may see users."""
+    path = settings.PEOPLE
+    if path is None and settings.USER_ID == DEFAULT_USER_ID:
+        path = "context_store.admin.people.by_username"
+    model = get_user_model()._meta
+    if not path or not request.user.has_perm(f"{model.app_label}.view_{model.model_name}"):
+        return None
+    return import_string(path) if isinstance(path, str) else path
+
+
+def name_of(user: Any) -> str:
+    """Return how a person is called: by the full name, where there is one."""
+    full = getattr(user, "get_full_name", str)()
+    return str(full or user)
+
+
+def url_of(user: Any, site: str) -> str:
+    """Return where the admin shows the person, or "" where it does not."""
+    try:
+        return reverse(f"admin:{user._meta.app_label}_{user._meta.model_name}_change", args=[user.pk], current_app=site)
+    except NoReverseMatch:
+        return ""

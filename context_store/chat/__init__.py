@@ -1,0 +1,1 @@
+"""The chat page: ``path("chat/", include("context_store.chat.urls"))``, see ``docs/chat.md``."""

@@ -1,0 +1,117 @@
+// The list of chats at the side, and the search in all of them.
+
+import { API, ROOT, chatUrl, get, pageUrl } from "./api.js";
+import { $, made, showSnippet, showTime, words } from "./ui.js";
+
+const PAGE = 30;
+let shown = PAGE;
+let current = null;
+let known = new Map();
+
+export function mark(chatId) {
+  current = chatId;
+  for (const link of $("chats").querySelectorAll("a.chat")) {
+    link.dataset.chat === current ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
+  }
+}
+
+// Ask for the list anew. Requests that a later one has overtaken show nothing.
+let asked = 0;
+export async function showList() {
+  const number = ++asked;
+  const query = $("q").value.trim();
+  const lists = query ? await found(query) : await newest();
+  if (number === asked) {
+    const hadFocus = $("chats").contains(document.activeElement) && document.activeElement.dataset.chat;
+    $("chats").replaceChildren(...lists);
+    mark(current);
+    if (hadFocus) {
+      $("chats").querySelector(`a[data-chat="${CSS.escape(hadFocus)}"]`)?.focus({ preventScroll: true });
+    }
+  }
+}
+
+async function newest() {
+  const archived = $("archived").checked;
+  const listed = await get(API, { limit: shown });
+  known = new Map(listed.results.map((chat) => [chat.id, chat]));
+  const chats = listed.results.filter((chat) => Boolean(chat.archived_at) === archived);
+  const pinned = { results: chats.filter((chat) => chat.pinned_at && !archived) };
+  const rest = { results: chats.filter((chat) => !chat.pinned_at || archived), next: listed.next };
+  const lists = [
+    ...(pinned.results.length ? group(words.pinned, pinned.results.map(item)) : []),
+    ...group(pinned.results.length && rest.results.length ? words.recent : "", rest.results.map(item)),
+  ];
+  if (!known.size) {
+    lists.push(note(words.none));
+  }
+  if (rest.next) {
+    const more = document.createElement("button");
+    more.className = "button";
+    more.textContent = words.more;
+    more.onclick = () => {
+      shown += PAGE;
+      showList();
+    };
+    lists.push(more);
+  }
+  return lists;
+}
+
+function group(name, items) {
+  const list = document.createElement("ul");
+  list.append(...items);
+  if (!name) {
+    return [list];
+  }
+  const heading = document.createElement("h2");
+  heading.textContent = name;
+  return [heading, list];
+}
+
+function note(text) {
+  const paragraph = document.createElement("p");
+  paragraph.className = "quiet";
+  paragraph.textContent = text;
+  return paragraph;
+}
+
+function item(chat) {
+  const entry = made("chat");
+  const link = entry.querySelector("a");
+  link.href = pageUrl(chat.id);
+  link.dataset.chat = chat.id;
+  entry.querySelector(".chat-title").textContent = chat.title || words.untitled;
+  entry.querySelector(".preview").textContent = chat.preview || "";
+  showTime(entry.querySelector("time"), chat.last_message_at ?? chat.created_at);
+  entry.querySelector(".pinned").toggleAttribute("hidden", !chat.pinned_at);
+  const isUnread = chat.unread_count > 0 && chat.id !== current;
+  entry.querySelector(".unread").hidden = !isUnread;
+  entry.querySelector(".count").textContent = isUnread ? chat.unread_count : "";
+  return entry;
+}
+
+// Chats whose titles begin so, then messages with the words.
+async function found(query) {
+  const [chats, hits] = await Promise.all([
+    get(API, { title_prefix: query, preview: true, limit: 5 }),
+    get(`${ROOT}search/`, { q: query, limit: 30 }),
+  ]);
+  const missing = [...new Set(hits.results.map((hit) => hit.message.chat_id))].filter((id) => !known.has(id));
+  for (const chat of await Promise.all(missing.map((id) => get(chatUrl(id)).catch(() => null)))) {
+    if (chat) {
+      known.set(chat.id, chat);
+    }
+  }
+  const items = [...chats.results.map(item), ...hits.results.map(hitItem)];
+  return items.length ? group(words.found, items) : [note(words.nothing)];
+}
+
+function hitItem(hit) {
+  const entry = made("hit");
+  const link = entry.querySelector("a");
+  link.href = `${pageUrl(hit.message.chat_id)}?message=${encodeURIComponent(hit.message.id)}`;
+  entry.querySelector(".chat-title").textContent = known.get(hit.message.chat_id)?.title || words.untitled;
+  showSnippet(entry.querySelector(".snippet"), hit.snippet);
+  return entry;
+}

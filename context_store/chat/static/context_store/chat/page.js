@@ -1,0 +1,304 @@
+// The page: which chat is in view, the composer, the menus, the keyboard, and the changes that other pages make.
+
+import { call, chatIdOf, chatUrl, get, pageUrl } from "./api.js";
+import { fork, older, open, refresh, send, state, toEnd } from "./conversation.js";
+import { mark, showList } from "./list.js";
+import { $, ask, made, say, toast, words } from "./ui.js";
+import { showVersions } from "./versions.js";
+
+const field = $("text");
+const narrow = matchMedia("(max-width: 860px)");
+const MAX_PICTURE_BYTES = 2_500_000;
+let pictures = [];
+
+// --- Which chat is in view
+
+async function show() {
+  const chatId = chatIdOf(location.pathname);
+  menu(false);
+  keepDraft();
+  let chat = null;
+  if (chatId) {
+    chat = await get(chatUrl(chatId)).catch((error) => {
+      toast(error.status === 404 ? words.gone : error.message);
+      history.replaceState(null, "", pageUrl());
+      return null;
+    });
+  }
+  try {
+    await open(chat, new URLSearchParams(location.search).get("message"));
+  } catch (error) {
+    toast(error.message);
+  }
+  opened();
+  if (!narrow.matches) {
+    field.focus({ preventScroll: true });
+  }
+}
+
+// Show what belongs to the chat around the conversation.
+function opened() {
+  const { chat } = state;
+  const title = chat ? chat.title || words.untitled : words.new;
+  $("title").textContent = title;
+  document.title = chat ? title : document.body.dataset.title;
+  document.querySelectorAll("[data-needs-chat]").forEach((element) => {
+    element.hidden = !chat;
+  });
+  if (chat) {
+    const exported = document.querySelector("[data-do=export]");
+    exported.href = chatUrl(chat.id, "export");
+    exported.download = `${title}.json`;
+  }
+  mark(chat?.id ?? null);
+  takeDraft();
+}
+
+function go(url) {
+  keepDraft();
+  history.pushState(null, "", url);
+  return show();
+}
+
+// --- The composer. What is typed and not sent yet stays on this device.
+
+const draftKey = () => `context-store-draft:${document.body.dataset.page}:${state.chat?.id ?? ""}`;
+
+function keepDraft() {
+  field.value ? localStorage.setItem(draftKey(), field.value) : localStorage.removeItem(draftKey());
+}
+
+function takeDraft() {
+  field.value = localStorage.getItem(draftKey()) ?? "";
+  grow();
+}
+
+function grow() {
+  field.style.height = "auto";
+  field.style.height = `${Math.min(field.scrollHeight, innerHeight * 0.4)}px`;
+}
+
+async function submit() {
+  const text = field.value.trim();
+  if ((!text && !pictures.length) || state.answer) {
+    return;
+  }
+  const sent = pictures;
+  const data = sent.length ? { parts: [...(text ? [{ type: "text", text }] : []), ...sent] } : text;
+  localStorage.removeItem(draftKey());
+  field.value = "";
+  showPictures([]);
+  grow();
+  try {
+    await send(data);
+  } catch (error) {
+    toast(error.message);
+    if (!error.isStored) {
+      field.value ||= text;
+      showPictures(sent);
+    }
+  }
+  refreshAll();
+}
+
+function addPictures(files) {
+  for (const file of files) {
+    if (file.size > MAX_PICTURE_BYTES) {
+      toast(words.large);
+    } else if (file.type.startsWith("image/")) {
+      const reader = new FileReader();
+      reader.onload = () => {
+        showPictures([...pictures, { type: "file", mediaType: file.type, filename: file.name, url: reader.result }]);
+      };
+      reader.readAsDataURL(file);
+    }
+  }
+}
+
+function showPictures(chosen) {
+  pictures = chosen;
+  $("pictures").hidden = !pictures.length;
+  $("pictures").replaceChildren(
+    ...pictures.map((picture) => {
+      const entry = made("picture");
+      entry.querySelector("img").src = picture.url;
+      entry.querySelector("button").onclick = () => showPictures(pictures.filter((other) => other !== picture));
+      return entry;
+    }),
+  );
+}
+
+$("composer").onsubmit = (event) => {
+  event.preventDefault();
+  submit();
+};
+field.oninput = () => {
+  grow();
+  keepDraft();
+};
+field.onkeydown = (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    submit();
+  } else if (event.key === "ArrowUp" && !field.value) {
+    const mine = [...document.querySelectorAll("article[data-role=user]")].at(-1);
+    mine?.querySelector("[data-do=edit]").click();
+    event.preventDefault();
+  }
+};
+field.onpaste = (event) => addPictures(event.clipboardData.files);
+$("file").onchange = () => {
+  addPictures($("file").files);
+  $("file").value = "";
+};
+
+// --- Buttons
+
+const actions = {
+  new: () => go(pageUrl()),
+  menu: () => menu(!document.body.classList.contains("with-menu")),
+  older,
+  down: toEnd,
+  stop: () => state.answer?.cancel(),
+  versions: showVersions,
+  fork: () => fork(),
+  close: (button) => button.closest("dialog").close(),
+  async rename() {
+    const title = await ask(words.rename, state.chat.title ?? "");
+    if (title !== null) {
+      await change({ title: title || null });
+    }
+  },
+  async delete() {
+    const { chat } = state;
+    await call("DELETE", `${chatUrl(chat.id)}?trash=true`);
+    await go(pageUrl());
+    await showList();
+    say(words.deleted);
+    toast(words.deleted, {
+      label: words.undo,
+      async action() {
+        await call("POST", chatUrl(chat.id, "restore"), {});
+        await go(pageUrl(chat.id));
+        await showList();
+      },
+    });
+  },
+};
+
+async function change(changes) {
+  state.chat = await call("PATCH", chatUrl(state.chat.id), changes);
+  opened();
+  await showList();
+}
+
+function menu(isOpen) {
+  document.body.classList.toggle("with-menu", isOpen);
+  document.querySelector("main [data-do=menu]").setAttribute("aria-expanded", isOpen);
+  if (isOpen) {
+    $("q").focus();
+  }
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-do]");
+  for (const details of document.querySelectorAll("details.menu[open]")) {
+    details.open = details.contains(event.target) && event.target.closest("summary") !== null;
+  }
+  const link = event.target.closest("a.chat, a[data-do=new]");
+  const said = event.target.closest("[data-say]");
+  if (said) {
+    field.value = said.dataset.say;
+    submit();
+  }
+  if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    event.preventDefault();
+    await go(link.href);
+    await showList();
+  } else if (button && !link && !button.closest("#log, .toast, .editor, .rows") && actions[button.dataset.do]) {
+    try {
+      await actions[button.dataset.do](button);
+    } catch (error) {
+      toast(error.message);
+    }
+  }
+});
+document.addEventListener("keydown", (event) => {
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
+    event.preventDefault();
+    menu(narrow.matches);
+    $("q").select();
+  } else if (event.altKey && event.code === "KeyN") {
+    event.preventDefault();
+    actions.new();
+  } else if (event.key === "Escape") {
+    const details = document.querySelector("details.menu[open]");
+    if (details) {
+      details.open = false;
+      details.querySelector("summary").focus();
+    } else if (document.body.classList.contains("with-menu")) {
+      menu(false);
+    }
+  }
+});
+addEventListener("popstate", async () => {
+  await show();
+  await showList();
+});
+document.addEventListener("chat:go", (event) => go(pageUrl(event.detail)).then(showList));
+document.addEventListener("chat:opened", opened);
+document.addEventListener("chat:changed", refreshAll);
+$("scroll").onscroll = () => {
+  const { scrollHeight, scrollTop, clientHeight } = $("scroll");
+  $("down").hidden = scrollHeight - scrollTop - clientHeight < 300;
+};
+
+let typing;
+$("q").oninput = () => {
+  clearTimeout(typing);
+  typing = setTimeout(showList, 200);
+};
+$("search").onsubmit = (event) => {
+  event.preventDefault();
+  showList();
+};
+$("archived").onchange = showList;
+
+// --- Changes that other pages make, looked for while somebody looks at this one.
+
+let changes;
+async function refreshAll() {
+  const { chat } = state;
+  try {
+    if (chat) {
+      state.chat = await get(chatUrl(chat.id));
+      opened();
+      await refresh();
+    }
+    await showList();
+  } catch (error) {
+    if (error.status === 404) {
+      await go(pageUrl());
+      await showList();
+    }
+  }
+}
+
+function listen() {
+  clearInterval(changes);
+  changes = setInterval(refreshAll, 3000);
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    keepDraft();
+    clearInterval(changes);
+  } else {
+    listen();
+    refreshAll();
+  }
+});
+
+await show();
+await showList();
+listen();

@@ -1,0 +1,78 @@
+"""The page, the messages of a chat as HTML, and the request for an answer: all else the page asks of the REST API."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings as django_settings
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from context_store.rest import serializers as shapes
+from context_store.rest.views import MessageViewSet
+from context_store.rest.views.base import found
+from context_store.rest.views.chats import missing_chat
+
+from .answers import begin
+from .rendering import Renderer
+
+
+def secured(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Send a strict Content-Security-Policy: whatever a message may hold, the browser runs nothing of it."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response = view(request, *args, **kwargs)
+        static = urlsplit(django_settings.STATIC_URL or "")
+        own = f"'self' {static.scheme or request.scheme}://{static.netloc}" if static.netloc else "'self'"
+        response.headers["Content-Security-Policy"] = (
+            f"default-src 'none'; script-src {own}; style-src {own}; img-src {own} data:; font-src {own};"
+            " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        )
+        return response
+
+    return answer
+
+
+@secured
+@login_required
+@require_safe
+def page(request: HttpRequest, chat_id: str = "") -> HttpResponse:
+    """Show the page. Which chat it shows, and whether there is one, its scripts ask the API."""
+    return render(request, "context_store/chat/page.html")
+
+
+class RenderShape(shapes.Shape):
+    name = shapes.Identifier()
+    data = shapes.JSONValue()  # type: ignore[assignment]
+
+
+class PageViewSet(MessageViewSet):
+    """What the page needs beside the API: messages with their HTML, and answers."""
+
+    # No part of the public API.
+    schema = None  # type: ignore[assignment]
+
+    def list(self, request: Request, chat_id: str) -> Response:
+        """Answer as the API does, each message with its ``html``."""
+        response = super().list(request, chat_id)
+        renderer = Renderer()
+        for message in response.data["results"] if isinstance(response, Response) else ():
+            message["html"] = renderer.html(message["name"], message["data"])
+        return response
+
+    def render(self, request: Request) -> Response:
+        """Return the HTML of a message that is still being written."""
+        body = self.body(RenderShape)
+        return Response({"html": Renderer().html(body["name"], body["data"])})
+
+    def answer(self, request: Request, chat_id: str) -> Response:
+        """Have the message at the head of the active branch answered; return the stream of the answer."""
+        self.body()
+        found(self.store.get_chat(chat_id), missing_chat(chat_id))
+        return Response(begin(self.store, chat_id)._asdict(), status=201)
