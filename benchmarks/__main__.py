@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from tests.servers import PostgresServer, RedisServer, ServerFolder
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.database is None:
         return run_each(options)
     with ExitStack() as stack:
-        start_services(stack, options.database)
+        start_services(stack, options)
         set_up_databases()
         return report(options)
 
@@ -45,6 +46,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--database", choices=DATABASES, help="default: one after the other")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     parser.add_argument("--only", default="", metavar="NAME", help="only rows whose name has this in it")
+    parser.add_argument("--keep", metavar="FOLDER", help="keep the stores there, and use those that are there")
     parser.add_argument("--peers", action="store_true", help="compare with other stores of conversations instead")
     # Leaves out what the process of another database measures.
     parser.add_argument("--of-database", action="store_true", help=argparse.SUPPRESS)
@@ -54,6 +56,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def run_each(options: argparse.Namespace) -> int:
     """Run each database in a process of its own, as Django's settings are made for one."""
     command = [sys.executable, "-m", "benchmarks", "--scale", options.scale, "--only", options.only]
+    command += ["--keep", options.keep] if options.keep else []
     command += [flag for flag, given in (("--json", options.json), ("--peers", options.peers)) if given]
     verdicts = set()
     for name in DATABASES:
@@ -64,9 +67,14 @@ def run_each(options: argparse.Namespace) -> int:
     return NO_ROWS if verdicts == {NO_ROWS} else max(verdicts - {NO_ROWS})
 
 
-def start_services(stack: ExitStack, database: str) -> None:
+def start_services(stack: ExitStack, options: argparse.Namespace) -> None:
     """Start the servers, and tell the tests' settings by the environment where they are."""
-    folder = stack.enter_context(ServerFolder())
+    database = options.database
+    if options.keep:
+        folder = Path(options.keep, f"{database}-{options.scale}").resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        folder = stack.enter_context(ServerFolder())
     redis = stack.enter_context(RedisServer(folder))
     os.environ.update(
         DJANGO_SETTINGS_MODULE="tests.settings",
@@ -75,6 +83,8 @@ def start_services(stack: ExitStack, database: str) -> None:
         REDIS_URL=redis.url(),
     )
     if database == "postgresql":
+        # psycopg prepares what is sent again and again, as it does for the raw driver.
+        os.environ["TEST_PREPARED_STATEMENTS"] = "1"
         os.environ["DATABASE_URL"] = stack.enter_context(PostgresServer(folder)).url("context_store")
 
 
@@ -98,7 +108,9 @@ def create_database(settings: Mapping[str, Any]) -> None:
         with psycopg.connect(
             host=settings["HOST"], user=settings["USER"], dbname="postgres", autocommit=True
         ) as server:
-            server.execute(f'CREATE DATABASE "{settings["NAME"]}"')
+            known = server.execute("SELECT 1 FROM pg_database WHERE datname = %s", [settings["NAME"]]).fetchone()
+            if known is None:
+                server.execute(f'CREATE DATABASE "{settings["NAME"]}"')
 
 
 def report(options: argparse.Namespace) -> int:

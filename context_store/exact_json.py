@@ -2,14 +2,16 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from itertools import chain, repeat
+from collections.abc import Callable
 from typing import Any
 
 # Below so many levels a value stands in one line: else deep lists become a hundred times as many blanks.
 MAX_INDENTED = 6
 # Empty objects and lists, strings, punctuation, then numbers and the like.
 _TOKEN = re.compile(r'{\s*}|\[\s*\]|"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+
+# Types of values that hold no written number.
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
@@ -48,36 +50,47 @@ raw_decode = _decoder.raw_decode
 
 def dumps(value: Any, *, encode: Callable[[Any], str] = _encode) -> str:
     """Return compact JSON. ``encode`` writes what holds no written numbers."""
-    return "".join(_pieces(value, encode)) if has_written_numbers(value) else encode(value)
+    if not has_written_numbers(value):
+        return encode(value)
+    pieces: list[str] = []
+    _write(value, encode, pieces.append)
+    return "".join(pieces)
 
 
 def has_written_numbers(value: Any) -> bool:
     """Tell whether a number in the value has a form of its own."""
-    if isinstance(value, dict):
-        return any(map(has_written_numbers, value.values()))
-    if isinstance(value, (list, tuple)):
-        return any(map(has_written_numbers, value))
-    return type(value) is WrittenFloat
+    waiting = [value]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            waiting += [item for item in found.values() if type(item) not in _PLAIN]
+        elif isinstance(found, (list, tuple)):
+            waiting += [item for item in found if type(item) not in _PLAIN]
+        elif type(found) is WrittenFloat:
+            return True
+    return False
 
 
-def _pieces(value: Any, encode: Callable[[Any], str]) -> Iterator[str]:
-    if not value or not isinstance(value, (dict, list, tuple)):
+def _write(value: Any, encode: Callable[[Any], str], write: Callable[[str], object]) -> None:
+    if type(value) is WrittenFloat:
         # The standard encoder asks ``float`` itself for the text of a number, so that no subclass can answer.
-        yield value.text if isinstance(value, WrittenFloat) else encode(value)
-    elif isinstance(value, dict):
-        for start, (key, item) in zip(_starts("{"), value.items(), strict=False):
-            yield f"{start}{_encode(key)}:"
-            yield from _pieces(item, encode)
-        yield "}"
+        write(value.text)
+    elif isinstance(value, dict) and value:
+        before = "{"
+        for key, item in value.items():
+            write(f"{before}{_encode(key)}:")
+            _write(item, encode, write)
+            before = ","
+        write("}")
+    elif isinstance(value, (list, tuple)) and value:
+        before = "["
+        for item in value:
+            write(before)
+            _write(item, encode, write)
+            before = ","
+        write("]")
     else:
-        for start, item in zip(_starts("["), value, strict=False):
-            yield start
-            yield from _pieces(item, encode)
-        yield "]"
-
-
-def _starts(bracket: str) -> Iterator[str]:
-    return chain((bracket,), repeat(","))
+        write(encode(value))
 
 
 def indented(text: str, limit: int | None = None) -> tuple[str, bool]:

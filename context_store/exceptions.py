@@ -39,6 +39,17 @@ class RevisionConflict(ContextStoreError):
     code = "revision_conflict"
 
 
+class LegalHoldError(ContextStoreError):
+    """A legal hold covers what was to be changed or deleted. ``hold_id`` is the hold's."""
+
+    code = "legal_hold"
+
+    def __init__(self, hold_id: int | None, what: str) -> None:
+        named = "A legal hold" if hold_id is None else f"Legal hold {hold_id}"
+        super().__init__(f"{named} covers {what}: it cannot be changed or deleted.")
+        self.hold_id = hold_id
+
+
 class InvalidData(ContextStoreError, ValueError):
     """
     A value that the store refuses. ``path`` names where it lies, outermost first: ``("messages", 3, "data", "x")``.

@@ -10,6 +10,7 @@ from .db import CompositeForeignKey
 from .exceptions import InvalidData
 from .fields import EpochMillisecondsField, IdentifierField, MetadataField, PayloadField, SearchTextField
 from .ids import new_id, new_revision
+from .managers.base import ScopedManager, TrashManager
 from .managers.branches import BranchQuerySet
 from .managers.chats import ChatQuerySet
 from .managers.checkpoints import CheckpointQuerySet
@@ -41,8 +42,11 @@ class Chat(models.Model):
     trashed_at = EpochMillisecondsField(null=True, blank=True, default=None)
     # The time of the newest message that the owner has seen.
     read_at = EpochMillisecondsField(null=True, blank=True, default=None)
+    # Whether a legal hold covers the chat: what deletes or changes would otherwise have to look for one.
+    held = models.BooleanField(default=False, editable=False)
 
-    objects = ChatQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(ChatQuerySet)()
+    trash = TrashManager.from_queryset(ChatQuerySet)()
 
     class Meta:
         verbose_name = _("chat")
@@ -53,6 +57,7 @@ class Chat(models.Model):
             models.Index(fields=["user_id", "-updated_at", "-id"], name="ctx_chat_user_updated"),
             models.Index(fields=["user_id", "-last_message_at", "-id"], name="ctx_chat_user_message"),
             models.Index(fields=["-updated_at", "-id"], name="ctx_chat_updated"),
+            models.Index(fields=["trashed_at"], condition=Q(trashed_at__isnull=False), name="ctx_chat_trashed"),
         ]
         permissions = [("act_for_any_user", _("Can act for any user through the API"))]
 
@@ -61,7 +66,7 @@ class Chat(models.Model):
 
     def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:  # noqa: FBT001, FBT002
         """Delete the chat and everything in it, in a fixed number of statements."""
-        return type(self)._default_manager.using(using or self._state.db).filter(pk=self.pk).delete()
+        return ChatQuerySet(type(self), using=using or self._state.db).filter(pk=self.pk).delete()
 
 
 def key_to_message(field: str, name: str) -> CompositeForeignKey:
@@ -98,7 +103,7 @@ class Message(models.Model):
     ancestry = PayloadField(null=True, editable=False)
     created_at = EpochMillisecondsField()
 
-    objects = MessageQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(MessageQuerySet)()
 
     class Meta:
         verbose_name = _("message")
@@ -144,7 +149,7 @@ class Branch(models.Model):
     is_active = models.BooleanField(default=False)
     created_at = EpochMillisecondsField()
 
-    objects = BranchQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(BranchQuerySet)()
 
     class Meta:
         verbose_name = _("branch")
@@ -181,7 +186,7 @@ class Checkpoint(models.Model):
     )
     created_at = EpochMillisecondsField()
 
-    objects = CheckpointQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(CheckpointQuerySet)()
 
     class Meta:
         verbose_name = _("checkpoint")
@@ -216,7 +221,7 @@ class SearchEntry(models.Model):
     name = IdentifierField()
     content = SearchTextField()
 
-    objects = SearchEntryQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(SearchEntryQuerySet)()
 
     class Meta:
         verbose_name = _("search entry")

@@ -10,6 +10,9 @@ from django.dispatch import Signal
 messages_appended = Signal()
 # Arguments: chat_id, user_id, using.
 chat_deleted = Signal()
+# Arguments of both: chat_id, user_id, using.
+chat_trashed = Signal()
+chat_restored = Signal()
 # Arguments: chat_id, branch_id, name, head_message_id, using.
 branch_head_moved = Signal()
 

@@ -4,10 +4,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from django.apps import apps
+from django.db import router
 
 from context_store.types import UNSET, Unset
 
 from .asynchronous import asynchronous
+from .graph import append_messages, read_page
+from .graph.chains import model_of
 from .managers.branches import BranchQuerySet
 from .managers.chats import ChatQuerySet
 from .managers.checkpoints import CheckpointQuerySet
@@ -34,7 +37,7 @@ class ContextStore:
 
     def __init__(self, using: str | None = None, user_id: str | None = None) -> None:
         self.using = using
-        self.user_id = user_id
+        self.user_id = None if user_id is None else check_identifier(user_id, "user_id")
         self._querysets: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
@@ -118,20 +121,27 @@ class ContextStore:
         metadata: Mapping[str, Any] | None = None,
         limit: int | None = None,
         offset: int = 0,
+        trashed: bool = False,
     ) -> list[ChatRecord]:
         """
         Return chats, the one updated last first.
 
-        ``metadata`` keeps those whose metadata has all the given top-level entries; types are respected.
+        ``metadata`` keeps those whose metadata has all the given top-level entries; types are respected. ``trashed``
+        lists what lies in the trash instead, the chat put there last first.
         """
+        if trashed:
+            listed = self._listed(user_id, metadata, trashed=True).order_by("-trashed_at", "-id")
+            return listed.records(limit=limit, offset=offset)
         chats = self._chats if metadata is None else self._chats.matching(metadata)
         return chats.page(user_id=user_id, limit=limit, offset=offset)
 
     alist_chats = asynchronous(list_chats)
 
-    def count_chats(self, *, user_id: str | None = None, metadata: Mapping[str, Any] | None = None) -> int:
+    def count_chats(
+        self, *, user_id: str | None = None, metadata: Mapping[str, Any] | None = None, trashed: bool = False
+    ) -> int:
         """Return how many chats ``list_chats`` has without a limit."""
-        return self._listed(user_id, metadata).count()
+        return self._listed(user_id, metadata, trashed=trashed).count()
 
     acount_chats = asynchronous(count_chats)
 
@@ -143,13 +153,30 @@ class ContextStore:
 
     def delete_chat(self, chat_id: str, *, user_id: str | None = None, expected_revision: int | Unset = UNSET) -> bool:
         """
-        Delete a chat with all it contains; ``False`` if there is none, or not of that user.
+        Delete a chat with all it contains, for ever; ``False`` if there is none, or not of that user.
 
-        Raises ``RevisionConflict`` when ``get_revision`` would not be the expected one.
+        It may lie in the trash. Raises ``RevisionConflict`` when ``get_revision`` would not be the expected one.
         """
         return self._chats.delete_chat(chat_id, user_id=user_id, expected_revision=expected_revision)
 
     adelete_chat = asynchronous(delete_chat)
+
+    def trash_chat(self, chat_id: str, *, user_id: str | None = None, expected_revision: int | Unset = UNSET) -> bool:
+        """
+        Put a chat into the trash: it is gone from everything, for writers too, until ``restore_chat``.
+
+        ``False`` if there is none, not of that user, or in the trash already. Raises ``RevisionConflict``, and
+        ``LegalHoldError`` where a hold covers the chat.
+        """
+        return self._chats.trash_chat(chat_id, user_id=user_id, expected_revision=expected_revision)
+
+    atrash_chat = asynchronous(trash_chat)
+
+    def restore_chat(self, chat_id: str, *, user_id: str | None = None) -> ChatRecord:
+        """Take a chat out of the trash, as it was and where it was in lists. Raises ``Chat.DoesNotExist``."""
+        return self._chats.restore_chat(chat_id, user_id=user_id)
+
+    arestore_chat = asynchronous(restore_chat)
 
     def fork_chat(
         self, source_id: str, new_id: str | None = None, *, user_id: str | None = None, head: str | None = None
@@ -166,21 +193,23 @@ class ContextStore:
 
     # Messages
 
-    def add_message(self, message: MessageInput) -> tuple[MessageRecord, bool]:
+    def add_message(self, message: MessageInput, *, only_new: bool = False) -> tuple[MessageRecord, bool]:
         """Store one message, and tell whether it was created; see ``add_messages``."""
-        return self._messages.add([message])[0]
+        return self._messages.add([message], only_new=only_new)[0]
 
     aadd_message = asynchronous(add_message)
 
-    def add_messages(self, messages: Iterable[MessageInput]) -> list[tuple[MessageRecord, bool]]:
+    def add_messages(
+        self, messages: Iterable[MessageInput], *, only_new: bool = False
+    ) -> list[tuple[MessageRecord, bool]]:
         """
         Store messages, each with its ``chat_id`` and ``parent_id``, in any order and all or none.
 
         An id that the chat knows changes ``name``, ``type`` and ``data`` only. Returns each message with whether it was
         created. Raises ``Chat.DoesNotExist``; ``Message.DoesNotExist`` for a parent that is not in the chat;
-        ``InvalidData`` for one that leads back to the message.
+        ``InvalidData`` for one that leads back to the message; with ``only_new`` ``IdConflict`` for a known id.
         """
-        return self._messages.add(messages)
+        return self._messages.add(messages, only_new=only_new)
 
     aadd_messages = asynchronous(add_messages)
 
@@ -199,7 +228,10 @@ class ContextStore:
         a call with the same ids changes nothing; a known id with other content raises ``IdConflict``. Raises
         ``Chat.DoesNotExist`` and ``Branch.DoesNotExist``.
         """
-        return self._messages.append(chat_id, messages, branch=branch, expected_head=expected_head)
+        using = self.using or router.db_for_write(model_of("Message"))
+        return append_messages(
+            using, chat_id, messages, user_id=self.user_id, branch=branch, expected_head=expected_head
+        )
 
     aappend_messages = asynchronous(append_messages)
 
@@ -236,7 +268,8 @@ class ContextStore:
         at a cost that depends on the page alone. Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, and
         ``Message.DoesNotExist`` when ``before`` is not on the branch.
         """
-        return self._messages.page(chat_id, branch=branch, limit=limit, before=before)
+        using = self.using or router.db_for_read(model_of("Message"))
+        return read_page(using, chat_id, user_id=self.user_id, branch=branch, limit=limit, before=before)
 
     aget_messages = asynchronous(get_messages)
 
@@ -428,14 +461,14 @@ class ContextStore:
     # Checkpoints
 
     def create_checkpoint(
-        self, chat_id: str, name: str, message_id: str, *, checkpoint_id: str | None = None
+        self, chat_id: str, name: str, message_id: str, *, checkpoint_id: str | None = None, only_new: bool = False
     ) -> tuple[CheckpointRecord, bool]:
         """
         Name a message, or move the name to it if it is there; return what is stored, and whether it was created.
 
-        Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict``.
+        Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict``: with ``only_new`` for a known name, too.
         """
-        return self._checkpoints.upsert(chat_id, name, message_id, checkpoint_id=checkpoint_id)
+        return self._checkpoints.upsert(chat_id, name, message_id, checkpoint_id=checkpoint_id, only_new=only_new)
 
     acreate_checkpoint = asynchronous(create_checkpoint)
 
@@ -548,8 +581,13 @@ class ContextStore:
         found: SearchEntryQuerySet | None = self._querysets.get(("SearchEntry", self.using, self.user_id))
         return self._scoped("SearchEntry") if found is None else found
 
-    def _listed(self, user_id: str | None, metadata: Mapping[str, Any] | None) -> ChatQuerySet:
-        chats = self._chats.visible_to(user_id)
+    def _listed(
+        self, user_id: str | None, metadata: Mapping[str, Any] | None, *, trashed: bool = False
+    ) -> ChatQuerySet:
+        chats = self._chats
+        if trashed:
+            chats = apps.get_model("context_store", "Chat").trash.using(self.using).visible_to(self.user_id)
+        chats = chats.visible_to(user_id)
         return chats if metadata is None else chats.matching(metadata)
 
     def _of_chat(self, chat_id: str, items: list[Item]) -> list[Item]:

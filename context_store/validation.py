@@ -138,10 +138,12 @@ def _check_items(value: Any, path: tuple[str | int, ...], levels: int) -> None:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise InvalidData(f"has the key {key!r}: keys of a JSON object are text", path)
-            _check_value(item, (*path, key), levels - 1)
+            if type(item) is not str:
+                _check_value(item, (*path, key), levels - 1)
     else:
         for index, item in enumerate(value):
-            _check_value(item, (*path, index), levels - 1)
+            if type(item) is not str:
+                _check_value(item, (*path, index), levels - 1)
 
 
 def _find(value: Any, path: tuple[str | int, ...], pattern: re.Pattern[str]) -> tuple[str | int, ...]:

@@ -15,6 +15,8 @@ SQLITE_OPTIONS = {
 VENDOR = os.environ.get("TEST_DATABASE", "sqlite")
 # Absent outside pytest, where tools load these settings and no database is wanted.
 TEST_FOLDER = os.environ.get("CONTEXT_STORE_TEST_FOLDER")
+# As docs/databases.md advises for PostgreSQL, where connections are not pooled by the transaction.
+PREPARED_STATEMENTS = {"server_side_binding": True, "prepare_threshold": 5}
 
 
 def sqlite_database(name: str) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def sqlite_database(name: str) -> dict[str, Any]:
     return {**options, "NAME": f"{path}.sqlite3", "TEST": {"NAME": f"{path}.test.sqlite3"}}
 
 
-def mssql_options(options: dict[str, str]) -> dict[str, str]:
+def mssql_options(options: dict[str, Any]) -> dict[str, Any]:
     """
     Return the options of the URL, completed: Microsoft's own driver, which the extra brings along, unless one is named.
 
@@ -46,7 +48,9 @@ def server_database(url: str, suffix: str = "") -> dict[str, Any]:
     postgresql://user@/name?host=/socket/folder or mssql://sa:password@localhost:1433/name?python_driver=mssql_python
     """
     parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query))
+    options: dict[str, Any] = dict(parse_qsl(parts.query))
+    if os.environ.get("TEST_PREPARED_STATEMENTS"):
+        options |= PREPARED_STATEMENTS
     if VENDOR == "mssql":
         options = mssql_options(options)
     return {

@@ -38,9 +38,7 @@ assert UNSET is not None
 
 
 @pytest.mark.vendor("sqlite")
-@pytest.mark.parametrize(
-    "names", ["ContextStore, contexts, sessions, streams, UNSET", "contexts", "sessions", "streams", "ContextStore"]
-)
+@pytest.mark.parametrize("names", ["ContextStore, contexts, sessions, streams, UNSET", *context_store.__all__])
 def test_surface_can_be_imported_in_a_settings_module(tmp_path: Path, names: str) -> None:
     Path(tmp_path, "own_settings.py").write_text(SETTINGS.format(names=names))
     root = str(Path(context_store.__file__).parents[1])

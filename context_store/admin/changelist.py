@@ -163,6 +163,19 @@ class ActivityFilter(ChoiceFilter):
         return queryset.filter(updated_at__gte=_ms(now - timedelta(days=int(value))))
 
 
+class TrashFilter(ChoiceFilter):
+    """What lies in the trash; ``ChatAdmin.get_queryset`` chooses between that and the rest."""
+
+    title = gettext_lazy("trash")
+    parameter_name = "trashed"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("1", _("In the trash"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset
+
+
 class BranchesFilter(ChoiceFilter):
     title = gettext_lazy("branches")
     parameter_name = "branches"

@@ -30,6 +30,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from context_store.exceptions import ContextStoreError, InvalidData, SearchUnavailable
 from context_store.exporters.legible import visible
 from context_store.graph import LockedChat, locked
+from context_store.graph.locked import set_trashed
 from context_store.models import Branch, Chat, Checkpoint, Message
 from context_store.records import SearchHits
 from context_store.store import ContextStore
@@ -44,6 +45,7 @@ from .changelist import (
     ChatChangeList,
     MetadataFilter,
     OlderFilter,
+    TrashFilter,
     incomplete,
     search,
 )
@@ -128,6 +130,11 @@ class ChatForm(forms.ModelForm):  # type: ignore[type-arg]
         return {**kept, **changed}
 
 
+def in_trash(request: HttpRequest) -> bool:
+    """Tell whether the request is for the list of the trash."""
+    return request.GET.get(TrashFilter.parameter_name) == "1"
+
+
 class CheckpointForm(forms.Form):
     name = forms.CharField(label=gettext_lazy("Name"), max_length=255)
 
@@ -160,14 +167,14 @@ class ChatAdmin(StoreAdmin):
     form = ChatForm
     fields = ("title", "metadata", "metadata_before")
     list_display = ("name", "user", "messages", "branches", "last_activity")
-    list_filter = (ActivityFilter, BranchesFilter, MetadataFilter, OlderFilter)
+    list_filter = (ActivityFilter, BranchesFilter, MetadataFilter, OlderFilter, TrashFilter)
     list_display_links = ("name",)
     ordering = ("-updated_at", "-id")
     sortable_by = ("last_activity",)
     allowed_lookups = ("user_id__exact",)
     # What is searched is in ``changelist.search``; Django shows the box for any value.
     search_fields = ("title",)
-    actions = ("export_json", "export_markdown")
+    actions = ("export_json", "export_markdown", "restore_selected")
     change_list_template = "admin/context_store/chat/change_list.html"
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -177,6 +184,19 @@ class ChatAdmin(StoreAdmin):
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     # The list
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return Chat.trash.using(self.using) if in_trash(request) else super().get_queryset(request)
+
+    def get_list_display_links(self, request: HttpRequest, list_display: Any) -> Any:
+        # A chat in the trash cannot be opened: what it holds is nobody's to read.
+        return None if in_trash(request) else super().get_list_display_links(request, list_display)
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        actions = super().get_actions(request)
+        usable = ("restore_selected", "delete_selected")
+        trashed = in_trash(request)
+        return {name: act for name, act in actions.items() if (name in usable if trashed else name != usable[0])}
 
     @admin.display(description=gettext_lazy("title"))
     def name(self, chat: Chat) -> str:
@@ -287,7 +307,24 @@ class ChatAdmin(StoreAdmin):
         self.record(request, READ, message, chats)
         return [chat.pk for chat in chats]
 
-    # Deleting
+    @admin.action(description=gettext_lazy("Take selected chats out of the trash"), permissions=["delete"])
+    def restore_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        restored = [chat for chat in queryset if set_trashed(queryset.db, chat.pk, None)]
+        self.record(request, CHANGE, "Took out of the trash.", restored)
+        shown = ngettext("%(count)s chat was restored.", "%(count)s chats were restored.", len(restored))
+        messages.success(request, shown % {"count": len(restored)})
+
+    # Deleting: into the trash, and from there for ever
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        self.delete_queryset(request, self.get_queryset(request).filter(pk=obj.pk))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        if in_trash(request):
+            super().delete_queryset(request, queryset)
+            return
+        for chat_id in list(queryset.order_by().values_list("pk", flat=True)):
+            self.store.trash_chat(chat_id)
 
     def get_deleted_objects(  # type: ignore[override]
         self, objs: QuerySet[Any] | list[Any], request: HttpRequest

@@ -3,11 +3,13 @@
 from .keys import CompositeForeignKey
 from .retries import driver_errors, is_deadlock, is_timeout, retried, retry
 from .statements import CHUNK_SIZE, Literal, Prepared, Update, chunked, hold_row, insert_rows, pipelined
+from .trash import NOT_IN_TRASH, outside_trash
 
 __all__ = [
     "CHUNK_SIZE",
     "CompositeForeignKey",
     "Literal",
+    "NOT_IN_TRASH",
     "Prepared",
     "Update",
     "chunked",
@@ -16,6 +18,7 @@ __all__ = [
     "insert_rows",
     "is_deadlock",
     "is_timeout",
+    "outside_trash",
     "pipelined",
     "retried",
     "retry",

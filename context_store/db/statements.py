@@ -42,17 +42,11 @@ FIRST_NUMBER = 2_147_000_000
 class _KeptCursor(SQLiteCursorWrapper):
     """Django's cursor, which turns ``%s`` into ``?`` once for each text: that takes longer than to execute it."""
 
-    def convert_query(self, query: str, *, param_names: list[str] | None = None) -> str:
-        return (
-            _with_question_marks(query)
-            if param_names is None
-            else super().convert_query(query, param_names=param_names)
-        )
-
-
-@lru_cache(maxsize=1_000)
-def _with_question_marks(query: str) -> str:
-    return FORMAT_QMARK_REGEX.sub("?", query).replace("%%", "%")
+    # Values come in sequences here, never by name.
+    @staticmethod
+    @lru_cache(maxsize=1_000)
+    def convert_query(query: str, *, param_names: None = None) -> str:
+        return FORMAT_QMARK_REGEX.sub("?", query).replace("%%", "%")
 
 
 def _cursor(connection: Any) -> Any:

@@ -11,8 +11,9 @@ from django.db import router
 from context_store.asynchronous import asynchronous
 from context_store.exceptions import InvalidData, OwnerMismatch
 from context_store.graph import MAIN, LockedChat, locked, read_messages
+from context_store.graph.chains import model_of
+from context_store.managers.chats import ChatQuerySet
 from context_store.messages import text_of
-from context_store.models import Chat, Message
 from context_store.records import BranchRecord, ChatRecord, CheckpointRecord, MessageRecord
 from context_store.store import ContextStore
 from context_store.types import UNSET, Unset, Updater
@@ -146,7 +147,7 @@ class ContextEngine:
         )
         self._head = page[-1].id if page else None
         ids = [key for fragment in queued for key in (fragment.id, fragment.edit_id)] if self._was_seen else []
-        stored_ids = read_messages(self.store.using or router.db_for_read(Message), self.chat_id, ids)
+        stored_ids = read_messages(self.store.using or router.db_for_read(model_of("Message")), self.chat_id, ids)
         stored = newest_first(self.store, page, window.page_size)
         messages = with_queue(stored, queued, stored_ids, self.chat_id)
         return Prompt(system_prompt, take(messages, window, partial(count_message, self.tokenizer)))
@@ -324,7 +325,7 @@ class ContextEngine:
         if message_id is None:
             chat = self._find_chat()
             return usage_of(chat._asdict()) if chat else {}
-        messages = Message.objects.using(self.store.using).visible_to(self.user_id)
+        messages = model_of("Message").objects.using(self.store.using).visible_to(self.user_id)
         return usage_of(self._read(lambda: messages.record(message_id, chat_id=self.chat_id)).data)
 
     ausage = asynchronous(usage)
@@ -338,7 +339,7 @@ class ContextEngine:
         chat = self._find_chat()
         if chat and chat.title:
             return chat.title
-        messages = Message.objects.using(self.store.using).visible_to(self.user_id)
+        messages = model_of("Message").objects.using(self.store.using).visible_to(self.user_id)
         stored = messages.opening(self.chat_id, OPENING, name="user") if chat else []
         queued = [fragment.input(self.chat_id).record for fragment in self._resolved_queue() if fragment.name == "user"]
         texts = (" ".join(text_of(message).replace("\0", "").split())[:TITLE_LENGTH] for message in [*stored, *queued])
@@ -355,10 +356,10 @@ class ContextEngine:
             result = operation()
         except ObjectDoesNotExist as error:
             if not self._was_seen:
-                chats = Chat.objects.using(self.store.using).filter(pk=self.chat_id)
+                chats = model_of("Chat").objects.using(self.store.using).filter(pk=self.chat_id)
                 if chats.exclude(user_id=self.user_id).exists():
                     raise OwnerMismatch(f"Chat {self.chat_id!r} belongs to another user.") from error
-            if self._was_seen or otherwise is None or not isinstance(error, Chat.DoesNotExist):
+            if self._was_seen or otherwise is None or not isinstance(error, model_of("Chat").DoesNotExist):
                 raise
             return otherwise()
         self._was_seen = True
@@ -368,7 +369,7 @@ class ContextEngine:
         """Return what the operation gives; create the chat for it. Raises ``OwnerMismatch``."""
         try:
             result = operation()
-        except Chat.DoesNotExist:
+        except model_of("Chat").DoesNotExist:
             if self._was_seen:
                 raise
             self.store.upsert_chat(self.chat_id)
@@ -378,11 +379,11 @@ class ContextEngine:
 
     def _locked(self, work: Callable[[LockedChat], Result], **options: Any) -> Callable[[], Result]:
         """Return the work as an operation on the locked chat: one transaction, repeated after a deadlock."""
-        using = self.store.using or router.db_for_write(Chat)
+        using = self.store.using or router.db_for_write(model_of("Chat"))
         return partial(locked, using, self.chat_id, work, user_id=self.user_id, **options)
 
     def _find_chat(self) -> ChatRecord | None:
-        chats = Chat.objects.using(self.store.using).visible_to(self.user_id)
+        chats: ChatQuerySet = model_of("Chat").objects.using(self.store.using).visible_to(self.user_id)
         return self._read(lambda: chats.record(self.chat_id), otherwise=lambda: None)
 
     def _unchanged(self) -> Saved:

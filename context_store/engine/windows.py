@@ -10,8 +10,8 @@ from contextlib import suppress
 from itertools import chain, islice
 from typing import NamedTuple
 
+from context_store.graph.chains import model_of
 from context_store.messages import calls_in, is_empty, needs_call
-from context_store.models import Message
 from context_store.records import MessageRecord
 from context_store.store import ContextStore
 from context_store.validation import check_count
@@ -134,7 +134,7 @@ def newest_first(store: ContextStore, page: list[MessageRecord], page_size: int 
         if parent_id is not None:
             # A short page (of a small window) found too little: look further in steps worth a query.
             size = max(page_size or 0, PAGE_SIZE)
-            with suppress(Message.DoesNotExist):  # Deleted meanwhile.
+            with suppress(model_of("Message").DoesNotExist):  # Deleted meanwhile.
                 page = store.get_message_chain(parent_id, chat_id=chat_id, limit=size)
 
 

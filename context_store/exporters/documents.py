@@ -1,10 +1,12 @@
 """Chats as documents, one a line: what ``import_chats`` and ``ContextStore.import_chat`` take again."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.db.models import QuerySet
 
 from context_store.exact_json import dumps
 from context_store.graph.documents import Document
-from context_store.managers.chats import ChatQuerySet
 from context_store.models import Chat
 from context_store.store import ContextStore
 
@@ -13,7 +15,7 @@ BATCH_SIZE = 500
 LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 
-def chat_ids(chats: ChatQuerySet, batch_size: int = BATCH_SIZE) -> Iterator[str]:
+def chat_ids(chats: QuerySet[Any], batch_size: int = BATCH_SIZE) -> Iterator[str]:
     """Give the ids in their order, read in batches: chats that come and go meanwhile disturb nothing."""
     batch = chats.order_by("pk").values_list("pk", flat=True)
     while ids := list(batch[:batch_size]):

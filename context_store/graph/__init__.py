@@ -3,7 +3,7 @@
 from .chains import HeadedBranch, read_branch, read_branches, read_chain, read_messages, read_page, read_places
 from .inputs import Input, parse_messages
 from .lineage import Place
-from .locked import MAIN, LockedChat, locked
+from .locked import MAIN, LockedChat, append_messages, locked
 
 __all__ = [
     "MAIN",
@@ -11,6 +11,7 @@ __all__ = [
     "Input",
     "LockedChat",
     "Place",
+    "append_messages",
     "locked",
     "parse_messages",
     "read_branch",

@@ -13,7 +13,7 @@ from django.apps import apps
 from django.db.models import Exists, IntegerField, OuterRef, Q, QuerySet, Subquery, TextField
 from django.db.models.functions import Cast
 
-from context_store.db import Prepared, chunked
+from context_store.db import Prepared, chunked, outside_trash
 from context_store.exact_json import loads, raw_decode
 from context_store.exceptions import CorruptChat
 from context_store.records import BranchRecord, MessageRecord
@@ -37,6 +37,12 @@ def rows(model: str) -> QuerySet[Any]:
     """Return all rows of a model of the store."""
     found: QuerySet[Any] = model_of(model)._base_manager.all()
     return found
+
+
+def chats_of(user_id: str | None = None) -> QuerySet[Any]:
+    """Return the chats, or those of one user, that do not lie in the trash."""
+    chats = outside_trash(rows("Chat"))
+    return chats if user_id is None else chats.filter(user_id=user_id)
 
 
 def missing(model: str, what: object) -> Exception:
@@ -114,7 +120,14 @@ def read_places(using: str, chat_id: str, ids: Iterable[str]) -> dict[str, Place
 
 @Prepared
 def _branches(
-    *, chat_id: str, name: str | None, branch_id: str | None, every: bool, user_id: str | None, ids: list[str]
+    *,
+    chat_id: str,
+    name: str | None,
+    branch_id: str | None,
+    every: bool,
+    user_id: str | None,
+    ids: list[str],
+    is_locked: bool,
 ) -> QuerySet[Any]:
     branches = rows("Branch").filter(chat_id=chat_id)
     if branch_id is not None:
@@ -123,6 +136,8 @@ def _branches(
         branches = branches.filter(is_active=True) if name is None else branches.filter(name=name)
     if user_id is not None:
         branches = branches.filter(chat__user_id=user_id)
+    if not is_locked:
+        branches = branches.filter(chat__trashed_at__isnull=True)
     branches = branches.annotate(
         # A number: on SQLite a boolean passes through a converter of Django's.
         active=Cast("is_active", IntegerField()),
@@ -146,22 +161,33 @@ def read_branch(
     branch_id: str | None = None,
     user_id: str | None = None,
     ids: Sequence[str] = (),
+    is_locked: bool = False,
 ) -> tuple[HeadedBranch | None, bool]:
     """
     Return the active branch, or that of the name or the id, and whether the chat has messages with some of the ids.
 
-    ``None`` if there is no such branch, or if the chat is not the user's.
+    ``None`` if there is no such branch, or if the chat is not the user's or in the trash. Who has locked the chat
+    (``is_locked``) knows that it is not.
     """
     known = list(ids)
-    values = {"chat_id": chat_id, "name": name, "branch_id": branch_id, "user_id": user_id}
+    values = {
+        "chat_id": chat_id,
+        "name": name,
+        "branch_id": branch_id,
+        "user_id": user_id,
+        "is_locked": is_locked,
+    }
     for row in _branches(using, every=False, ids=known, **values):
         return _headed(chat_id, row), bool(known and row[-1])
     return None, False
 
 
-def read_branches(using: str, chat_id: str, *, user_id: str | None = None) -> list[HeadedBranch]:
-    """Return all branches of the chat, oldest first; none of a chat that is not the user's."""
-    found = _branches(using, every=True, ids=[], chat_id=chat_id, name=None, branch_id=None, user_id=user_id)
+def read_branches(
+    using: str, chat_id: str, *, user_id: str | None = None, is_locked: bool = False
+) -> list[HeadedBranch]:
+    """Return all branches of the chat, oldest first; none of a chat that is not the user's or in the trash."""
+    values = {"chat_id": chat_id, "user_id": user_id, "is_locked": is_locked}
+    found = _branches(using, every=True, ids=[], name=None, branch_id=None, **values)
     return sorted((_headed(chat_id, row) for row in found), key=lambda branch: (branch.created_at, branch.id))
 
 
@@ -202,7 +228,9 @@ def read_chain(
     floor = 0 if limit is None else max(0, place.depth + 1 - limit)
     if floor > place.depth:
         return []
-    spans = spans_of(using, chat_id, place, floor)
+    # The first run of a chat forks from nothing: it is one span.
+    whole = iter((Span(place.segment, floor, place.depth),))
+    spans = spans_of(using, chat_id, place, floor) if place.ancestry else whole
     pages: list[list[MessageRecord]] = []
     while batch := list(islice(spans, ANCESTRY_LENGTH + 1)):
         if only is None:
@@ -289,8 +317,7 @@ def read_whole(using: str, find_last: Callable[[], tuple[str, Place] | None], li
 
 def look_again(using: str, chat_id: str, branch: str | None, user_id: str | None) -> HeadedBranch:
     """Return a branch that has come into being just now, or raise what is missing: the chat, or a branch of it."""
-    chats = rows("Chat").using(using).filter(pk=chat_id)
-    if not (chats if user_id is None else chats.filter(user_id=user_id)).exists():
+    if not chats_of(user_id).using(using).filter(pk=chat_id).exists():
         raise missing("Chat", chat_id)
     headed, _ = read_branch(using, chat_id, branch, user_id=user_id)
     if headed is None:

@@ -12,7 +12,17 @@ from context_store.ids import new_id, now_ms
 from context_store.records import BranchRecord, ChatRecord, CheckpointRecord, Graph, GraphNode, MessageRecord
 from context_store.validation import check_identifier, check_metadata, check_text, check_time
 
-from .chains import RECORD_COLUMNS, HeadedBranch, missing, read_branches, read_chain, read_places, rows, to_records
+from .chains import (
+    RECORD_COLUMNS,
+    HeadedBranch,
+    chats_of,
+    missing,
+    read_branches,
+    read_chain,
+    read_places,
+    rows,
+    to_records,
+)
 from .inputs import parse_messages
 from .lineage import Place, place_all
 from .locked import CHAT_COLUMNS, MAIN, NewChat, to_chat_record
@@ -35,7 +45,8 @@ def get_graph(using: str, chat_id: str, *, user_id: str | None = None, window: s
     """
     check_identifier(chat_id, "chat_id")
     # Messages are read last: whatever a branch points to is among them.
-    found = rows("Branch").using(using).filter(chat_id=chat_id).order_by("created_at", "id")
+    found = rows("Branch").using(using).filter(chat_id=chat_id, chat__trashed_at__isnull=True)
+    found = found.order_by("created_at", "id")
     if user_id is not None:
         found = found.filter(chat__user_id=user_id)
     counted = found.annotate(message_count=Coalesce(F("head_message__depth") + 1, 0))
@@ -123,10 +134,8 @@ def owner_of(document: Any) -> Any:
 
 def require_chat(using: str, chat_id: str, *, user_id: str | None = None) -> tuple[int, ChatRecord]:
     """Return the chat with its revision; its branches are not counted. Raises ``Chat.DoesNotExist``."""
-    chats = rows("Chat").using(using).filter(pk=check_identifier(chat_id, "chat_id"))
-    for revision, *columns in (chats if user_id is None else chats.filter(user_id=user_id)).values_list(
-        "revision", *CHAT_COLUMNS
-    ):
+    chats = chats_of(user_id).using(using).filter(pk=check_identifier(chat_id, "chat_id"))
+    for revision, *columns in chats.values_list("revision", *CHAT_COLUMNS):
         return revision, to_chat_record(columns, 0)
     raise missing("Chat", chat_id)
 

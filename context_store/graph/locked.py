@@ -22,11 +22,12 @@ from context_store.db.retries import ATTEMPTS, give_way
 from context_store.exceptions import HeadConflict, IdConflict, InvalidData, RevisionConflict
 from context_store.ids import new_id, now_ms
 from context_store.records import ChatRecord, CheckpointRecord, MessageRecord
-from context_store.types import UNSET, Unset
+from context_store.types import UNSET, MessageInput, Unset
 from context_store.validation import check_identifier, check_json
 
 from .chains import (
     HeadedBranch,
+    chats_of,
     corrupt,
     is_on_chain,
     missing,
@@ -37,7 +38,7 @@ from .chains import (
     read_places,
     rows,
 )
-from .inputs import ROW_COLUMNS, Input, stored_ancestry
+from .inputs import ROW_COLUMNS, Input, parse_messages, stored_ancestry
 from .lineage import Place, place_all, place_below
 
 Result = TypeVar("Result")
@@ -73,6 +74,35 @@ def locked(
             give_way(using, error, attempts)
 
 
+def append_messages(
+    using: str,
+    chat_id: str,
+    messages: Iterable[MessageInput],
+    *,
+    user_id: str | None = None,
+    branch: str | None = None,
+    expected_head: str | None | Unset = UNSET,
+) -> list[MessageRecord]:
+    """
+    Link the messages one after another onto the head of the branch (default: the active one) and move the head.
+
+    Racing appends wait for each other. Messages that are stored already, with the same content, are not stored again:
+    the call can be repeated. Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, ``HeadConflict`` when the head is
+    not the expected one, and ``IdConflict`` when an id is known with other content.
+    """
+    check_identifier(chat_id, "chat_id")
+    if branch is not None:
+        check_identifier(branch, "branch")
+    inputs = parse_messages(messages, chat_id=chat_id)
+
+    def work(chat: LockedChat) -> list[MessageRecord]:
+        records = chat.append(inputs, branch=branch, expected_head=expected_head)
+        chat.undo_unless_added()
+        return records
+
+    return locked(using, chat_id, work, user_id=user_id, adding=len(inputs))
+
+
 class _UndoneError(Exception):
     """What a transaction is left with that is undone without an error."""
 
@@ -83,7 +113,8 @@ class LockedChat:
 
     The lock is one UPDATE of the row, which moves the revision on and already counts the messages that the caller is
     about to add (``adding``): so the row is written once. ``touch`` sets ``updated_at``. ``user_id`` narrows to a chat
-    of this user. Raises ``Chat.DoesNotExist``, and ``RevisionConflict`` where the chat is not at the expected revision.
+    of this user. One in the trash is not there, unless ``in_trash`` is set. Raises
+    ``Chat.DoesNotExist``, and ``RevisionConflict`` where the chat is not at the expected revision.
     Leaving the block commits; an error undoes everything.
 
     Times are milliseconds since the epoch. What methods return is what is stored, without reading it again.
@@ -98,6 +129,7 @@ class LockedChat:
         adding: int = 0,
         touch: bool = True,
         expected_revision: int | Unset = UNSET,
+        in_trash: bool = False,
     ) -> None:
         self.using = using
         self.id = check_identifier(chat_id, "chat_id")
@@ -107,6 +139,7 @@ class LockedChat:
         self._added = 0
         self._touch = touch
         self._expected_revision = expected_revision
+        self._in_trash = in_trash
         self._branch: HeadedBranch | None = None
         self.has_known = False
         self._moved: dict[str, HeadedBranch] = {}
@@ -144,7 +177,15 @@ class LockedChat:
     def _lock(self) -> None:
         now = now_ms() if self._touch else None
         adding = self._counted
-        found = _lock(self.using, chat_id=self.id, user_id=self._scope, now=now, adding=adding, has_messages=adding > 0)
+        found = _lock(
+            self.using,
+            chat_id=self.id,
+            user_id=self._scope,
+            now=now,
+            adding=adding,
+            has_messages=adding > 0,
+            in_trash=self._in_trash,
+        )
         if not found:
             raise missing("Chat", self.id)
         self.user_id, self.revision, self.message_count = found[0]
@@ -186,7 +227,7 @@ class LockedChat:
         more ids than a statement takes it is assumed.
         """
         asked = ids if len(ids) <= CHUNK_SIZE else ()
-        branch, has_known = read_branch(self.using, self.id, name, branch_id=branch_id, ids=asked)
+        branch, has_known = read_branch(self.using, self.id, name, branch_id=branch_id, ids=asked, is_locked=True)
         self.has_known = has_known or len(asked) < len(ids)
         if branch is None:
             wanted = name if branch_id is None else branch_id
@@ -196,7 +237,7 @@ class LockedChat:
 
     def branches(self) -> list[HeadedBranch]:
         """Return all branches, oldest first."""
-        return read_branches(self.using, self.id)
+        return read_branches(self.using, self.id, is_locked=True)
 
     def find(self, ids: Iterable[str]) -> dict[str, MessageRecord]:
         """Return the messages that have these ids, by id."""
@@ -645,9 +686,7 @@ def change_chat(
 
     def attempt() -> ChatRecord:
         with transaction.atomic(using=using):
-            chats = rows("Chat").using(using).filter(pk=chat_id)
-            if user_id is not None:
-                chats = chats.filter(user_id=user_id)
+            chats = chats_of(user_id).using(using).filter(pk=chat_id)
             found = next(iter(hold_row(chats).values_list("revision", *CHAT_COLUMNS)), None)
             if found is None:
                 raise missing("Chat", chat_id)
@@ -701,6 +740,38 @@ def delete_chats(using: str, chat_ids: Sequence[str]) -> dict[str, int]:
     return retry(using, attempt)
 
 
+def set_trashed(
+    using: str,
+    chat_id: str,
+    time: int | None,
+    *,
+    user_id: str | None = None,
+    expected_revision: int | Unset = UNSET,
+) -> bool:
+    """
+    Put a chat into the trash, or with ``None`` take it out; return whether it was not there already, or was.
+
+    Who writes to it is waited for, who comes later finds no chat. Raises ``RevisionConflict``.
+    """
+
+    def attempt() -> bool:
+        chats = rows("Chat").using(using).filter(pk=chat_id, trashed_at__isnull=time is not None)
+        if user_id is not None:
+            chats = chats.filter(user_id=user_id)
+        expected = chats if isinstance(expected_revision, Unset) else chats.filter(revision=expected_revision)
+        with transaction.atomic(using=using):
+            if not expected.update(trashed_at=time):
+                if expected is not chats and chats.exists():
+                    raise RevisionConflict(f"Chat {chat_id!r} has changed.")
+                return False
+            owner = rows("Chat").using(using).values_list("user_id", flat=True).get(pk=chat_id)
+            signal = signals.chat_restored if time is None else signals.chat_trashed
+            signals.after_commit(using, signal, model_of("Chat"), chat_id=chat_id, user_id=owner)
+            return True
+
+    return retry(using, attempt)
+
+
 def delete_rows(found: QuerySet[Any]) -> int:
     """Delete the rows in one statement, without reading them; return how many there were."""
     count: int = found.order_by()._raw_delete(found.db)
@@ -744,8 +815,10 @@ def id_conflicts(what: str) -> Iterator[None]:
 
 
 @Prepared
-def _lock(*, chat_id: str, user_id: str | None, now: int | None, adding: int, has_messages: bool) -> Update:
-    chats = rows("Chat").filter(pk=chat_id)
+def _lock(
+    *, chat_id: str, user_id: str | None, now: int | None, adding: int, has_messages: bool, in_trash: bool
+) -> Update:
+    chats = (rows("Chat") if in_trash else chats_of()).filter(pk=chat_id)
     if user_id is not None:
         chats = chats.filter(user_id=user_id)
     changes: dict[str, Any] = {"revision": F("revision") + 1, "message_count": F("message_count") + adding}

@@ -48,7 +48,7 @@ def verify_chat(chat_id: str, *, using: str | None = None, repair: bool = False)
         return []
     problems = []
     try:
-        with LockedChat(using, chat_id, touch=False) as chat:
+        with LockedChat(using, chat_id, touch=False, in_trash=True) as chat:
             for code, detail, mend in _findings(using, chat_id, chat):
                 is_repaired = repair and mend is not None
                 if is_repaired and mend is not None:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from django.db import models, router
 from django.db.models import Func, IntegerField, Subquery
 
-from context_store.db import driver_errors
+from context_store.db import driver_errors, outside_trash
 from context_store.graph import LockedChat, locked
 from context_store.validation import check_count, check_identifier
 
@@ -14,9 +14,33 @@ Model = TypeVar("Model", bound=models.Model)
 Result = TypeVar("Result")
 
 
+class ScopedManager(models.Manager[Model]):
+    """The manager of a model of the store: what lies in the trash is not there."""
+
+    def get_queryset(self) -> Any:
+        found: Any = super().get_queryset()
+        # Made once: every request asks several times.
+        query = self.__dict__.get("_outside_trash")
+        if query is None:
+            query = self.__dict__["_outside_trash"] = self._narrowed(found).query
+        found.query = query.clone()
+        found._conditions = 1
+        return found
+
+    def _narrowed(self, found: Any) -> Any:
+        return outside_trash(found)
+
+
+class TrashManager(ScopedManager[Model]):
+    """The manager of the chats in the trash."""
+
+    def _narrowed(self, found: Any) -> Any:
+        return found.filter(trashed_at__isnull=False)
+
+
 class ScopedQuerySet(models.QuerySet[Model]):
     """
-    A QuerySet that can be narrowed to one owner: ``visible_to``.
+    A QuerySet that can be narrowed to one owner: ``visible_to``. That of a model's manager has nothing of the trash.
 
     Methods of the store that take ids look at the scope alone, so they work on ``Model.objects``, with ``using`` and
     ``visible_to``, and refuse a QuerySet that was narrowed otherwise: none of them reaches beyond what it shows.
@@ -24,6 +48,8 @@ class ScopedQuerySet(models.QuerySet[Model]):
 
     owner_lookup: ClassVar[str] = "chat__user_id"
     _owner: str | None = None
+    # How many conditions the manager and the owner make.
+    _conditions = 0
 
     @property
     def owner(self) -> str | None:
@@ -38,13 +64,14 @@ class ScopedQuerySet(models.QuerySet[Model]):
             return self.none()
         scoped: Self = self.filter(**{self.owner_lookup: check_identifier(user_id, "user_id")})
         scoped._owner = user_id
+        scoped._conditions += 1
         return scoped
 
     def _is_plain(self) -> bool:
         """Tell whether the QuerySet is all that its owner has: it was narrowed by ``visible_to`` alone."""
         query: Any = self.query
-        conditions = 0 if self._owner is None else 1
-        return len(query.where.children) == conditions and not (query.is_sliced or query.distinct or query.combinator)
+        is_narrowed = len(query.where.children) != self._conditions
+        return not (is_narrowed or query.is_sliced or query.distinct or query.combinator)
 
     def _scope(self, method: str) -> str | None:
         """Return the owner for a method that looks at nothing else of the QuerySet, or refuse the QuerySet."""
@@ -94,6 +121,7 @@ class ScopedQuerySet(models.QuerySet[Model]):
     def _clone(self) -> Self:
         clone: Self = super()._clone()  # type: ignore[misc]
         clone._owner = self._owner
+        clone._conditions = self._conditions
         return clone
 
 

@@ -9,8 +9,8 @@ from django.db.models import OuterRef
 from context_store.db import Literal, Prepared, chunked
 from context_store.exceptions import IdConflict, InvalidData, OwnerMismatch
 from context_store.graph import LockedChat, documents, locked
-from context_store.graph.chains import model_of, rows
-from context_store.graph.locked import change_chat, create_chat, delete_chats
+from context_store.graph.chains import chats_of, model_of, rows
+from context_store.graph.locked import change_chat, create_chat, delete_chats, set_trashed
 from context_store.ids import new_id, now_ms
 from context_store.records import ChatRecord, Graph
 from context_store.types import UNSET, Unset, Updater
@@ -23,6 +23,10 @@ LISTED_COLUMNS = tuple(name for name in ChatRecord._fields if name not in ("prev
 
 if TYPE_CHECKING:
     from context_store import models  # noqa: F401 - the type of the rows
+
+
+# Whom two users at once leave of a scope.
+NOBODY = object()
 
 
 class ChatQuerySet(ScopedQuerySet["models.Chat"]):
@@ -150,6 +154,8 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         if record is None:
             with suppress(IdConflict):
                 return self.create_chat(chat_id, user_id=user_id, title=title, metadata=metadata), True
+            if model_of("Chat").trash.using(using).filter(pk=chat_id).exclude(user_id=owner).exists():
+                raise OwnerMismatch(f"Chat {chat_id!r} belongs to another user.")
             record = chats.record(chat_id)
         if record.user_id != owner:
             raise OwnerMismatch(f"Chat {chat_id!r} belongs to another user.")
@@ -219,17 +225,47 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
 
         Raises ``RevisionConflict`` when the chat is not at the expected revision.
         """
-        chats = self.visible_to(user_id)
-        check_identifier(chat_id, "chat_id")
+        owner = self._user_of_call("delete_chat", chat_id, user_id)
+        if owner is NOBODY:
+            return False
         if expected_revision is UNSET:
+            chats = type(self)(self.model, using=self.write_db).visible_to(owner)
             return bool(chats.filter(pk=chat_id).delete()[0])
 
         def work(chat: LockedChat) -> bool:
             return bool(delete_chats(chat.using, [chat.id]))
 
+        options: dict[str, Any] = {"touch": False, "expected_revision": expected_revision, "in_trash": True}
         with suppress(self.model.DoesNotExist):
-            return chats._locked("delete_chat", chat_id, work, touch=False, expected_revision=expected_revision)
+            return locked(self.write_db, chat_id, work, user_id=owner, **options)
         return False
+
+    def trash_chat(self, chat_id: str, *, user_id: str | None = None, expected_revision: int | Unset = UNSET) -> bool:
+        """
+        Put the chat into the trash, where nobody finds it; ``False`` if it is not there, or lies there already.
+
+        Nothing else of it changes. Raises ``RevisionConflict`` when the chat is not at the expected revision.
+        """
+        owner = self._user_of_call("trash_chat", chat_id, user_id)
+        return owner is not NOBODY and set_trashed(
+            self.write_db, chat_id, now_ms(), user_id=owner, expected_revision=expected_revision
+        )
+
+    def restore_chat(self, chat_id: str, *, user_id: str | None = None) -> ChatRecord:
+        """Take the chat out of the trash, as it was. Raises ``Chat.DoesNotExist`` if it does not lie there."""
+        owner, using = self._user_of_call("restore_chat", chat_id, user_id), self.write_db
+        if owner is NOBODY or not set_trashed(using, chat_id, None, user_id=owner):
+            raise self.missing(chat_id)
+        found: ChatRecord = model_of("Chat")._default_manager.using(using).record(chat_id)
+        return found
+
+    def _user_of_call(self, method: str, chat_id: str, user_id: str | None) -> Any:
+        """Return whose chat is meant: the named user's, the scope's, ``None`` for anybody's, or ``NOBODY``'s."""
+        check_identifier(chat_id, "chat_id")
+        owner = self._scope(method)
+        if user_id is not None and check_identifier(user_id, "user_id") != owner:
+            return user_id if owner is None else NOBODY
+        return owner
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete the chats with all their contents, in a number of statements that does not grow with the messages."""
@@ -270,11 +306,9 @@ def _select(chats: Any) -> Any:
 
 @Prepared
 def _record(*, chat_id: str, user_id: str | None) -> Any:
-    chats = rows("Chat").filter(pk=chat_id)
-    return _select(chats if user_id is None else chats.filter(user_id=user_id))
+    return _select(chats_of(user_id).filter(pk=chat_id))
 
 
 @Prepared
 def _page(*, user_id: str | None, first: int, end: int) -> Any:
-    chats = rows("Chat") if user_id is None else rows("Chat").filter(user_id=user_id)
-    return _select(chats.order_by("-updated_at", "-id"))[first:end]
+    return _select(chats_of(user_id).order_by("-updated_at", "-id"))[first:end]

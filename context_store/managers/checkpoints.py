@@ -3,6 +3,7 @@
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
+from context_store.exceptions import IdConflict
 from context_store.graph import LockedChat
 from context_store.graph.chains import model_of
 from context_store.records import BranchRecord, CheckpointRecord
@@ -33,21 +34,23 @@ class CheckpointQuerySet(ScopedQuerySet["models.Checkpoint"]):
         raise self.missing(name)
 
     def upsert(
-        self, chat_id: str, name: str, message_id: str, *, checkpoint_id: str | None = None
+        self, chat_id: str, name: str, message_id: str, *, checkpoint_id: str | None = None, only_new: bool = False
     ) -> tuple[CheckpointRecord, bool]:
         """
         Create the checkpoint, or point the one of this name at the message and renew its time; its id stays.
 
         Returns it with whether it was created. Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, and
-        ``IdConflict`` for a new one's id that is taken.
+        ``IdConflict`` for a new one's id that is taken, with ``only_new`` for its name, too.
         """
         check_identifier(name, "name")
-        return self._locked(
-            "upsert",
-            chat_id,
-            lambda chat: chat.checkpoint(name, message_id, checkpoint_id=checkpoint_id),
-            touch=False,
-        )
+
+        def work(chat: LockedChat) -> tuple[CheckpointRecord, bool]:
+            checkpoint, created = chat.checkpoint(name, message_id, checkpoint_id=checkpoint_id)
+            if only_new and not created:
+                raise IdConflict(f"There is a checkpoint {name!r}.")
+            return checkpoint, created
+
+        return self._locked("upsert", chat_id, work, touch=False)
 
     def restore(self, chat_id: str, name: str) -> BranchRecord:
         """Rewind the chat to the checkpoint's message. Raises ``Checkpoint.DoesNotExist``."""

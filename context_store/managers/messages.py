@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import ExitStack
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import transaction
@@ -9,7 +10,16 @@ from django.db.models import Q
 
 from context_store.db import retry
 from context_store.exceptions import IdConflict
-from context_store.graph import Input, LockedChat, Place, parse_messages, read_branch, read_chain, read_page
+from context_store.graph import (
+    Input,
+    LockedChat,
+    Place,
+    append_messages,
+    parse_messages,
+    read_branch,
+    read_chain,
+    read_page,
+)
 from context_store.graph.chains import RECORD_COLUMNS, read_whole, rows, run_ancestry, to_place, to_records
 from context_store.graph.locked import misplaced
 from context_store.graph.trim import keep_newest, replace_messages
@@ -99,9 +109,8 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
 
         Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, ``Message.DoesNotExist``.
         """
-        if not self._is_plain():
-            raise self._refused("page")
-        return read_page(self.db, chat_id, user_id=self._owner, branch=branch, limit=limit, before=before)
+        owner = self._scope("page")
+        return read_page(self.db, chat_id, user_id=owner, branch=branch, limit=limit, before=before)
 
     def chain_of(self, message_id: str, *, chat_id: str | None = None, limit: int | None = None) -> list[MessageRecord]:
         """Return the chain down to the message, root first, with ``limit`` the last of it."""
@@ -149,32 +158,19 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
         branch: str | None = None,
         expected_head: str | None | Unset = UNSET,
     ) -> list[MessageRecord]:
-        """
-        Link the messages one after another onto the head of the branch (default: the active one) and move the head.
+        """See ``graph.append_messages``."""
+        owner = self._scope("append")
+        return append_messages(
+            self.write_db, chat_id, messages, user_id=owner, branch=branch, expected_head=expected_head
+        )
 
-        Racing appends wait for each other. Messages that are stored already, with the same content, are not stored
-        again: the call can be repeated. Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, ``HeadConflict`` when
-        the head is not the expected one, and ``IdConflict`` when an id is known with other content.
-        """
-        check_identifier(chat_id, "chat_id")
-        if branch is not None:
-            check_identifier(branch, "branch")
-        inputs = parse_messages(messages, chat_id=chat_id)
-
-        def work(chat: LockedChat) -> list[MessageRecord]:
-            records = chat.append(inputs, branch=branch, expected_head=expected_head)
-            chat.undo_unless_added()
-            return records
-
-        return self._locked("append", chat_id, work, adding=len(inputs))
-
-    def add(self, messages: Iterable[MessageInput]) -> list[tuple[MessageRecord, bool]]:
+    def add(self, messages: Iterable[MessageInput], *, only_new: bool = False) -> list[tuple[MessageRecord, bool]]:
         """
         Store messages under the parents they name, in any order; of a known id change name, type and data.
 
         Each names its chat. Returns each with whether it was created. Raises ``Chat.DoesNotExist``,
-        ``Message.DoesNotExist`` for a parent that is not in the chat, and ``InvalidData`` for one that is its own
-        ancestor.
+        ``Message.DoesNotExist`` for a parent that is not in the chat, ``InvalidData`` for one that is its own
+        ancestor, and with ``only_new`` ``IdConflict`` for a known id.
         """
         owner = self._scope("add")
         using = self.write_db
@@ -189,7 +185,11 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
                     stack.enter_context(LockedChat(using, chat_id, user_id=owner, adding=len(chats[chat_id])))
                     for chat_id in sorted(chats)
                 ]
-                return {chat.id: chat.add(chats[chat.id]) for chat in held}
+                results = {chat.id: chat.add(chats[chat.id]) for chat in held}
+                for record, created in chain.from_iterable(results.values()):
+                    if only_new and not created:
+                        raise IdConflict(f"Message id {record.id!r} is taken.")
+                return results
 
         stored = {chat_id: iter(results) for chat_id, results in retry(using, store).items()}
         order = sorted((given.index, chat_id) for chat_id, inputs in chats.items() for given in inputs)

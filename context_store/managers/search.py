@@ -69,7 +69,7 @@ class SearchEntryQuerySet(ScopedQuerySet[Any]):
         if self._owner is not None and user_id not in (None, self._owner):
             return SearchHits()
         # The owner alone is what an index answers; any other filter of this QuerySet goes in as it is.
-        is_filtered = len(self.query.where.children) > (self._owner is not None) or self.query.is_sliced
+        is_filtered = len(self.query.where.children) > self._conditions or self.query.is_sliced
         entries: SearchEntryQuerySet | None = self if is_filtered else None
         if entries is not None and chat_id is not None and not self.query.is_sliced:
             # The filter shall not look beyond the chat either.
@@ -133,6 +133,7 @@ def rebuild_entries(using: str, *, batch_size: int = CHUNK_SIZE) -> Iterator[int
     A batch is a transaction that holds its chats, as writers do, so that the site may write meanwhile.
     """
     last: Key | None = None
+    missing = model_of("Chat").DoesNotExist
     while keys := _keys_after(using, last, batch_size):
         chats: dict[str, list[str]] = {}
         for chat_id, message_id in keys:
@@ -140,7 +141,7 @@ def rebuild_entries(using: str, *, batch_size: int = CHUNK_SIZE) -> Iterator[int
         with transaction.atomic(using=using):
             # In one order for everybody, as the keys come.
             for chat_id, ids in chats.items():
-                with suppress(model_of("Chat").DoesNotExist), LockedChat(using, chat_id, touch=False) as chat:
+                with suppress(missing), LockedChat(using, chat_id, touch=False, in_trash=True) as chat:
                     found = chat.find(ids).values()
                     chat.reindex((message, searchable_text(message.data)) for message in found)
         last = keys[-1]

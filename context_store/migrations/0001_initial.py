@@ -54,6 +54,7 @@ class Migration(migrations.Migration):
                 ("pinned_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
                 ("trashed_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
                 ("read_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
+                ("held", models.BooleanField(default=False, editable=False)),
             ],
             options={
                 "verbose_name": "chat",
@@ -62,6 +63,11 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["user_id", "-updated_at", "-id"], name="ctx_chat_user_updated"),
                     models.Index(fields=["-updated_at", "-id"], name="ctx_chat_updated"),
+                    models.Index(
+                        condition=models.Q(("trashed_at__isnull", False)),
+                        fields=["trashed_at"],
+                        name="ctx_chat_trashed",
+                    ),
                 ],
             },
         ),

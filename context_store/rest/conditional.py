@@ -1,6 +1,7 @@
 """``ETag``, ``If-None-Match`` and ``If-Match``: from the chat's revision, which grows with every change in it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import update_wrapper
 from typing import Any
 from zlib import crc32
@@ -12,7 +13,7 @@ from rest_framework.response import Response
 
 from context_store import __version__
 from context_store.conf import settings
-from context_store.exceptions import RevisionConflict
+from context_store.exceptions import IdConflict, RevisionConflict
 from context_store.models import Chat
 from context_store.store import ContextStore
 from context_store.types import UNSET, Unset
@@ -63,6 +64,16 @@ def expected_revision(request: Request, store: ContextStore, chat_id: str) -> in
 def is_create_only(request: Request) -> bool:
     """Tell whether the request is to write only what is not there yet: ``If-None-Match: *``."""
     return parse_etags(request.headers.get("If-None-Match", "")) == ["*"]
+
+
+@contextmanager
+def only_new(request: Request) -> Iterator[dict[str, bool]]:
+    """Give the options for a write of the store; where it is to create alone, what is known raises 412, not 409."""
+    create_only = is_create_only(request)
+    try:
+        yield {"only_new": create_only}
+    except IdConflict as error:
+        raise RevisionConflict(str(error)) if create_only else error from error
 
 
 def _etag(request: Request, revision: int) -> str:

@@ -19,6 +19,7 @@ from context_store.exceptions import (
     HeadConflict,
     IdConflict,
     InvalidData,
+    LegalHoldError,
     LockTimeout,
     OwnerMismatch,
     RevisionConflict,
@@ -158,6 +159,8 @@ ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
         error_body(str(error), error.code, head_message_id=error.head_message_id), status=409
     ),
     RevisionConflict: _plain(412),
+    # The number of the hold is for those who may see holds.
+    LegalHoldError: _plain(423, "A legal hold covers it: it cannot be changed or deleted."),
     UpdateConflict: _plain(409),
     StreamConflict: _plain(409),
     CorruptChat: _plain(409),

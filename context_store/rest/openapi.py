@@ -26,6 +26,7 @@ PROBLEMS = {
     412: "The chat has changed since it had the given `ETag`.",
     413: "The body is too large.",
     415: "The body is not `application/json`.",
+    423: "A legal hold covers it.",
     429: "Too many requests.",
     503: "What the store needs for this does not answer now.",
 }

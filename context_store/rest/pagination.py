@@ -52,9 +52,9 @@ class SearchPagination(LimitPagination):
 
 
 class OlderPagination(LimitPagination):
-    """``before``: messages of a branch, oldest first on each page; ``next`` is the page of older ones."""
+    """``before``: messages one below another, oldest first on each page; ``next`` is the page of older ones."""
 
-    def respond(self, request: Request, read: Callable[..., list[MessageRecord]]) -> Response:
+    def respond(self, request: Request, read: Callable[..., list[Any]]) -> Response:
         """Answer with a page of ``read(limit=, before=)``."""
         limit = self.get_limit(request)
         # One more than the page has says that there are older ones.
@@ -67,7 +67,7 @@ class OlderPagination(LimitPagination):
         return Response({"next": older, "previous": None, "results": items(newest)})
 
     def get_schema_operation_parameters(self, view: Any) -> list[JSONSchema]:
-        before = _parameter("before", IDENTIFIER, "Only what lies above this message of the branch.")
+        before = _parameter("before", IDENTIFIER, "Only what lies above this message.")
         return [before, *super().get_schema_operation_parameters(view)]
 
 
@@ -118,17 +118,6 @@ class GraphPagination(OffsetPagination):
         self.count = self.offset + max(map(len, lists.values()))
         body = {name: items(records[: self.limit]) for name, records in lists.items()}
         return Response({"next": self.get_next_link(), **body})
-
-
-class RecentPagination(BasePagination):
-    """``limit``: the last ones, without it all."""
-
-    def get_limit(self, request: Request) -> int | None:
-        return whole_number(request, "limit", 0, 0, MAX_COUNT) if "limit" in request.query_params else None
-
-    def get_schema_operation_parameters(self, view: Any) -> list[JSONSchema]:
-        limit = {"type": "integer", "minimum": 0, "maximum": MAX_COUNT}
-        return [_parameter("limit", limit, "Only so many, the last ones.")]
 
 
 def _parameter(name: str, schema: JSONSchema, description: str) -> JSONSchema:

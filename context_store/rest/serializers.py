@@ -493,7 +493,7 @@ class SessionPage(Page):
 
 
 class SessionMessagePage(Page):
-    """Oldest first, all on one page."""
+    """Oldest first; `next` is the page of older ones."""
 
     results = SessionMessage(many=True)
 

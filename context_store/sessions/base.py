@@ -139,11 +139,18 @@ class BaseSessions(BaseBackend):
 
     aload = asynchronous(load)
 
-    def load_recent(self, session_id: str, n: int) -> Messages:
-        """Return the last ``n`` messages, oldest first, at a cost that depends on ``n`` alone."""
+    def load_recent(self, session_id: str, n: int, *, before: str | None = None) -> Messages:
+        """
+        Return the last ``n`` messages, or the last ones before that message, oldest first.
+
+        The cost depends on ``n``, and with ``before`` on the configured number. Raises ``Message.DoesNotExist`` if the
+        session shows no message ``before``.
+        """
         check_count(n, "n")
         limit = n if self.max_messages is None else min(n, self.max_messages)
-        return self.call("load", self._load, _session_id(session_id), limit)
+        if before is not None:
+            check_identifier(before, "before")
+        return self.call("load", self._load, _session_id(session_id), limit, before)
 
     aload_recent = asynchronous(load_recent)
 
@@ -253,7 +260,7 @@ class BaseSessions(BaseBackend):
     def _get(self, session_id: str) -> SessionRecord | None:
         raise NotImplementedError
 
-    def _load(self, session_id: str, limit: int | None) -> Messages:
+    def _load(self, session_id: str, limit: int | None, before: str | None = None) -> Messages:
         raise NotImplementedError
 
     def _save(self, session_id: str, messages: Given) -> Messages:

@@ -15,6 +15,7 @@ from context_store.contexts.cache import MemoryStorage, cache_place, check_cache
 from context_store.contexts.storage import decode, encode, milliseconds
 from context_store.exceptions import CorruptContext, IdConflict, OwnerMismatch, SessionsUnavailable, UpdateConflict
 from context_store.graph import Input, parse_messages
+from context_store.graph.chains import missing as no_such
 from context_store.ids import new_id, now_ms
 from context_store.validation import check_json, check_metadata
 
@@ -91,8 +92,9 @@ class CacheSessions(BaseSessions):
         page = self._read(session_id, recent=0, with_metadata=1)
         return page.record if page else None
 
-    def _load(self, session_id: str, limit: int | None) -> Messages:
-        return self._load_page(session_id, limit)[1]
+    def _load(self, session_id: str, limit: int | None, before: str | None = None) -> Messages:
+        given = {} if before is None else {"before": before, "shown": _text(self.max_messages)}
+        return self._load_page(session_id, limit, **given)[1]
 
     def _load_page(self, session_id: str, limit: int | None = None, **given: Any) -> tuple[Page | None, Messages]:
         """Return the session and its last messages, as they are at one moment."""
@@ -327,6 +329,8 @@ class CacheSessions(BaseSessions):
             raise OwnerMismatch(f"Session {session_id!r} belongs to another user.")
         if outcome == "taken":
             raise IdConflict(f"Session id {session_id!r} is taken.")
+        if outcome == "unknown":
+            raise no_such("Message", given["before"])
         if outcome == "lost":
             raise SessionsUnavailable(
                 f"Redis has lost messages of session {session_id!r}: save it anew, or delete it. Let its "

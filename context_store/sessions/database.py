@@ -14,7 +14,7 @@ from context_store.exceptions import IdConflict, OwnerMismatch
 from context_store.graph import LockedChat, locked, parse_messages, read_page
 from context_store.graph.trim import keep_newest, replace_messages
 from context_store.managers.chats import ChatQuerySet
-from context_store.models import Branch, Chat
+from context_store.models import Branch, Chat, Message
 from context_store.records import MessageRecord
 
 from .base import BaseSessions, Given, Messages, Records, SessionMessage, SessionRecord, missing
@@ -49,12 +49,23 @@ class DatabaseSessions(BaseSessions):
     def _get(self, session_id: str) -> SessionRecord | None:
         return next(iter(self._records(self._chats.filter(pk=session_id))), None)
 
-    def _load(self, session_id: str, limit: int | None) -> Messages:
+    def _load(self, session_id: str, limit: int | None, before: str | None = None) -> Messages:
+        if before is not None and self.max_messages is not None:
+            return self._load_shown(session_id, limit, before)
         try:
-            records = read_page(self._chats.db, session_id, user_id=self._user_id, limit=limit)
+            records = read_page(self._chats.db, session_id, user_id=self._user_id, limit=limit, before=before)
         except Chat.DoesNotExist:
             return []
         return [_message(record) for record in records]
+
+    def _load_shown(self, session_id: str, limit: int | None, before: str) -> Messages:
+        """Return what lies before the message, of those that are shown: above them some wait to be deleted."""
+        shown = self._load(session_id, self.max_messages)
+        ids = [message.id for message in shown]
+        if shown and before not in ids:
+            raise Message.objects.all().missing(before)
+        above = shown[: ids.index(before)] if shown else []
+        return above if limit is None else above[max(0, len(above) - limit) :]
 
     def _save(self, session_id: str, messages: Given) -> Messages:
         inputs = parse_messages(messages, chat_id=session_id)
@@ -123,7 +134,10 @@ class DatabaseSessions(BaseSessions):
                 try:
                     self._chats.create_chat(session_id, user_id=self.new_owner)
                 except IdConflict as error:
-                    # Somebody made it just now, unless it is another user's.
+                    # Somebody made it just now, unless it is another user's or in the trash.
+                    trash = Chat.trash.using(self._chats.write_db).visible_to(self._user_id)
+                    if trash.filter(pk=session_id).exists():
+                        raise missing(session_id) from error
                     if not self._chats.using(self._chats.write_db).filter(pk=session_id).exists():
                         raise OwnerMismatch(f"Session {session_id!r} belongs to another user.") from error
                 return write()

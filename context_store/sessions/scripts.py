@@ -93,7 +93,8 @@ end
 """
 )
 
-# Given: recent (how many messages from the end, or "" for all), or epoch, start and stop (their numbers) for what
+# Given: recent (how many messages from the end, or "" for all), before (the id of the message that the end lies above)
+# with shown (how many of the session's messages are, or "" for all); or epoch, start and stop (their numbers) for what
 # follows a first page; slide ("1" to begin the time to live anew), with_metadata. Returns as many messages as a page
 # has.
 READ = (
@@ -105,8 +106,14 @@ local base, start, stop = number('base'), number('first'), number('next')
 if given.epoch then
   if given.epoch ~= text('epoch') or tonumber(given.start) < base then return {'missing'} end
   start, stop = tonumber(given.start), tonumber(given.stop)
-elseif given.recent ~= '' then
-  start = math.max(start, stop - tonumber(given.recent))
+else
+  if given.before then
+    if given.shown ~= '' then start = math.max(start, stop - tonumber(given.shown)) end
+    local place = tonumber(redis.call('ZSCORE', ids, given.before) or -1)
+    if place < start or place >= stop then return {'unknown'} end
+    stop = place
+  end
+  if given.recent ~= '' then start = math.max(start, stop - tonumber(given.recent)) end
 end
 if given.slide then slide() end
 local texts, bytes = {}, 0

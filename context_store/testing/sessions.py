@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from asgiref.sync import async_to_sync
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import connections
 from django.test import override_settings
 
@@ -186,6 +187,23 @@ class SessionsContract(Base):
         self.assertEqual(self.sessions.load_recent(self.session_id, 10), self.sessions.load(self.session_id))
         self.assertEqual(self.sessions.load_recent(self.session_id, 99), self.sessions.load(self.session_id))
         self.assertEqual(self.sessions.load_recent(self.session_id, 0), [])
+
+    def test_load_recent_before_a_message(self) -> None:
+        saved = self.sessions.save(self.session_id, [message(number) for number in range(10)])
+        self.assertEqual(self.sessions.load_recent(self.session_id, 3, before=saved[4].id), saved[1:4])
+        self.assertEqual(self.sessions.load_recent(self.session_id, 9, before=saved[4].id), saved[:4])
+        self.assertEqual(self.sessions.load_recent(self.session_id, 9, before=saved[0].id), [])
+        self.assertEqual(self.sessions.load_recent(new_id(), 9, before=saved[0].id), [])
+        with self.assertRaises(ObjectDoesNotExist):
+            self.sessions.load_recent(self.session_id, 3, before=new_id())
+
+    def test_load_recent_before_a_message_shows_what_load_shows(self) -> None:
+        sessions = self.make_sessions(MAX_MESSAGES=25)
+        for number in range(26):
+            sessions.append(self.session_id, [message(number)])
+        shown = sessions.load(self.session_id)
+        self.assertEqual(sessions.load_recent(self.session_id, 99, before=shown[3].id), shown[:3])
+        self.assertEqual(sessions.load_recent(self.session_id, 2, before=shown[3].id), shown[1:3])
 
     def test_many_messages(self) -> None:
         self.sessions.save(self.session_id, [message(number) for number in range(2500)])

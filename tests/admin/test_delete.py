@@ -22,9 +22,28 @@ def test_deleting_shows_counts_and_no_messages(boss: Client, chat: str) -> None:
     assert "green" not in page
 
 
-def test_deleting_removes_everything(boss: Client, chat: str) -> None:
+def test_deleting_puts_into_the_trash(boss: Client, chat: str, store: ContextStore) -> None:
     assert boss.post(f"{CHAT}delete/", {"post": "yes"}).status_code == 302
     assert not any(model.objects.exists() for model in (Chat, Message, Branch, Checkpoint, SearchEntry))
+    assert boss.get(CHAT).status_code == 302
+    page = boss.get(f"{LIST}?trashed=1").content.decode()
+    assert "Printing" in page
+    assert f'href="{CHAT}' not in page
+    boss.post(f"{LIST}?trashed=1", {"action": "restore_selected", "_selected_action": ["c1"]})
+    assert store.get_chat("c1")
+
+
+def test_deleting_from_the_trash_removes_everything(boss: Client, chat: str, store: ContextStore) -> None:
+    store.trash_chat("c1")
+    fields = {"action": "delete_selected", "_selected_action": ["c1"], "post": "yes"}
+    assert boss.post(f"{LIST}?trashed=1", fields).status_code == 302
+    assert not any(model._base_manager.exists() for model in (Chat, Message, Branch, Checkpoint, SearchEntry))
+
+
+def test_the_trash_has_no_action_that_reads(boss: Client, chat: str, store: ContextStore) -> None:
+    store.trash_chat("c1")
+    response = boss.post(f"{LIST}?trashed=1", {"action": "export_json", "_selected_action": ["c1"]}, follow=True)
+    assert "zebra" not in response.content.decode()
 
 
 @pytest.mark.parametrize("many", [False, True])
@@ -33,6 +52,7 @@ def test_deleting_takes_as_many_statements_for_any_number_of_messages(
 ) -> None:
     counts = []
     for length in (1, 1, 300):
+        store.delete_chat("c1")
         store.create_chat("c1", user_id="alice")
         store.append_messages("c1", line("m", length))
         path = LIST if many else f"{CHAT}delete/"

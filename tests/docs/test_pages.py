@@ -156,6 +156,7 @@ WALK: dict[str, Callable[[Project, str], Any]] = {
     "docs/rest.md": Project.run,
     "docs/rest-curl.md": run_programs,
     "docs/rest-clients.md": run_programs,
+    "docs/lifecycle.md": Project.run,
     "docs/import-export.md": import_and_export,
 }
 # The admin's code adapts it to tenants that the project has not, SQL Server needs one; the others have no code.

@@ -153,6 +153,31 @@ def test_put_only_a_new_context(api):
     assert api.get("contexts/k/").json()["value"] == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("chats/chat/messages/{}/", {"name": "user", "data": "mine"}),
+        ("messages/{}/", {"chat_id": "chat", "name": "user", "data": "mine"}),
+        ("chats/chat/checkpoints/{}/", {"message_id": "m3"}),
+    ],
+)
+def test_put_only_new_messages_and_checkpoints(api, chat, store, path, body):
+    store.create_checkpoint("chat", "m1", "m1")
+    before = store.get_graph("chat")
+    response = api.put(path.format("m1"), body, If_None_Match="*")
+    assert (response.status_code, response.json()["code"]) == (412, "revision_conflict")
+    assert store.get_graph("chat") == before
+    assert api.put(path.format("new"), body, If_None_Match="*").status_code == 201
+    assert api.put(path.format("m1"), body).status_code == 200
+
+
+def test_put_only_new_ones_of_many_messages(api, chat, store):
+    new, known = ({"id": message_id, "name": "user", "data": 1} for message_id in ("new", "m1"))
+    assert api.put("chats/chat/messages/", {"messages": [new, known]}, If_None_Match="*").status_code == 412
+    assert store.get_message("new", chat_id="chat") is None
+    assert api.put("chats/chat/messages/", {"messages": [new]}, If_None_Match="*").status_code == 201
+
+
 def test_replace_metadata_if_match(api, etag, store):
     store.update_chat("chat", title="changed")
     assert api.put("chats/chat/metadata/", {"metadata": {}}, If_Match=etag).status_code == 412

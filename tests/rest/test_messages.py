@@ -24,7 +24,7 @@ def test_data_comes_back_as_it_went_in(api, chat):
     )
     assert api.post("chats/chat/messages/", body).status_code == 201
     text = api.get("chats/chat/messages/m4/").content.decode()
-    assert '"data":{"z":1e+22,"a":-0.0,"n":1' + "0" * 40 + ',"f":0.1,"s":"\\u0000"}' in text
+    assert '"data":{"z":1e22,"a":-0.0,"n":1' + "0" * 40 + ',"f":0.1,"s":"\\u0000"}' in text
 
 
 def test_numbers_are_stored_as_they_were_written(api, chat):
@@ -32,6 +32,17 @@ def test_numbers_are_stored_as_they_were_written(api, chat):
     for status in (201, 201):  # The same request again is no conflict.
         assert api.post("chats/chat/messages/", body).status_code == status
     assert dumps(ContextStore().get_message("m4", chat_id="chat").data) == '{"price":49.90,"z":1E5}'
+
+
+def test_numbers_come_back_as_they_were_written(api, chat):
+    text = '{"price":49.90,"z":[1E5,{"é":-0.0}],"n":null}'
+    sent = api.post("chats/chat/messages/", f'{{"messages":[{{"id":"m4","name":"u","data":{text}}}]}}'.encode())
+    answers = [api.get(f"chats/chat/{path}/") for path in ("messages", "messages/m4", "messages/m4/chain", "export")]
+    for response in (sent, *answers):
+        assert text in response.content.decode()
+    indented = api.get("chats/chat/messages/m4/", Accept="application/json; indent=2").content.decode()
+    assert '"price": 49.90,' in indented
+    assert "49.90" in api.get("chats/chat/messages/m4/", Accept="text/html").content.decode()
 
 
 def test_append_to_a_branch(api, chat):

@@ -62,7 +62,7 @@ QUERIES = {
     "get_session": 1,
     "update_session": 8 - (connection.vendor == "postgresql"),
     "delete_session": 10,
-    "load_session": 2,
+    "load_session": 3,
     "save_session": 14,
     "append_to_session": 7,
     "fork_session": 13,

@@ -51,9 +51,14 @@ def test_load_save_append(api, session, alice):
 
 
 def test_last_messages(api, session):
-    assert data(api.get("sessions/s/messages/?limit=2")) == [1, 2]
-    assert data(api.get("sessions/s/messages/?limit=0")) == []
-    assert api.get("sessions/s/messages/?limit=x").status_code == 400
+    newest = api.get("sessions/s/messages/?limit=2")
+    assert data(newest) == [1, 2]
+    older = api.get(newest.json()["next"])
+    assert (data(older), older.json()["next"]) == ([0], None)
+    for query, status in (("limit=0", 400), ("limit=201", 400), ("before=none", 404)):
+        assert api.get(f"sessions/s/messages/?{query}").status_code == status
+    with override_settings(CONTEXT_STORE_PAGE_SIZE=1):
+        assert data(api.get("sessions/s/messages/")) == [2]
 
 
 def test_append_creates_and_can_be_repeated(api):

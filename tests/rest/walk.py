@@ -44,6 +44,7 @@ BY_OPERATION = {
 }
 # Parameters that point to nothing. A name is that of what is made: each chat has its own.
 PLAIN = {"name", "type", "data", "created_at", "title", "metadata", "is_active", "value", "ttl"}
+PLAIN |= {"limit", "offset", "q", "role", "trash", "trashed"}
 PLAIN |= {"limit", "offset", "q", "role", "after", "status", "error", "format", "chunks", "started_at"}
 ACTING = "user_id"
 

@@ -86,7 +86,16 @@ CALLS: dict[str, list[Callable[[Any], Any]]] = {
     "Chat.page": [lambda chats: chats.page(), lambda chats: chats.page(limit=5)],
     "Chat.record": [lambda chats: chats.record("alice")],
     "require": [lambda chats: chats.require("alice")],
+    "restore_chat": [
+        lambda chats: chats.restore_chat("alice"),
+        lambda chats: chats.restore_chat("alice", user_id="alice"),
+    ],
     "revision": [lambda chats: chats.revision("alice")],
+    "trash_chat": [
+        lambda chats: chats.trash_chat("alice"),
+        lambda chats: chats.trash_chat("alice", user_id="alice"),
+        lambda chats: chats.trash_chat("alice", expected_revision=1),
+    ],
     "update_chat": [
         lambda chats: chats.update_chat("alice", title="changed"),
         lambda chats: chats.update_chat("alice", metadata={"a": 1}, merge=True),

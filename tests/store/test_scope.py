@@ -30,6 +30,8 @@ CALLS = {
     "count_chats": lambda bob: bob.count_chats(user_id="alice") or None,
     "get_revision": lambda bob: bob.get_revision("chat"),
     "delete_chat": lambda bob: bob.delete_chat("chat"),
+    "trash_chat": lambda bob: bob.trash_chat("chat"),
+    "restore_chat": lambda bob: bob.restore_chat("chat"),
     "fork_chat": lambda bob: bob.fork_chat("chat", head="m1"),
     "add_message": lambda bob: bob.add_message(node("x", "m1")),
     "add_messages": lambda bob: bob.add_messages([node("x", "m1", "bobs")]),

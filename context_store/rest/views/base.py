@@ -8,6 +8,7 @@ from typing import Any
 from django.db import DatabaseError, connections, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -18,6 +19,7 @@ from context_store.models import Chat
 from context_store.rest.errors import handle_exception
 from context_store.rest.parsers import LengthRequired, StrictJSONParser, decode_id
 from context_store.rest.permissions import acting_user_id, own_user_id
+from context_store.rest.renderers import exact
 from context_store.rest.schema import StoreSchema
 from context_store.rest.serializers import Empty, Shape
 from context_store.sessions import BaseSessions, sessions
@@ -133,6 +135,9 @@ class StoreViewSet(ViewSet):
         if own_user_id(request) is None:
             self.permission_denied(request)
         super().check_permissions(request)
+
+    def get_renderers(self) -> list[BaseRenderer]:
+        return [exact(renderer) for renderer in super().get_renderers()]
 
     def get_exception_handler(self) -> Any:
         return handle_exception

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -10,6 +11,7 @@ from rest_framework.response import Response
 from context_store.models import Branch, Checkpoint
 from context_store.records import BranchRecord
 from context_store.rest import serializers as shapes
+from context_store.rest.conditional import only_new
 from context_store.rest.pagination import OffsetPagination
 from context_store.rest.schema import operation
 
@@ -87,17 +89,23 @@ class CheckpointViewSet(StoreViewSet):
     def create(self, request: Request, chat_id: str) -> Response:
         """Name a message (201), or move the name to it if it is there (200)."""
         body = self.body(shapes.CheckpointCreate)
-        return self.write(chat_id, body["name"], body["message_id"], body.get("id"))
+        return self.write(chat_id, body["name"], body["message_id"], checkpoint_id=body.get("id"))
 
     @operation("get_checkpoint", {200: shapes.Checkpoint})
     def retrieve(self, request: Request, chat_id: str, name: str) -> Response:
         """Return a checkpoint."""
         return Response(found(self.store.get_checkpoint(chat_id, name), missing_checkpoint(name))._asdict())
 
-    @operation("upsert_checkpoint", {200: shapes.Checkpoint, 201: shapes.Checkpoint}, request=shapes.CheckpointUpsert)
+    @operation(
+        "upsert_checkpoint",
+        {200: shapes.Checkpoint, 201: shapes.Checkpoint},
+        request=shapes.CheckpointUpsert,
+        if_none_match=True,
+    )
     def update(self, request: Request, chat_id: str, name: str) -> Response:
         """Name a message (201), or move the name to it if it is there (200)."""
-        return self.write(chat_id, name, self.body(shapes.CheckpointUpsert)["message_id"])
+        with only_new(request) as options:
+            return self.write(chat_id, name, self.body(shapes.CheckpointUpsert)["message_id"], **options)
 
     @operation("delete_checkpoint", {204: None})
     def destroy(self, request: Request, chat_id: str, name: str) -> Response:
@@ -111,9 +119,9 @@ class CheckpointViewSet(StoreViewSet):
         self.body()
         return Response(self.store.restore_checkpoint(chat_id, name)._asdict(), status=201)
 
-    def write(self, chat_id: str, name: str, message_id: str, checkpoint_id: str | None = None) -> Response:
+    def write(self, chat_id: str, name: str, message_id: str, **options: Any) -> Response:
         """Answer with the checkpoint, 201 for a new one, else 200."""
-        checkpoint, created = self.store.create_checkpoint(chat_id, name, message_id, checkpoint_id=checkpoint_id)
+        checkpoint, created = self.store.create_checkpoint(chat_id, name, message_id, **options)
         return Response(checkpoint._asdict(), status=201 if created else 200)
 
 

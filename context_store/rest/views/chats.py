@@ -26,6 +26,9 @@ METADATA = "metadata."
 # How many metadata filters a list takes.
 MAX_FILTERS = 50
 
+TRASHED = parameter("trashed", {"type": "boolean"}, "Only chats in the trash, the one put there last first.")
+TRASH = parameter("trash", {"type": "boolean"}, "Put the chat into the trash: `restore/` takes it out again.")
+
 SEARCH = [
     parameter(
         "q",
@@ -47,7 +50,7 @@ class ChatViewSet(StoreViewSet):
         return ["POST", "OPTIONS"] if "import_chat" in self.action_map.values() else super().allowed_methods
 
     # Not django-filter: the keys of metadata are anybody's, and a FilterSet declares each parameter that it takes.
-    @operation("list_chats", {200: shapes.ChatPage})
+    @operation("list_chats", {200: shapes.ChatPage}, parameters=[TRASHED])
     def list(self, request: Request) -> Response:
         """
         List chats, the one updated last first.
@@ -56,8 +59,9 @@ class ChatViewSet(StoreViewSet):
         key. The value is JSON where it can be, so that types are kept, and text elsewhere: `metadata.archived=false`,
         `metadata.tier=2`, `metadata.tier="2"`, `metadata.topic=travel`.
         """
-        store, metadata = self.get_store(acting_user_id_or_all(request)), metadata_of(request)
-        return self.page(partial(store.list_chats, metadata=metadata), count=store.count_chats(metadata=metadata))
+        store = self.get_store(acting_user_id_or_all(request))
+        asked: dict[str, Any] = {"metadata": metadata_of(request), "trashed": flag(request, "trashed")}
+        return self.page(partial(store.list_chats, **asked), count=store.count_chats(**asked))
 
     @operation("create_chat", {201: shapes.Chat}, request=shapes.ChatCreate, problems=[409], user_in_body=True)
     def create(self, request: Request) -> Response:
@@ -101,11 +105,22 @@ class ChatViewSet(StoreViewSet):
         revision = expected_revision(request, self.store, chat_id)
         return Response(self.store.update_chat(chat_id, **body, merge=True, expected_revision=revision)._asdict())
 
-    @operation("delete_chat", {204: None}, if_match=True)
+    @operation("delete_chat", {204: None}, parameters=[TRASH], problems=[423], if_match=True)
     def destroy(self, request: Request, chat_id: str) -> Response:
-        """Delete a chat with everything in it."""
+        """
+        Delete a chat with everything in it, for ever, wherever it lies; or put it into the trash.
+
+        A chat in the trash answers 404 to everything but this and `restore/`.
+        """
+        remove = self.store.trash_chat if flag(request, "trash") else self.store.delete_chat
         revision = expected_revision(request, self.store, chat_id)
-        return deleted(self.store.delete_chat(chat_id, expected_revision=revision), missing_chat(chat_id))
+        return deleted(remove(chat_id, expected_revision=revision), missing_chat(chat_id))
+
+    @operation("restore_chat", {200: shapes.Chat})
+    @action(detail=True, methods=["post"])
+    def restore(self, request: Request, chat_id: str) -> Response:
+        """Take a chat out of the trash, as it was and where it was in the list."""
+        return Response(self.store.restore_chat(chat_id)._asdict())
 
     @operation("replace_metadata", {200: shapes.Chat}, request=shapes.MetadataReplace, if_match=True)
     @action(detail=True, methods=["put"])
@@ -192,6 +207,14 @@ def metadata_of(request: Request) -> dict[str, Any]:
     if len(names) > MAX_FILTERS:
         raise ValidationError({"metadata": [f"Has {len(names)} filters, a request may have {MAX_FILTERS}."]})
     return {name.removeprefix(METADATA): json_or_text(request.query_params[name], name) for name in names}
+
+
+def flag(request: Request, name: str) -> bool:
+    """Return what the query says, `true` or `false`; without it false."""
+    value = request.query_params.get(name, "false")
+    if value not in ("true", "false"):
+        raise ValidationError({name: ["Must be true or false."]})
+    return value == "true"
 
 
 def json_or_text(text: str, name: str) -> Any:

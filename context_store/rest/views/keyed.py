@@ -9,10 +9,10 @@ from context_store.contexts import BaseContexts
 from context_store.exceptions import RevisionConflict, SessionDoesNotExist
 from context_store.rest import serializers as shapes
 from context_store.rest.conditional import is_create_only
-from context_store.rest.pagination import OffsetPagination, RecentPagination, items
+from context_store.rest.pagination import OffsetPagination, OlderPagination, items
 from context_store.rest.permissions import acting_user_id
 from context_store.rest.schema import operation
-from context_store.sessions import BaseSessions, SessionRecord
+from context_store.sessions import BaseSessions, SessionMessage, SessionRecord
 
 from .base import StoreViewSet, deleted, found
 
@@ -87,14 +87,18 @@ class SessionViewSet(StoreViewSet):
         return deleted(self.sessions.delete(session_id), missing_session(session_id))
 
     @operation("load_session", {200: shapes.SessionMessagePage})
-    @action(detail=True, pagination_class=RecentPagination)
+    @action(detail=True, pagination_class=OlderPagination)
     def messages(self, request: Request, session_id: str) -> Response:
-        """Return the whole conversation, or the last messages of it, oldest first and on one page."""
-        limit, sessions = self.paginator.get_limit(request), self.sessions
-        messages = sessions.load(session_id) if limit is None else sessions.load_recent(session_id, limit)
-        if not messages:
+        """Return the last messages of the conversation, oldest first; `next` is the older page."""
+        sessions = self.sessions
+
+        def read(*, limit: int, before: str | None) -> list[SessionMessage]:
+            return sessions.load_recent(session_id, limit, before=before)
+
+        response = self.page(read)
+        if not response.data["results"]:
             self.session(session_id)
-        return Response({"next": None, "previous": None, "results": items(messages)})
+        return response
 
     @operation("save_session", {200: shapes.SessionMessages}, request=shapes.SessionSave, problems=[409])
     @messages.mapping.put

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from context_store.exceptions import InvalidData
 from context_store.models import Message
 from context_store.rest import serializers as shapes
-from context_store.rest.conditional import conditional
+from context_store.rest.conditional import conditional, only_new
 from context_store.rest.pagination import ChainPagination, OffsetPagination, OlderPagination
 from context_store.rest.schema import operation, parameter
 from context_store.rest.serializers import IDENTIFIER
@@ -51,6 +51,7 @@ class MessageViewSet(StoreViewSet):
         {200: shapes.Messages, 201: shapes.Messages},
         request=shapes.MessagesUpsert,
         problems=[409],
+        if_none_match=True,
     )
     def update_many(self, request: Request, chat_id: str) -> Response:
         """
@@ -59,8 +60,9 @@ class MessageViewSet(StoreViewSet):
         All or none are stored; known messages keep their parents and their times. No branch moves. 201 if at least one
         of them is new.
         """
-        messages = self.body(shapes.MessagesUpsert)["messages"]
-        stored = self.store.add_messages({**message, "chat_id": chat_id} for message in messages)
+        messages = [{**message, "chat_id": chat_id} for message in self.body(shapes.MessagesUpsert)["messages"]]
+        with only_new(request) as options:
+            stored = self.store.add_messages(messages, **options)
         status = 201 if any(created for _, created in stored) else 200
         return Response({"messages": [message._asdict() for message, _ in stored]}, status=status)
 
@@ -76,6 +78,7 @@ class MessageViewSet(StoreViewSet):
         {200: shapes.Message, 201: shapes.Message},
         request=shapes.MessageUpsert,
         problems=[409],
+        if_none_match=True,
     )
     def update(self, request: Request, chat_id: str, message_id: str) -> Response:
         """
@@ -84,7 +87,8 @@ class MessageViewSet(StoreViewSet):
         A known message keeps its parent and its time. No branch moves.
         """
         message = {**self.body(shapes.MessageUpsert), "id": message_id, "chat_id": chat_id}
-        return written(self.store, message)
+        with only_new(request) as options:
+            return written(self.store, message, **options)
 
     @operation("move_message", {200: shapes.Message}, request=shapes.MessageMove)
     def partial_update(self, request: Request, chat_id: str, message_id: str) -> Response:
@@ -156,10 +160,12 @@ class MessageByIdViewSet(StoreViewSet):
         {200: shapes.Message, 201: shapes.Message},
         request=shapes.MessagePut,
         problems=[409],
+        if_none_match=True,
     )
     def update(self, request: Request, message_id: str) -> Response:
         """Create the message in the chat `chat_id` (201), or change `name`, `type` and `data` of a known one (200)."""
-        return written(self.store, {**self.body(shapes.MessagePut), "id": message_id})
+        with only_new(request) as options:
+            return written(self.store, {**self.body(shapes.MessagePut), "id": message_id}, **options)
 
     @operation("move_message_by_id", {200: shapes.Message}, request=shapes.MessageMove, problems=[409])
     def partial_update(self, request: Request, message_id: str) -> Response:
@@ -168,10 +174,10 @@ class MessageByIdViewSet(StoreViewSet):
         return Response(self.store.set_message_parent(message_id, parent_id)._asdict())
 
 
-def written(store: ContextStore, message: dict[str, Any]) -> Response:
+def written(store: ContextStore, message: dict[str, Any], **options: bool) -> Response:
     """Answer with the message as it is stored, 201 for a new one, else 200."""
     try:
-        record, created = store.add_message(message)
+        record, created = store.add_message(message, **options)
     except InvalidData as error:
         # The store names the first of its list of messages; here the body is the message.
         raise InvalidData(error.reason, error.path[2:]) from error

@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 
 from context_store.backends import BaseBackend
 from context_store.conf import settings
+from context_store.db import NOT_IN_TRASH, outside_trash
 from context_store.exceptions import SearchUnavailable
 from context_store.search.budget import Budget, TimeUpError, is_time_up, limited
 from context_store.search.matching import Stem
@@ -61,7 +62,7 @@ class Scope(NamedTuple):
 
     def conditions(self) -> tuple[list[str], list[Any]]:
         """Return SQL conditions on the entry ``e``, and their parameters."""
-        conditions: list[str] = []
+        conditions: list[str] = [NOT_IN_TRASH]
         params: list[Any] = []
         for column, value in (("chat_id", self.chat_id), ("user_id", self.user_id)):
             if value is not None:
@@ -93,7 +94,7 @@ class Scope(NamedTuple):
             "id__in": None if self.entries is None else _ids(self.entries),
         }
         entries: QuerySet[Any] = apps.get_model("context_store", "SearchEntry")._base_manager.using(using)
-        return entries.filter(**{lookup: value for lookup, value in given.items() if value is not None})
+        return outside_trash(entries).filter(**{lookup: value for lookup, value in given.items() if value is not None})
 
 
 class SearchBackend(BaseBackend):

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.rest.client import Client, ids
+
+
+def test_delete_into_the_trash_and_back(api: Client, chat: str) -> None:
+    before = api.get("chats/chat/").json()
+    assert api.delete("chats/chat/?trash=true").status_code == 204
+    assert api.get("chats/chat/").status_code == 404
+    assert ids(api.get("chats/")) == []
+    assert ids(api.get("chats/?trashed=true")) == ["chat"]
+    restored = api.post("chats/chat/restore/")
+    assert (restored.status_code, restored.json()) == (200, before)
+    assert ids(api.get("chats/?trashed=true")) == []
+
+
+def test_writes_to_the_trash_are_404(api: Client, chat: str) -> None:
+    api.delete("chats/chat/?trash=true")
+    body = {"messages": [{"name": "assistant", "data": "late"}]}
+    assert api.post("chats/chat/messages/", body).status_code == 404
+    assert api.put("chats/chat/", {}).status_code == 404
+    assert api.post("chats/", {"id": "chat"}).status_code == 409
+
+
+def test_delete_reaches_into_the_trash(api: Client, chat: str) -> None:
+    api.delete("chats/chat/?trash=true")
+    assert api.delete("chats/chat/?trash=true").status_code == 404
+    assert api.delete("chats/chat/").status_code == 204
+    assert api.post("chats/chat/restore/").status_code == 404
+
+
+def test_anothers_chat_is_404(api: Client, chat: str, mallory: Any) -> None:
+    other = Client(mallory)
+    assert other.delete("chats/chat/?trash=true").status_code == 404
+    api.delete("chats/chat/?trash=true")
+    assert other.post("chats/chat/restore/").status_code == 404
+    assert ids(other.get("chats/?trashed=true")) == []
+
+
+@pytest.mark.parametrize("path", ["chats/?trashed=1", "chats/?trashed=yes"])
+def test_a_flag_is_true_or_false(api: Client, path: str) -> None:
+    response = api.get(path)
+    assert (response.status_code, list(response.json()["errors"])) == (400, ["trashed"])
