@@ -193,6 +193,48 @@ class HasEntry(Lookup):
         return key, json.dumps(check_metadata({key: value}, "metadata")[key])
 
 
+@MetadataField.register_lookup
+class HoldsItem(HasEntry):
+    """
+    ``metadata__holds=(key, value)``: under the key lies a list that has this text, number, boolean or null in it.
+
+    Types are respected as by ``entry``.
+    """
+
+    lookup_name = "holds"
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> Any:
+        # Of plain values containment is equality; the GIN index answers it.
+        column, params = self.process_lhs(compiler, connection)
+        key, value = self._entry()
+        return f"{column} @> %s::jsonb", (*params, json.dumps({key: [json.loads(value)]}))
+
+    def as_sqlite(self, compiler: Any, connection: Any) -> Any:
+        column, params = self.process_lhs(compiler, connection)
+        key, value = self._entry()
+        return (
+            f"EXISTS (SELECT 1 FROM json_each({column}) AS has,"
+            " json_each(CASE has.type WHEN 'array' THEN has.value ELSE '[]' END) AS item, json_each(%s) AS want"
+            " WHERE has.key = %s AND item.type = want.type AND item.value IS want.value)",
+            (*params, f"[{value}]", key),
+        )
+
+    def as_microsoft(self, compiler: Any, connection: Any) -> Any:
+        column, params = self.process_lhs(compiler, connection)
+        key, value = self._entry()
+        same_key, same_value = (
+            _same_on_microsoft("has.[key]", "want.[key]"),
+            _same_on_microsoft("item.[value]", "want.[value]"),
+        )
+        return (
+            f"EXISTS (SELECT 1 FROM OPENJSON({column}) AS has"
+            " CROSS APPLY OPENJSON(CASE WHEN has.[type] = 4 THEN has.[value] ELSE N'[]' END) AS item"
+            f" CROSS JOIN OPENJSON(%s) AS want WHERE {same_key} AND item.[type] = want.[type]"
+            f" AND (item.[type] = 0 OR ({same_value})))",
+            (*params, f"{{{json.dumps(key)}: {value}}}"),
+        )
+
+
 def _same_on_microsoft(left: str, right: str) -> str:
     """Return the condition that two texts are equal, blanks at their ends too, which no collation there compares."""
     exact = f"COLLATE {EXACT_COLLATIONS['microsoft']}"

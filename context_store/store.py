@@ -91,6 +91,8 @@ class ContextStore:
         *,
         title: str | None | Unset = UNSET,
         metadata: Mapping[str, Any] | Unset = UNSET,
+        archived: bool | Unset = UNSET,
+        pinned: bool | Unset = UNSET,
         merge: bool = False,
         updater: Updater | None = None,
         expected_revision: int | Unset = UNSET,
@@ -99,14 +101,16 @@ class ContextStore:
         Change a chat under its lock: racing updates are all kept.
 
         ``title=None`` clears the title. ``metadata`` replaces; with ``merge`` its top-level keys are merged and
-        ``None`` removes a key. ``updater(chat)`` returns a mapping with ``title`` and ``metadata`` to write, or
-        ``None`` to leave the chat as it is. Raises ``Chat.DoesNotExist``, and ``RevisionConflict`` when
-        ``get_revision`` would not be the expected one.
+        ``None`` removes a key. ``archived`` and ``pinned`` leave ``updated_at`` as it is. ``updater(chat)`` returns a
+        mapping with what to write of these, or ``None`` to leave the chat as it is. Raises ``Chat.DoesNotExist``, and
+        ``RevisionConflict`` when ``get_revision`` would not be the expected one.
         """
         return self._chats.update_chat(
             chat_id,
             title=title,
             metadata=metadata,
+            archived=archived,
+            pinned=pinned,
             merge=merge,
             updater=updater,
             expected_revision=expected_revision,
@@ -114,34 +118,92 @@ class ContextStore:
 
     aupdate_chat = asynchronous(update_chat)
 
+    def archive_chat(self, chat_id: str) -> ChatRecord:
+        """Put a chat away: ``list_chats(archived=False)`` leaves it out. Raises ``Chat.DoesNotExist``."""
+        return self.update_chat(chat_id, archived=True)
+
+    aarchive_chat = asynchronous(archive_chat)
+
+    def unarchive_chat(self, chat_id: str) -> ChatRecord:
+        """Take a chat back from the archive. Raises ``Chat.DoesNotExist``."""
+        return self.update_chat(chat_id, archived=False)
+
+    aunarchive_chat = asynchronous(unarchive_chat)
+
+    def pin_chat(self, chat_id: str) -> ChatRecord:
+        """Pin a chat: ``list_chats(pinned=True)`` has it. Raises ``Chat.DoesNotExist``."""
+        return self.update_chat(chat_id, pinned=True)
+
+    apin_chat = asynchronous(pin_chat)
+
+    def unpin_chat(self, chat_id: str) -> ChatRecord:
+        """Unpin a chat. Raises ``Chat.DoesNotExist``."""
+        return self.update_chat(chat_id, pinned=False)
+
+    aunpin_chat = asynchronous(unpin_chat)
+
+    def mark_read(self, chat_id: str, message_id: str | None = None) -> ChatRecord:
+        """
+        Set ``read_at`` to the time of a message, by default of the active branch's last one.
+
+        An earlier message than before makes what follows it unread again. Changes no order. Raises
+        ``Chat.DoesNotExist``, ``Message.DoesNotExist``.
+        """
+        return self._chats.mark_read(chat_id, message_id)
+
+    amark_read = asynchronous(mark_read)
+
     def list_chats(
         self,
         *,
         user_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        contains: Mapping[str, Any] | None = None,
+        archived: bool | None = None,
+        pinned: bool | None = None,
+        title_prefix: str | None = None,
+        order: str = "-updated_at",
+        preview: bool = False,
         limit: int | None = None,
         offset: int = 0,
+        after: str | ChatRecord | None = None,
         trashed: bool = False,
     ) -> list[ChatRecord]:
         """
-        Return chats, the one updated last first.
+        Return chats, the one updated last first, or in the ``order`` of another column.
 
-        ``metadata`` keeps those whose metadata has all the given top-level entries; types are respected. ``trashed``
-        lists what lies in the trash instead, the chat put there last first.
+        ``metadata`` keeps those whose metadata has all the given top-level entries, ``contains`` those that have lists
+        with these items; types are respected. ``order`` is ``updated_at``, ``last_message_at``, ``created_at`` or
+        ``title``, with ``-`` from the greatest down. ``after`` is the last chat of the page before: pages that go on
+        from it are stable while chats move. ``preview`` adds the last message's text (at most 200 characters) and the
+        number of unread messages (at most 100) in two more statements. ``trashed`` lists what lies in the trash
+        instead, the chat put there last first.
         """
+        chats = self._found(trashed=trashed).listed(
+            metadata=metadata, contains=contains, archived=archived, pinned=pinned, title_prefix=title_prefix
+        )
         if trashed:
-            listed = self._listed(user_id, metadata, trashed=True).order_by("-trashed_at", "-id")
-            return listed.records(limit=limit, offset=offset)
-        chats = self._chats if metadata is None else self._chats.matching(metadata)
-        return chats.page(user_id=user_id, limit=limit, offset=offset)
+            return chats.visible_to(user_id).order_by("-trashed_at", "-id").records(limit=limit, offset=offset)
+        return chats.page(user_id=user_id, order=order, preview=preview, limit=limit, offset=offset, after=after)
 
     alist_chats = asynchronous(list_chats)
 
     def count_chats(
-        self, *, user_id: str | None = None, metadata: Mapping[str, Any] | None = None, trashed: bool = False
+        self,
+        *,
+        user_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        contains: Mapping[str, Any] | None = None,
+        archived: bool | None = None,
+        pinned: bool | None = None,
+        title_prefix: str | None = None,
+        trashed: bool = False,
     ) -> int:
         """Return how many chats ``list_chats`` has without a limit."""
-        return self._listed(user_id, metadata, trashed=trashed).count()
+        chats = self._found(trashed=trashed).listed(
+            metadata=metadata, contains=contains, archived=archived, pinned=pinned, title_prefix=title_prefix
+        )
+        return chats.visible_to(user_id).count()
 
     acount_chats = asynchronous(count_chats)
 
@@ -581,14 +643,12 @@ class ContextStore:
         found: SearchEntryQuerySet | None = self._querysets.get(("SearchEntry", self.using, self.user_id))
         return self._scoped("SearchEntry") if found is None else found
 
-    def _listed(
-        self, user_id: str | None, metadata: Mapping[str, Any] | None, *, trashed: bool = False
-    ) -> ChatQuerySet:
-        chats = self._chats
-        if trashed:
-            chats = apps.get_model("context_store", "Chat").trash.using(self.using).visible_to(self.user_id)
-        chats = chats.visible_to(user_id)
-        return chats if metadata is None else chats.matching(metadata)
+    def _found(self, *, trashed: bool) -> ChatQuerySet:
+        """Return the store's chats, or those in the trash."""
+        if not trashed:
+            return self._chats
+        trash: ChatQuerySet = apps.get_model("context_store", "Chat").trash.using(self.using).visible_to(self.user_id)
+        return trash
 
     def _of_chat(self, chat_id: str, items: list[Item]) -> list[Item]:
         """Return the items; where there are none, make sure that there is a chat."""

@@ -44,6 +44,7 @@ from .lineage import Place, place_all, place_below
 Result = TypeVar("Result")
 
 MAIN = "main"
+MARKS = {"archived_at", "pinned_at", "read_at"}
 ENTRY_COLUMNS = ("chat_id", "message_id", "user_id", "name", "content")
 # More digits are somebody's own name for a branch, not a number that the store gave.
 BRANCH_NUMBER_DIGITS = 9
@@ -679,7 +680,7 @@ def change_chat(
     is_repeatable: bool = True,
 ) -> ChatRecord:
     """
-    Write what ``change(record)`` returns of ``title`` and ``metadata``, which are checked; ``None`` writes nothing.
+    Write the columns that ``change(record)`` returns, which are checked; ``None`` writes nothing.
 
     The row is read under its lock, and written once. Raises ``Chat.DoesNotExist`` and ``RevisionConflict``.
     """
@@ -697,8 +698,11 @@ def change_chat(
             changes = change(record)
             if not changes:
                 return record
-            record = record._replace(**changes, updated_at=max(record.updated_at, now_ms()))
-            chats.update(revision=F("revision") + 1, updated_at=record.updated_at, **changes)
+            # Marks of the owner's are no change of the chat: it stays where it is in lists.
+            if not changes.keys() <= MARKS:
+                changes = {**changes, "updated_at": max(record.updated_at, now_ms())}
+            record = record._replace(**changes)
+            chats.update(revision=F("revision") + 1, **changes)
             return record
 
     return retry(using, attempt) if is_repeatable else attempt()

@@ -2,21 +2,24 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db.models import OuterRef
 
 from context_store.db import Literal, Prepared, chunked
 from context_store.exceptions import IdConflict, InvalidData, OwnerMismatch
-from context_store.graph import LockedChat, documents, locked
-from context_store.graph.chains import chats_of, model_of, rows
+from context_store.graph import LockedChat, documents, locked, read_branch, read_messages
+from context_store.graph.chains import chats_of, missing, model_of, rows
 from context_store.graph.locked import change_chat, create_chat, delete_chats, set_trashed
+from context_store.graph.previews import with_previews
 from context_store.ids import new_id, now_ms
 from context_store.records import ChatRecord, Graph
 from context_store.types import UNSET, Unset, Updater
 from context_store.validation import check_count, check_identifier, check_metadata, check_text
 
 from .base import ScopedQuerySet, count_of
+from .orders import NEWEST_FIRST, beyond, check_order, sort_key, sort_keys
 
 # Of a record what one statement has; previews take others.
 LISTED_COLUMNS = tuple(name for name in ChatRecord._fields if name not in ("preview", "unread_count"))
@@ -50,18 +53,77 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
             chats = chats.filter(metadata__entry=entry)
         return chats
 
+    def listed(
+        self,
+        *,
+        user_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        contains: Mapping[str, Any] | None = None,
+        archived: bool | None = None,
+        pinned: bool | None = None,
+        title_prefix: str | None = None,
+    ) -> Self:
+        """
+        Narrow to what a list shows.
+
+        ``contains`` gives items of lists in the metadata: text, numbers, booleans or ``None``.
+        """
+        chats = self.visible_to(user_id)
+        if metadata is not None:
+            chats = chats.matching(metadata)
+        for key, value in check_metadata({} if contains is None else contains, "contains").items():
+            if isinstance(value, (dict, list)):
+                raise InvalidData("must be text, a number, a boolean or null", ("contains", key))
+            chats = chats.filter(metadata__holds=(key, value))
+        for column, is_set in (("archived_at", archived), ("pinned_at", pinned)):
+            if is_set is not None:
+                chats = chats.filter(**{f"{column}__isnull": not is_set})
+        if title_prefix:
+            chats = chats.filter(title__istartswith=check_text(title_prefix, "title_prefix"))
+        return chats
+
+    def in_list_order(self, order: str, after: str | ChatRecord | None = None) -> Self:
+        """Order as a list, and keep what lies behind the cursor; see ``managers.orders``."""
+        chats = self.all()
+        if after is not None:
+            if order.endswith("title"):
+                chats = chats.annotate(sort_key=sort_key())
+            chats = chats.filter(beyond(order, after))
+        return chats.order_by(*sort_keys(order))
+
     def records(self, *, limit: int | None = None, offset: int = 0) -> list[ChatRecord]:
         """Return the records, or a page of them."""
         return [ChatRecord(*row) for row in _select(self.window(limit, offset))]
 
-    def page(self, *, user_id: str | None = None, limit: int | None = None, offset: int = 0) -> list[ChatRecord]:
-        """Return the records of a page, of all or of one user, the chat updated last first."""
-        if not limit or not self._is_plain() or (user_id is not None and self._owner not in (None, user_id)):
-            return self.visible_to(user_id).newest_first().records(limit=limit, offset=offset)
+    def page(
+        self,
+        *,
+        user_id: str | None = None,
+        order: str = NEWEST_FIRST,
+        preview: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+        after: str | ChatRecord | None = None,
+    ) -> list[ChatRecord]:
+        """
+        Return the records of a page, of all or of one user, the chat updated last first unless ``order`` is another.
+
+        ``after`` is a cursor, or the last record of the page before. ``preview`` takes two more statements.
+        """
+        check_order(order)
+        records = self._page(user_id, order, limit, offset, after)
+        return with_previews(self.db, records) if preview else records
+
+    def _page(
+        self, user_id: str | None, order: str, limit: int | None, offset: int, after: str | ChatRecord | None
+    ) -> list[ChatRecord]:
+        is_another = user_id is not None and self._owner not in (None, user_id)
+        if not limit or order not in _PAGES or after is not None or is_another or not self._is_plain():
+            return self.visible_to(user_id).in_list_order(order, after).records(limit=limit, offset=offset)
         user_id = self._owner if user_id is None else check_identifier(user_id, "user_id")
         first = check_count(offset, "offset")
         end = Literal(first + check_count(limit, "limit"))
-        return [ChatRecord(*row) for row in _page(self.db, user_id=user_id, first=Literal(first), end=end)]
+        return [ChatRecord(*row) for row in _PAGES[order](self.db, user_id=user_id, first=Literal(first), end=end)]
 
     def find(self, chat_id: str) -> ChatRecord | None:
         """Return the record of one chat, or ``None``."""
@@ -170,6 +232,8 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         *,
         title: str | None | Unset = UNSET,
         metadata: Mapping[str, Any] | Unset = UNSET,
+        archived: bool | Unset = UNSET,
+        pinned: bool | Unset = UNSET,
         merge: bool = False,
         updater: Updater | None = None,
         expected_revision: int | Unset = UNSET,
@@ -177,10 +241,12 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         """
         Change the title, the metadata, or what ``updater(record)`` returns, under the chat's lock.
 
-        ``merge`` merges top-level keys, ``None`` removes one. An updater that returns ``None`` leaves the chat as it
-        is. Raises ``Chat.DoesNotExist``, and ``RevisionConflict`` when the chat is not at the expected revision.
+        ``merge`` merges top-level keys, ``None`` removes one. To archive or to pin leaves ``updated_at`` as it is. An
+        updater that returns ``None`` leaves the chat as it is. Raises ``Chat.DoesNotExist``, and ``RevisionConflict``
+        when the chat is not at the expected revision.
         """
-        given = {key: value for key, value in {"title": title, "metadata": metadata}.items() if value is not UNSET}
+        changed = {"title": title, "metadata": metadata, "archived": archived, "pinned": pinned}
+        given = {key: value for key, value in changed.items() if value is not UNSET}
 
         def change(record: ChatRecord) -> Mapping[str, Any] | None:
             changes = given if updater is None else {**given, **(updater(record) or {})}
@@ -194,6 +260,30 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
             expected_revision=expected_revision,
             is_repeatable=updater is None,
         )
+
+    def mark_read(self, chat_id: str, message_id: str | None = None) -> ChatRecord:
+        """
+        Set ``read_at`` to the time of the message, or of the active branch's head.
+
+        Moves neither ``updated_at`` nor any order. Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``.
+        """
+        owner = self._scope("mark_read")
+        check_identifier(chat_id, "chat_id")
+        if message_id is not None:
+            check_identifier(message_id, "message_id")
+        using = self.write_db
+
+        def change(record: ChatRecord) -> Mapping[str, Any] | None:
+            branch = None if message_id is not None else read_branch(using, chat_id)[0]
+            read_id = branch.head_message_id if branch else message_id
+            if read_id is None:
+                return None
+            message = read_messages(using, chat_id, [read_id]).get(read_id)
+            if message is None:
+                raise missing("Message", read_id)
+            return None if record.read_at == message.created_at else {"read_at": message.created_at}
+
+        return change_chat(using, chat_id, change, user_id=owner)
 
     def import_chat(self, document: Mapping[str, Any], *, user_id: str | None = None) -> ChatRecord:
         """
@@ -283,9 +373,16 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
 
 def _checked(record: ChatRecord, changes: Mapping[str, Any], *, merge: bool) -> dict[str, Any]:
     """Return the checked columns to write."""
-    if unknown := changes.keys() - {"title", "metadata"}:
-        raise InvalidData("cannot be changed: title and metadata can", (min(unknown),))
+    if unknown := changes.keys() - {"title", "metadata", "archived", "pinned"}:
+        raise InvalidData("cannot be changed: title, metadata, archived and pinned can", (min(unknown),))
     checked: dict[str, Any] = {}
+    for name, column in (("archived", "archived_at"), ("pinned", "pinned_at")):
+        if name not in changes:
+            continue
+        if not isinstance(changes[name], bool):
+            raise InvalidData("must be true or false", (name,))
+        if changes[name] is not (getattr(record, column) is not None):
+            checked[column] = now_ms() if changes[name] else None
     if "title" in changes:
         checked["title"] = check_text(changes["title"], "title")
     if "metadata" in changes:
@@ -309,6 +406,9 @@ def _record(*, chat_id: str, user_id: str | None) -> Any:
     return _select(chats_of(user_id).filter(pk=chat_id))
 
 
-@Prepared
-def _page(*, user_id: str | None, first: int, end: int) -> Any:
-    return _select(chats_of(user_id).order_by("-updated_at", "-id"))[first:end]
+def _page(*, order: str, user_id: str | None, first: int, end: int) -> Any:
+    return _select(chats_of(user_id).order_by(*sort_keys(order)))[first:end]
+
+
+# The orders that have an index.
+_PAGES = {order: Prepared(partial(_page, order=order)) for order in (NEWEST_FIRST, "-last_message_at")}

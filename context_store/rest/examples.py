@@ -99,10 +99,11 @@ def _page(*results: Any, **more: Any) -> dict[str, Any]:
 EXAMPLES: dict[str, Any] = {
     "ChatCreate": {"id": "trip", "title": "A trip to Nepal", "metadata": {"archived": False, "tier": 2}},
     "ChatUpsert": {"title": "A trip to Nepal", "metadata": {"archived": False, "tier": 2}},
-    "ChatUpdate": {"title": "Nepal in autumn", "metadata": {"archived": True, "tier": None}},
+    "ChatUpdate": {"title": "Nepal in autumn", "metadata": {"season": "autumn", "tier": None}, "pinned": True},
     "MetadataReplace": {"metadata": {"archived": None, "topics": ["travel"]}},
     "ChatFork": {"id": "trip-copy", "head_message_id": "trip-2"},
     "ChatRewind": {"message_id": "trip-1"},
+    "ChatRead": {"message_id": "trip-2"},
     "MessagesAppend": {
         "messages": [
             {"id": "trip-1", "name": "user", "data": QUESTION["data"]},

@@ -11,6 +11,7 @@ from rest_framework.reverse import reverse
 from rest_framework.utils.urls import replace_query_param
 
 from context_store.conf import settings
+from context_store.managers.orders import cursor_of
 from context_store.records import Graph, MessageRecord
 from context_store.validation import MAX_COUNT
 
@@ -107,6 +108,31 @@ class OffsetPagination(LimitOffsetPagination):
         offset = {"type": "integer", "minimum": 0, "maximum": MAX_COUNT}
         limit = LimitPagination().get_schema_operation_parameters(view)
         return [*limit, _parameter("offset", offset, "How many to leave out.")]
+
+
+class ChatPagination(OffsetPagination):
+    """``limit``, and ``offset`` or ``after``: a cursor, which leads on from where the page before ended."""
+
+    def respond(
+        self, request: Request, read: Callable[..., list[Any]], *, count: int | None = None, order: str = ""
+    ) -> Response:
+        """Answer with a page of ``read(limit=, offset=)``, or of ``read(limit=, after=)``, which is in the order."""
+        after = request.query_params.get("after")
+        if after is None:
+            return super().respond(request, read, count=count)
+        if "offset" in request.query_params:
+            raise ValidationError({"after": ["Cannot stand beside offset."]})
+        limit = self.get_limit(request)
+        records = read(limit=limit + 1, after=after or None)
+        url = None
+        if len(records) > limit:
+            url = replace_query_param(request.build_absolute_uri(), "limit", limit)
+            url = replace_query_param(url, "after", cursor_of(order, records[limit - 1]))
+        return Response({"count": count, "next": url, "previous": None, "results": items(records[:limit])})
+
+    def get_schema_operation_parameters(self, view: Any) -> list[JSONSchema]:
+        cursor = "Empty: pages whose `next` goes on after their last chat, wherever chats move meanwhile."
+        return [*super().get_schema_operation_parameters(view), _parameter("after", {"type": "string"}, cursor)]
 
 
 class GraphPagination(OffsetPagination):

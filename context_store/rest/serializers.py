@@ -174,6 +174,12 @@ class ChatCreate(ChatUpsert):
 class ChatUpdate(Shape):
     title = Text(required=False, allow_null=True, help_text="`null` clears it.")
     metadata = JSONObject(required=False, help_text="Its top-level keys are merged; `null` removes a key.")
+    archived = Boolean(required=False, help_text="Sets or clears `archived_at`; `updated_at` stays.")
+    pinned = Boolean(required=False, help_text="Sets or clears `pinned_at`; `updated_at` stays.")
+
+
+class ChatRead(Shape):
+    message_id = Identifier(required=False, help_text="The last message of the active branch if it is left out.")
 
 
 class MetadataReplace(Shape):

@@ -144,6 +144,7 @@ WALK: dict[str, Callable[[Project, str], Any]] = {
     "docs/settings.md": Project.run,
     "docs/databases.md": Project.run,
     "docs/per-user-sqlite.md": Project.run,
+    "docs/lists.md": Project.run,
     "docs/search.md": Project.run,
     "docs/contexts.md": Project.run,
     "docs/sessions.md": Project.run,

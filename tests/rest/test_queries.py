@@ -28,6 +28,7 @@ QUERIES = {
     "get_chat": 2,
     "upsert_chat": 1,
     "update_chat": 6 - (connection.vendor == "postgresql"),
+    "mark_read": 7 - (connection.vendor == "postgresql"),
     "delete_chat": 10,
     "fork_chat": 13,
     "rewind_chat": 7,

@@ -80,10 +80,20 @@ CALLS: dict[str, list[Callable[[Any], Any]]] = {
         lambda chats: chats.import_chat(document("alice"), user_id="mallory"),
         lambda chats: chats.import_chat(document("new"), user_id="alice"),
     ],
+    "in_list_order": [lambda chats: chats.in_list_order("title")],
+    "listed": [
+        lambda chats: chats.listed(title_prefix="a", archived=False, contains={"tags": SECRET}),
+        lambda chats: chats.listed(user_id="alice"),
+    ],
+    "mark_read": [
+        lambda chats: chats.mark_read("alice"),
+        lambda chats: chats.mark_read("alice", "m2"),
+        lambda chats: chats.mark_read("mallory", "m2"),
+    ],
     "matching": [lambda chats: chats.matching({"secret": SECRET})],
     "Chat.newest_first": [lambda chats: chats.newest_first()],
     "owner_of_new": [lambda chats: chats.owner_of_new("alice")],
-    "Chat.page": [lambda chats: chats.page(), lambda chats: chats.page(limit=5)],
+    "Chat.page": [lambda chats: chats.page(), lambda chats: chats.page(limit=5, preview=True)],
     "Chat.record": [lambda chats: chats.record("alice")],
     "require": [lambda chats: chats.require("alice")],
     "restore_chat": [
@@ -101,6 +111,7 @@ CALLS: dict[str, list[Callable[[Any], Any]]] = {
         lambda chats: chats.update_chat("alice", metadata={"a": 1}, merge=True),
         lambda chats: chats.update_chat("alice", updater=lambda chat: {"title": f"was {chat.title}"}),
         lambda chats: chats.update_chat("alice", title="changed", expected_revision=1),
+        lambda chats: chats.update_chat("alice", archived=True, pinned=True),
     ],
     "upsert_chat": [
         lambda chats: chats.upsert_chat("alice"),

@@ -10,19 +10,20 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from context_store.exceptions import IdConflict, InvalidData, RevisionConflict
+from context_store.managers.orders import NEWEST_FIRST, ORDERS
 from context_store.models import Chat
 from context_store.records import SearchHits
 from context_store.rest import serializers as shapes
 from context_store.rest.conditional import conditional, expected_revision, is_create_only
-from context_store.rest.pagination import GraphPagination, OffsetPagination, SearchPagination
+from context_store.rest.pagination import ChatPagination, GraphPagination, SearchPagination
 from context_store.rest.parsers import DocumentParser, refuse_constant
 from context_store.rest.permissions import acting_user_id, acting_user_id_or_all, owner_of_new
 from context_store.rest.schema import operation, parameter
-from context_store.rest.serializers import IDENTIFIER
+from context_store.rest.serializers import IDENTIFIER, JSONSchema
 
 from .base import StoreViewSet, deleted, found
 
-METADATA = "metadata."
+METADATA, CONTAINS = "metadata.", "contains."
 # How many metadata filters a list takes.
 MAX_FILTERS = 50
 
@@ -40,9 +41,19 @@ SEARCH = [
 ]
 
 
+CHOICE: JSONSchema = {"type": "boolean"}
+LIST = [
+    parameter("order", {"type": "string", "enum": list(ORDERS), "default": NEWEST_FIRST}, "`-` is from the last down."),
+    parameter("archived", CHOICE, "Only chats that are archived, or only those that are not."),
+    parameter("pinned", CHOICE, "Only chats that are pinned, or only those that are not."),
+    parameter("title_prefix", {"type": "string"}, "How the title begins, in upper or lower case."),
+    parameter("preview", CHOICE, "Whether to fill `preview` and `unread_count`."),
+]
+
+
 class ChatViewSet(StoreViewSet):
     lookup_url_kwarg = "chat_id"
-    pagination_class = OffsetPagination
+    pagination_class = ChatPagination
 
     @property
     def allowed_methods(self) -> Any:
@@ -50,18 +61,28 @@ class ChatViewSet(StoreViewSet):
         return ["POST", "OPTIONS"] if "import_chat" in self.action_map.values() else super().allowed_methods
 
     # Not django-filter: the keys of metadata are anybody's, and a FilterSet declares each parameter that it takes.
-    @operation("list_chats", {200: shapes.ChatPage}, parameters=[TRASHED])
+    @operation("list_chats", {200: shapes.ChatPage}, parameters=[*LIST, TRASHED])
     def list(self, request: Request) -> Response:
         """
-        List chats, the one updated last first.
+        List chats, the one updated last first, or in another `order`.
 
         Any number of parameters `metadata.KEY=VALUE` keep those whose metadata has just this value under the top-level
         key. The value is JSON where it can be, so that types are kept, and text elsewhere: `metadata.archived=false`,
-        `metadata.tier=2`, `metadata.tier="2"`, `metadata.topic=travel`.
+        `metadata.tier=2`, `metadata.tier="2"`, `metadata.topic=travel`. `contains.KEY=VALUE` keep those that have
+        a list with the value under the key: `contains.tags=billing`.
         """
-        store = self.get_store(acting_user_id_or_all(request))
-        asked: dict[str, Any] = {"metadata": metadata_of(request), "trashed": flag(request, "trashed")}
-        return self.page(partial(store.list_chats, **asked), count=store.count_chats(**asked))
+        store, query = self.get_store(acting_user_id_or_all(request)), request.query_params
+        filters: dict[str, Any] = {
+            "metadata": values_of(request, METADATA),
+            "contains": values_of(request, CONTAINS) or None,
+            "archived": true_or_false(request, "archived"),
+            "pinned": true_or_false(request, "pinned"),
+            "title_prefix": query.get("title_prefix"),
+            "trashed": true_or_false(request, "trashed") is True,
+        }
+        order, preview = query.get("order", NEWEST_FIRST), true_or_false(request, "preview") is True
+        read = partial(store.list_chats, **filters, order=order, preview=preview)
+        return self.page(read, count=store.count_chats(**filters), order=order)
 
     @operation("create_chat", {201: shapes.Chat}, request=shapes.ChatCreate, problems=[409], user_in_body=True)
     def create(self, request: Request) -> Response:
@@ -100,7 +121,11 @@ class ChatViewSet(StoreViewSet):
 
     @operation("update_chat", {200: shapes.Chat}, request=shapes.ChatUpdate, if_match=True)
     def partial_update(self, request: Request, chat_id: str) -> Response:
-        """Change the title, and merge metadata: top-level keys are replaced, `null` removes one."""
+        """
+        Change the title, merge metadata (top-level keys are replaced, `null` removes one), archive and pin.
+
+        To archive or to pin leaves `updated_at` as it is.
+        """
         body = self.body(shapes.ChatUpdate)
         revision = expected_revision(request, self.store, chat_id)
         return Response(self.store.update_chat(chat_id, **body, merge=True, expected_revision=revision)._asdict())
@@ -112,7 +137,7 @@ class ChatViewSet(StoreViewSet):
 
         A chat in the trash answers 404 to everything but this and `restore/`.
         """
-        remove = self.store.trash_chat if flag(request, "trash") else self.store.delete_chat
+        remove = self.store.trash_chat if true_or_false(request, "trash") else self.store.delete_chat
         revision = expected_revision(request, self.store, chat_id)
         return deleted(remove(chat_id, expected_revision=revision), missing_chat(chat_id))
 
@@ -164,6 +189,12 @@ class ChatViewSet(StoreViewSet):
         """Start a new active branch at a message; the branch that was active stays as it is."""
         return Response(self.store.rewind(chat_id, self.body(shapes.ChatRewind)["message_id"])._asdict(), status=201)
 
+    @operation("mark_read", {200: shapes.Chat}, request=shapes.ChatRead)
+    @action(detail=True, methods=["post"])
+    def read(self, request: Request, chat_id: str) -> Response:
+        """Set `read_at` to the time of a message, by default the last; the chat keeps its place in lists."""
+        return Response(self.store.mark_read(chat_id, self.body(shapes.ChatRead).get("message_id"))._asdict())
+
     @operation("get_graph", {200: shapes.Graph}, etag=True)
     @action(detail=True, pagination_class=GraphPagination)
     @conditional
@@ -201,20 +232,22 @@ class SearchViewSet(StoreViewSet):
         return hit_page(self.store.search_chats(**search_of(request), limit=self.paginator.get_limit(request)))
 
 
-def metadata_of(request: Request) -> dict[str, Any]:
-    """Return the metadata that the query asks for: values are JSON where they can be, else text."""
-    names = [name for name in request.query_params if name.startswith(METADATA)]
+def values_of(request: Request, prefix: str) -> dict[str, Any]:
+    """Return what the query asks for under keys of metadata: values are JSON where they can be, else text."""
+    names = [name for name in request.query_params if name.startswith(prefix)]
     if len(names) > MAX_FILTERS:
-        raise ValidationError({"metadata": [f"Has {len(names)} filters, a request may have {MAX_FILTERS}."]})
-    return {name.removeprefix(METADATA): json_or_text(request.query_params[name], name) for name in names}
+        raise ValidationError({prefix[:-1]: [f"Has {len(names)} filters, a request may have {MAX_FILTERS}."]})
+    return {name.removeprefix(prefix): json_or_text(request.query_params[name], name) for name in names}
 
 
-def flag(request: Request, name: str) -> bool:
-    """Return what the query says, `true` or `false`; without it false."""
-    value = request.query_params.get(name, "false")
-    if value not in ("true", "false"):
+def true_or_false(request: Request, name: str) -> bool | None:
+    """Return a choice of the query, ``None`` where it makes none."""
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    if text not in ("true", "false"):
         raise ValidationError({name: ["Must be true or false."]})
-    return value == "true"
+    return text == "true"
 
 
 def json_or_text(text: str, name: str) -> Any:
