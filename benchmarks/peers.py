@@ -24,8 +24,8 @@ try:
     from langgraph.checkpoint.base import empty_checkpoint
     from langgraph.checkpoint.postgres import PostgresSaver
     from langgraph.checkpoint.sqlite import SqliteSaver
-    from sqlalchemy import URL, event
-    from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+    from .engines import open_engine
 except ImportError as error:
     raise SystemExit(f"The peers are not installed ({error.name}): pip install -e '.[test,peers]'") from error
 
@@ -60,7 +60,7 @@ class AgentsSession:
     def __init__(self, conversations: int) -> None:
         self.runner = asyncio.Runner()
         self.run = self.runner.get_loop().run_until_complete
-        self.engine = _engine()
+        self.engine = open_engine()
         for number in reversed(range(conversations)):
             self.session = SQLAlchemySession(f"{number}", engine=self.engine, create_tables=True)
             self.append(chat_messages(CHAIN))
@@ -134,25 +134,6 @@ def chat_messages(count: int) -> list[dict[str, Any]]:
         {"role": role(number), "content": TEXTS[(number - count) % len(TEXTS)].data["content"]}
         for number in range(count)
     ]
-
-
-def _engine() -> AsyncEngine:
-    settings = connections[USING].settings_dict
-    if connections[USING].vendor == "postgresql":
-        # The host is the folder of a socket, which goes into the query.
-        query = {"host": settings["HOST"], **({"port": settings["PORT"]} if settings["PORT"] else {})}
-        url = URL.create(
-            "postgresql+asyncpg", settings["USER"], settings["PASSWORD"] or None, None, None, settings["NAME"], query
-        )
-        return create_async_engine(url)
-    engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(settings["NAME"])))
-    event.listen(engine.sync_engine, "connect", _set_up_sqlite)
-    return engine
-
-
-def _set_up_sqlite(connection: Any, record: Any) -> None:
-    for pragma in connections[USING].settings_dict["OPTIONS"]["init_command"].strip(";").split(";"):
-        connection.execute(pragma)
 
 
 def _saver() -> tuple[Any, Any]:

@@ -104,6 +104,9 @@ INSTALLED_APPS = [
     "context_store",
     "context_store.adapters.a2a",
     "context_store.chat",
+    "context_store.adapters.claude_agent",
+    "context_store.adapters.openai_agents",
+    "context_store.adapters.pydantic_ai",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -8,6 +8,7 @@ from .anthropic import anthropic_messages
 from .openai import openai_messages
 from .parts import Break, File, Other, Part, Reasoning, Source, Text, ToolCall, ToolResult, as_text, joined
 from .reading import calls_in, is_empty, needs_call, output_text, parts_of, read, text_of
+from .responses import responses_items
 from .streamed import TEXT, UI, answer_of, as_ui_chunks, error_of
 from .ui import ui_messages
 
@@ -36,6 +37,7 @@ __all__ = [
     "output_text",
     "parts_of",
     "read",
+    "responses_items",
     "text_of",
     "ui_messages",
 ]

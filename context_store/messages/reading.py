@@ -211,6 +211,13 @@ def _wrapped(block: Block, levels: int) -> Iterator[Part]:
     return _block(inner, levels - 1) if is_message and levels and isinstance(inner, dict) else iter((Other(block),))
 
 
+def _entry(block: Block, levels: int) -> Iterator[Part]:
+    """Read an entry of a transcript of Claude, which has the message in it."""
+    inner = block["message"]
+    is_entry = isinstance(inner, dict) and "content" in inner and levels
+    return _read(inner["content"], levels - 1) if is_entry else iter((Other(block),))
+
+
 def _citation(item: Any) -> Source | None:
     if isinstance(item, dict):
         inner = item["url_citation"] if isinstance(item.get("url_citation"), dict) else item
@@ -403,6 +410,7 @@ _KEYS: dict[str, _BlockReader] = {
     **dict.fromkeys((*_TEXTS, "parts", "tool_calls", "toolInvocations", "function_call"), _message),
     **dict.fromkeys(("kwargs", "data"), _wrapped),
     **dict.fromkeys(("raw", "mediaType"), _file),  # A2A
+    "message": _entry,
 }
 
 

@@ -39,13 +39,14 @@ class Turn(NamedTuple):
 
 def turns_of(messages: Iterable[MessageRecord], *, drop_unanswered_calls: bool = False) -> list[Turn]:
     """Return the turns of the messages. A message of an unknown name is the user's."""
-    turns = [turn for message in messages for turn in _split(message)]
+    turns = [turn for message in messages for turn in turns_in(message)]
     if drop_unanswered_calls:
         turns = _without_unanswered(turns)
     return list(_reunited(turns))
 
 
-def _split(message: MessageRecord) -> Iterator[Turn]:
+def turns_in(message: MessageRecord) -> Iterator[Turn]:
+    """Give the turns of one message, each of one speaker."""
     role = ROLES.get(message.name, "user")
     parts = parts_of(message)
     runs = list(_runs(parts, role))

@@ -9,7 +9,13 @@ from unittest import mock
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-APPS = ("context_store", "context_store_a2a")
+APPS = (
+    "context_store",
+    "context_store_a2a",
+    "context_store_claude_agent",
+    "context_store_openai_agents",
+    "context_store_pydantic_ai",
+)
 
 
 def migration_statements(connection: Any) -> Iterator[tuple[str, str]]:

@@ -2,8 +2,6 @@
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from hashlib import sha256
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -12,9 +10,8 @@ from a2a.helpers import new_text_message
 from a2a.types import AgentCard, Message, Role, SendMessageRequest, StreamResponse, Task, TaskState
 from a2a.utils.errors import InvalidParamsError, TaskNotFoundError, UnsupportedOperationError
 
+from context_store.adapters.base import stored_name
 from context_store.contexts import BaseContexts, BoundContext, contexts
-from context_store.exceptions import InvalidData
-from context_store.validation import MAX_IDENTIFIER_LENGTH, check_identifier
 
 logger = logging.getLogger("context_store.a2a")
 
@@ -260,19 +257,6 @@ def _bound(store: BaseContexts | None, scope: str | None, identity: str) -> Boun
     if scope is not None:
         scoped = scoped.scoped(stored_name(scope, LONGEST_IDENTITY))
     return scoped.bound(stored_name(identity, LONGEST_IDENTITY))
-
-
-def stored_name(name: str, longest: int = MAX_IDENTIFIER_LENGTH) -> str:
-    """
-    Return the name, or its digest if it is no identifier of the store or takes more than ``longest`` UTF-16 units.
-
-    A name that looks like a digest is replaced by its own, so that two names never meet.
-    """
-    encoded = name.encode("utf-16-le", errors="surrogatepass")
-    if len(encoded) <= 2 * longest and not name.startswith("sha256:"):
-        with suppress(InvalidData):
-            return check_identifier(name)
-    return f"sha256:{sha256(encoded).hexdigest()}"
 
 
 def _address(client: Client, agent: str | AgentCard) -> str:

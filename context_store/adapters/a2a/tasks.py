@@ -15,11 +15,12 @@ from django.db import IntegrityError, close_old_connections, router, transaction
 from django.db.models import Q, QuerySet
 from google.protobuf.json_format import MessageToJson, ParseDict
 
+from context_store.adapters.base import stored_name
 from context_store.exceptions import InvalidData
 from context_store.ids import now_ms
 from context_store.validation import JSONText
 
-from .client import FINISHED, stored_name
+from .client import FINISHED
 from .models import AgentTask
 
 # The status of a task without a time: before all others, so that it is listed last.

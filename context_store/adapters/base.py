@@ -1,0 +1,64 @@
+"""What adapters share: whose the conversations are, the extra that is missing, and the thread for synchronous code."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from typing import Any, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.db import close_old_connections
+
+from context_store.exceptions import InvalidData
+from context_store.validation import MAX_IDENTIFIER_LENGTH, check_identifier
+
+Result = TypeVar("Result")
+# The user, or how to find the user in what the framework gives: a key, a run's context, …
+UserId = str | Callable[[Any], str]
+
+
+@contextmanager
+def requires(extra: str) -> Iterator[None]:
+    """Name the extra where an import of the block fails."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{error.name} is not installed: pip install 'django-context-store[{extra}]'", name=error.name
+        ) from error
+
+
+def check_user_id(user_id: UserId) -> UserId:
+    """Return the user, or the function that finds one. Raises ``InvalidData`` for neither."""
+    return user_id if callable(user_id) else check_identifier(user_id, "user_id")
+
+
+def owner_of(user_id: UserId, context: Any) -> str:
+    """Return the user of a call. Raises ``InvalidData`` where the function finds none."""
+    return check_identifier(user_id(context) if callable(user_id) else user_id, "user_id")
+
+
+async def in_thread(function: Callable[..., Result], *arguments: Any) -> Result:
+    """Return what the function returns, run in Django's thread for synchronous code."""
+
+    def run() -> Result:
+        # What Django does before and after a request, of which agents and workers have none.
+        close_old_connections()
+        try:
+            return function(*arguments)
+        finally:
+            close_old_connections()
+
+    return await sync_to_async(run)()
+
+
+def stored_name(name: str, longest: int = MAX_IDENTIFIER_LENGTH) -> str:
+    """
+    Return the name, or its digest if it is no identifier of the store or takes more than ``longest`` UTF-16 units.
+
+    A name that looks like a digest is replaced by its own, so that two names never meet.
+    """
+    encoded = name.encode("utf-16-le", errors="surrogatepass")
+    if len(encoded) <= 2 * longest and not name.startswith("sha256:"):
+        with suppress(InvalidData):
+            return check_identifier(name)
+    return f"sha256:{sha256(encoded).hexdigest()}"

@@ -1,0 +1,237 @@
+"""Conversations of pydantic-ai: a conversation is a chat, an entry a message, a fork a chat with the same entries."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import router, transaction
+from django.db.models import OuterRef, QuerySet, Subquery
+
+from context_store.adapters.base import UserId, check_user_id, in_thread, owner_of, requires, stored_name
+from context_store.exceptions import IdConflict
+from context_store.graph import LockedChat, Place, locked, parse_messages, read_branch, read_chain
+from context_store.managers.chats import ChatQuerySet
+from context_store.models import Branch, Chat, Message
+from context_store.records import MessageRecord
+
+from .models import Conversation
+
+with requires("pydantic-ai"):
+    from pydantic import TypeAdapter
+    from pydantic_ai.conversation_store import (
+        ConversationConflict,
+        ConversationEntry,
+        ConversationRecord,
+        ConversationStore,
+    )
+
+    from .messages import entries_of, stored
+
+RECORD: TypeAdapter[ConversationRecord] = TypeAdapter(ConversationRecord)
+# Heads whose places are remembered between the reading of a record and that of its history.
+MOST_PLACES = 1_000
+
+
+class DjangoConversationStore(ConversationStore):  # type: ignore[misc] # Its types are not looked at.
+    """
+    The conversations of a user, or of whom ``user_id(None)`` finds (in a context variable, say), on ``using``.
+
+    The id of a conversation is that of its chat, which may be one that others wrote. A fork is a chat of its own whose
+    entries have the ids of those that they are; each chat is deleted with all that is in it.
+    """
+
+    def __init__(self, *, user_id: UserId, using: str | None = None) -> None:
+        self.user_id = check_user_id(user_id)
+        self.using = using
+        self._places: dict[tuple[str, str], tuple[str, Place]] = {}
+
+    async def read_record(self, conversation_id: str) -> ConversationRecord | None:
+        """Return the record, or ``None``; of a chat that others wrote one that is made of the chat."""
+        return await in_thread(self._find_record, self._owner(), conversation_id)
+
+    async def read_records(self, *, scope: str | None = None, limit: int | None = None) -> Sequence[ConversationRecord]:
+        """Return the records that were saved, or those with the scope, newest first, and at most ``limit``."""
+        return await in_thread(self._find_records, self._owner(), scope, limit)
+
+    async def write_record(
+        self,
+        record: ConversationRecord,
+        *,
+        new_entries: Sequence[ConversationEntry] = (),
+        expected_revision: str | None,
+    ) -> None:
+        """Store the record and its new entries together. Raises ``ConversationConflict``."""
+        await in_thread(self._write, self._owner(), record, new_entries, expected_revision)
+
+    async def delete_record(self, conversation_id: str, *, expected_revision: str) -> None:
+        """Delete the chat with its entries; forks have their own. Raises ``ConversationConflict``."""
+        await in_thread(self._delete, self._owner(), conversation_id, expected_revision)
+
+    async def read_entry(self, entry_id: str) -> ConversationEntry:
+        """Return the entry. Raises ``KeyError``."""
+        [entry] = (await self.read_history(entry_id, limit=1))[-1:]
+        return entry
+
+    async def read_history(self, head_id: str | None, *, limit: int | None = None) -> list[ConversationEntry]:
+        """Return the entries down to one, or the last, in one query after ``read_record``. Raises ``KeyError``."""
+        if head_id is None or limit == 0:
+            return []
+        return await in_thread(self._find_history, self._owner(), head_id, limit)
+
+    # In the thread
+
+    def _owner(self) -> str:
+        return owner_of(self.user_id, None)
+
+    @property
+    def _db(self) -> str:
+        return self.using or router.db_for_write(Chat)
+
+    def _chats(self, owner: str) -> ChatQuerySet:
+        return Chat.objects.using(self._db).visible_to(owner)
+
+    def _conversations(self, owner: str) -> QuerySet[Conversation]:
+        return Conversation.objects.using(self._db).filter(user_id=owner)
+
+    def _find_record(self, owner: str, conversation_id: str) -> ConversationRecord | None:
+        branch, _ = read_branch(self._db, conversation_id, user_id=owner)
+        if branch is None:
+            return None
+        if branch.head_message_id is not None and branch.place is not None:
+            if len(self._places) >= MOST_PLACES:
+                self._places.clear()
+            self._places[owner, branch.head_message_id] = (conversation_id, branch.place)
+        return self._record_of(owner, conversation_id, branch.head_message_id)
+
+    def _record_of(self, owner: str, chat_id: str, head_id: str | None) -> ConversationRecord:
+        for record in self._conversations(owner).filter(chat_id=chat_id).values_list("record", flat=True):
+            return _current(record, head_id)
+        [time] = self._chats(owner).filter(pk=chat_id).values_list("updated_at", flat=True)
+        return ConversationRecord(
+            conversation_id=chat_id,
+            head_id=head_id,
+            revision=f"chat:{head_id}",
+            updated_at=datetime.fromtimestamp(time / 1000, UTC),
+        )
+
+    def _find_records(self, owner: str, scope: str | None, limit: int | None) -> list[ConversationRecord]:
+        found = self._conversations(owner).filter(chat__in=self._chats(owner))
+        if scope is not None:
+            found = found.filter(scope=stored_name(scope))
+        heads = Branch.objects.using(self._db).filter(chat_id=OuterRef("chat_id"), is_active=True)
+        with_heads: Any = found.annotate(head=Subquery(heads.values("head_message_id")))
+        rows = with_heads.order_by("-saved_at", "id").values_list("record", "head")
+        return [_current(record, head) for record, head in rows[:limit]]
+
+    def _write(
+        self, owner: str, record: ConversationRecord, entries: Sequence[ConversationEntry], expected: str | None
+    ) -> None:
+        chat_id = record.conversation_id
+        with transaction.atomic(using=self._db):
+            if expected is None:
+                try:
+                    self._chats(owner).create_chat(chat_id, user_id=owner)
+                except IdConflict as error:
+                    raise ConversationConflict(chat_id) from error
+
+            def write(chat: LockedChat) -> None:
+                head = chat.branch.head_message_id
+                if expected is not None and self._record_of(owner, chat_id, head).revision != expected:
+                    raise ConversationConflict(chat_id)
+                try:
+                    self._add(owner, chat, entries, record.head_id)
+                    _move_head(chat, record.head_id)
+                except (KeyError, Message.DoesNotExist) as error:
+                    raise ConversationConflict(chat_id) from error
+                self._save(owner, record)
+
+            try:
+                locked(self._db, chat_id, write, user_id=owner)
+            except Chat.DoesNotExist as error:
+                raise ConversationConflict(chat_id) from error
+
+    def _add(self, owner: str, chat: LockedChat, entries: Sequence[ConversationEntry], head_id: str | None) -> None:
+        """Store new entries, with those above them where they lie in another chat: a fork's."""
+        new = {entry.id for entry in entries}
+        wanted = [entry.parent_id for entry in entries[:1]] + [head_id]
+        needed = [entry_id for entry_id in wanted if entry_id is not None and entry_id not in new]
+        found = chat.find(needed)
+        for entry_id in dict.fromkeys(needed):
+            if entry_id not in found:
+                self._copy(owner, chat, entry_id)
+        if entries:
+            chat.add(parse_messages(map(stored, entries), chat_id=chat.id))
+
+    def _copy(self, owner: str, chat: LockedChat, entry_id: str) -> None:
+        chain = [record._replace(chat_id=chat.id) for record in self._chain(owner, entry_id, None)]
+        known = chat.find(record.id for record in chain)
+        chat.add(parse_messages([record for record in chain if record.id not in known], chat_id=chat.id))
+
+    def _save(self, owner: str, record: ConversationRecord) -> None:
+        columns = {
+            "scope": None if record.scope is None else stored_name(record.scope),
+            "saved_at": round(record.updated_at.timestamp() * 10**6),
+            "record": RECORD.dump_python(record, mode="json"),
+        }
+        conversations = self._conversations(owner).filter(chat_id=record.conversation_id)
+        if not conversations.update(**columns):
+            conversations.create(chat_id=record.conversation_id, user_id=owner, **columns)
+
+    def _delete(self, owner: str, conversation_id: str, expected: str) -> None:
+        def check(chat: LockedChat) -> None:
+            if self._record_of(owner, conversation_id, chat.branch.head_message_id).revision != expected:
+                raise ConversationConflict(conversation_id)
+
+        with transaction.atomic(using=self._db):
+            try:
+                locked(self._db, conversation_id, check, user_id=owner)
+            except Chat.DoesNotExist as error:
+                raise ConversationConflict(conversation_id) from error
+            self._chats(owner).delete_chat(conversation_id)
+
+    def _find_history(self, owner: str, head_id: str, limit: int | None) -> list[ConversationEntry]:
+        entries = entries_of(self._chain(owner, head_id, limit))
+        return entries if limit is None else entries[-limit:]
+
+    def _chain(self, owner: str, head_id: str, limit: int | None) -> list[MessageRecord]:
+        """Return the chain down to a message, in whatever chat of the owner it lies. Raises ``KeyError``."""
+        remembered = self._places.pop((owner, head_id), None)
+        if remembered is not None:
+            chat_id, place = remembered
+            records = read_chain(self._db, chat_id, place, limit=limit)
+            expected = place.depth + 1 if limit is None else min(place.depth + 1, limit)
+            if len(records) == expected and records[-1].id == head_id and _is_linked(records):
+                return records
+        messages = Message.objects.using(self._db).visible_to(owner)
+        for chat_id in messages.filter(id=head_id).order_by("chat_id").values_list("chat_id", flat=True)[:1]:
+            return messages.chain_of(head_id, chat_id=chat_id, limit=limit)
+        raise KeyError(head_id)
+
+
+def _is_linked(records: list[MessageRecord]) -> bool:
+    return all(below.parent_id == above.id for above, below in zip(records, records[1:], strict=False))
+
+
+def _current(stored_record: Any, head_id: str | None) -> ConversationRecord:
+    """Return the record as it is now: where others have moved the head since, with that and another revision."""
+    record = RECORD.validate_json(json.dumps(stored_record))
+    if record.head_id != head_id:
+        record.head_id, record.revision = head_id, f"{record.revision}:{head_id}"
+    return record
+
+
+def _move_head(chat: LockedChat, head_id: str | None) -> None:
+    """Let the active branch end at the entry; where that leaves its history, another branch, and the history stays."""
+    branch = chat.branch
+    if head_id == branch.head_message_id:
+        return
+    place = None if head_id is None else chat.place(head_id)
+    if branch.place is None or (place is not None and chat.is_above(branch.place, place)):
+        chat.move_head(head_id, place)
+        return
+    same: Iterable[Any] = (other for other in chat.branches() if other.head_message_id == head_id)
+    if (other := next(iter(same), None)) is not None:
+        chat.activate(other)
+    else:
+        chat.start_branch(head_id, place=place)

@@ -1,0 +1,112 @@
+"""pydantic-ai's messages and messages of the store."""
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from context_store.adapters.base import requires
+from context_store.messages.anthropic import arguments_of
+from context_store.messages.parts import DATA_URL, File, Part, Text, ToolCall, ToolResult, is_call, is_result, spoken
+from context_store.messages.turns import Turn, turns_in
+from context_store.records import MessageRecord
+
+with requires("pydantic-ai"):
+    from pydantic_ai.conversation_store import ConversationEntry
+    from pydantic_ai.messages import (
+        BinaryContent,
+        DocumentUrl,
+        ImageUrl,
+        ModelMessage,
+        ModelMessagesTypeAdapter,
+        ModelRequest,
+        ModelResponse,
+        SystemPromptPart,
+        TextPart,
+        ToolCallPart,
+        ToolReturnPart,
+        UserPromptPart,
+    )
+
+# The type of messages that are pydantic-ai's.
+MESSAGE = "pydantic_ai"
+ROLES = {"user-prompt": "user", "tool-return": "tool", "retry-prompt": "tool", "system-prompt": "system"}
+
+
+def stored(entry: ConversationEntry) -> dict[str, Any]:
+    """Return an entry as a message of the store."""
+    [data] = ModelMessagesTypeAdapter.dump_python([entry.message], mode="json")
+    return {"id": entry.id, "parent_id": entry.parent_id, "name": _name(data), "type": MESSAGE, "data": data}
+
+
+def _name(data: dict[str, Any]) -> str:
+    """Return who says a message: of a request with several parts the user, then a tool, then the system."""
+    if data["kind"] == "response":
+        return "assistant"
+    roles = [ROLES.get(part["part_kind"], "user") for part in data["parts"]]
+    return next((role for role in ("user", "tool", "system") if role in roles), "user")
+
+
+def entries_of(messages: Iterable[MessageRecord]) -> list[ConversationEntry]:
+    """
+    Return messages of a chain as entries.
+
+    A message that others wrote may be several of pydantic-ai's: the last of them has its id. One that says nothing is
+    none.
+    """
+    messages = list(messages)
+    own = [message.data for message in messages if message.type == MESSAGE]
+    validated = iter(ModelMessagesTypeAdapter.validate_json(json.dumps(own)))
+    entries: list[ConversationEntry] = []
+    names: dict[str, str] = {}
+    for message in messages:
+        written = [next(validated)] if message.type == MESSAGE else list(_written(message, names))
+        for index, one in enumerate(written, 1):
+            entry_id = message.id if index == len(written) else f"{message.id}#{index}"
+            parent_id = entries[-1].id if entries else message.parent_id
+            entries.append(ConversationEntry(id=entry_id, parent_id=parent_id, message=one))
+    return entries
+
+
+def _written(message: MessageRecord, names: dict[str, str]) -> Iterator[ModelMessage]:
+    """Give what others wrote as pydantic-ai's messages. ``names`` are those of the tools, by the ids of their calls."""
+    time = datetime.fromtimestamp(message.created_at / 1000, UTC)
+    for turn in turns_in(message):
+        names.update({part.id: part.name for part in turn.parts if is_call(part)})
+        if turn.role == "assistant":
+            if parts := list(_said(turn.parts)):
+                yield ModelResponse(parts=parts, timestamp=time)
+        elif asked := list(_asked(turn, names, time)):
+            yield ModelRequest(parts=asked, timestamp=time)
+
+
+def _said(parts: list[Part]) -> Iterator[Any]:
+    for part in parts:
+        if is_call(part):
+            yield ToolCallPart(part.name, arguments_of(part), tool_call_id=part.id)
+        elif not isinstance(part, (ToolCall, ToolResult)):
+            yield from (TextPart(text) for text in spoken((part,)))
+
+
+def _asked(turn: Turn, names: dict[str, str], time: datetime) -> Iterator[Any]:
+    if turn.role == "user":
+        content = [block for part in turn.parts for block in _content(part)]
+        if content:
+            is_text = all(isinstance(block, str) for block in content)
+            yield UserPromptPart("\n".join(content) if is_text else content, timestamp=time)
+        return
+    for part in turn.parts:
+        if is_result(part):
+            name = part.name or names.get(part.id) or part.id
+            yield ToolReturnPart(name, part.output, tool_call_id=part.id, timestamp=time)
+        elif isinstance(part, Text):
+            yield SystemPromptPart(part.text, timestamp=time)
+
+
+def _content(part: Part) -> Iterator[Any]:
+    if not isinstance(part, File):
+        yield from spoken((part,))
+    elif DATA_URL.fullmatch(part.url):
+        yield BinaryContent.from_data_uri(part.url)
+    elif part.url:
+        yield ImageUrl(part.url) if part.kind == "image" else DocumentUrl(part.url)

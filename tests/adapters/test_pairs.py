@@ -1,0 +1,182 @@
+"""The table of pairs in docs/adapters/index.md: a conversation begun with one goes on in another."""
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+from claude_agent_sdk import SessionKey
+from pydantic_ai.conversation import Conversation
+from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, ToolCallPart, ToolReturnPart, UserPromptPart
+
+from context_store import ContextStore
+from context_store.adapters.ai_sdk import from_ui_messages, to_ui_messages
+from context_store.adapters.claude_agent import DjangoSessionStore
+from context_store.adapters.openai_agents import DjangoSession
+from context_store.adapters.pydantic_ai import DjangoConversationStore
+from context_store.messages import ToolCall, ToolResult, output_text, parts_of, text_of
+from tests.adapters.running import run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+CHAT = "7d1e3c52-4a5b-4a1e-9a58-0f7e6f5f2a11"
+KEY: SessionKey = {"project_key": "-srv-tea", "session_id": CHAT}
+QUESTION, ANSWER = "Is there sencha?", "Yes, 12 bags."
+MORE = "And matcha?"
+
+
+class Spoken(NamedTuple):
+    """A conversation as every framework has it."""
+
+    texts: list[str]
+    calls: list[tuple[str, str, Any]]
+    answers: list[tuple[str, str]]
+
+
+def text_entry(uuid: str, role: str, content: Any) -> Any:
+    return {"type": role, "uuid": uuid, "message": {"role": role, "content": content}}
+
+
+# --- Each framework: begins, goes on with a question, and says what it reads
+
+
+def begin_openai() -> None:
+    items: list[Any] = [
+        {"role": "user", "content": QUESTION},
+        {"type": "function_call", "call_id": "c1", "name": "stock", "arguments": '{"tea": "sencha"}'},
+        {"type": "function_call_output", "call_id": "c1", "output": "12 bags"},
+        {"role": "assistant", "content": ANSWER},
+    ]
+    run(DjangoSession(CHAT, user_id="alice").add_items(items))
+
+
+def go_on_openai() -> None:
+    run(DjangoSession(CHAT, user_id="alice").add_items([{"role": "user", "content": MORE}]))
+
+
+def read_openai() -> Spoken:
+    items: list[Any] = run(DjangoSession(CHAT, user_id="alice").get_items())
+    return spoken_in([{"name": item.get("role") or "assistant", "data": item} for item in items])
+
+
+def begin_claude() -> None:
+    entries = [
+        text_entry("u1", "user", QUESTION),
+        text_entry("a1", "assistant", [{"type": "tool_use", "id": "c1", "name": "stock", "input": {"tea": "sencha"}}]),
+        text_entry("u2", "user", [{"type": "tool_result", "tool_use_id": "c1", "content": "12 bags"}]),
+        text_entry("a2", "assistant", [{"type": "text", "text": ANSWER}]),
+    ]
+    run(DjangoSessionStore(user_id="alice").append(KEY, entries))
+
+
+def go_on_claude() -> None:
+    run(DjangoSessionStore(user_id="alice").append(KEY, [text_entry("u9", "user", MORE)]))
+
+
+def read_claude() -> Spoken:
+    entries: list[Any] = run(DjangoSessionStore(user_id="alice").load(KEY))
+    assert len({entry["uuid"] for entry in entries}) == len(entries)
+    return spoken_in([{"name": entry["type"], "data": entry["message"]} for entry in entries])
+
+
+def begin_ai_sdk() -> None:
+    call = {"type": "tool-stock", "toolCallId": "c1", "state": "output-available", "input": {"tea": "sencha"}}
+    parts = [{**call, "output": "12 bags"}, {"type": "step-start"}, {"type": "text", "text": ANSWER}]
+    store = ContextStore(user_id="alice")
+    store.create_chat(CHAT)
+    question = {"id": "q", "role": "user", "parts": [{"type": "text", "text": QUESTION}]}
+    store.append_messages(CHAT, from_ui_messages([question, {"id": "a", "role": "assistant", "parts": parts}]))
+
+
+def go_on_ai_sdk() -> None:
+    message = {"id": "q9", "role": "user", "parts": [{"type": "text", "text": MORE}]}
+    ContextStore(user_id="alice").append_messages(CHAT, from_ui_messages([message]))
+
+
+def read_ai_sdk() -> Spoken:
+    messages = to_ui_messages(ContextStore(user_id="alice").get_messages(CHAT))
+    return spoken_in([{"name": message["role"], "data": message} for message in messages])
+
+
+def begin_pydantic() -> None:
+    messages: list[Any] = [
+        ModelRequest(parts=[UserPromptPart(QUESTION)]),
+        ModelResponse(parts=[ToolCallPart("stock", {"tea": "sencha"}, tool_call_id="c1")]),
+        ModelRequest(parts=[ToolReturnPart("stock", "12 bags", tool_call_id="c1")]),
+        ModelResponse(parts=[TextPart(ANSWER)]),
+    ]
+    run(DjangoConversationStore(user_id="alice").save(Conversation(conversation_id=CHAT, messages=messages)))
+
+
+def go_on_pydantic() -> None:
+    store = DjangoConversationStore(user_id="alice")
+    conversation = run(store.load(CHAT))
+    conversation.messages.append(ModelRequest(parts=[UserPromptPart(MORE)]))
+    run(store.save(conversation))
+
+
+def read_pydantic() -> Spoken:
+    texts, calls, answers = [], [], []
+    for message in run(DjangoConversationStore(user_id="alice").load(CHAT)).messages:
+        for part in message.parts:
+            if isinstance(part, ToolCallPart):
+                calls.append((part.tool_call_id, part.tool_name, part.args_as_dict()))
+            elif isinstance(part, ToolReturnPart):
+                assert part.tool_name == "stock"
+                answers.append((part.tool_call_id, part.content))
+            else:
+                texts.append(part.content)
+    return Spoken(texts, calls, answers)
+
+
+def spoken_in(messages: list[dict[str, Any]]) -> Spoken:
+    """Say what is in messages of a format that the reader knows."""
+    store = ContextStore(user_id="reader")
+    records = store.append_messages(store.create_chat().id, messages)
+    parts = [part for record in records for part in parts_of(record)]
+    calls = [part for part in parts if isinstance(part, ToolCall)]
+    return Spoken(
+        [text for record in records if (text := text_of(record))],
+        [(part.id, part.name, arguments(part.arguments)) for part in calls],
+        [(part.id, output_text(part.output)) for part in parts if isinstance(part, ToolResult)],
+    )
+
+
+def arguments(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+class Framework(NamedTuple):
+    begin: Callable[[], None]
+    go_on: Callable[[], None]
+    read: Callable[[], Spoken]
+
+
+FRAMEWORKS = {
+    "openai-agents": Framework(begin_openai, go_on_openai, read_openai),
+    "claude-agent": Framework(begin_claude, go_on_claude, read_claude),
+    "ai-sdk": Framework(begin_ai_sdk, go_on_ai_sdk, read_ai_sdk),
+    "pydantic-ai": Framework(begin_pydantic, go_on_pydantic, read_pydantic),
+}
+PAIRS = [(first, second) for first in FRAMEWORKS for second in FRAMEWORKS]
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_conversation_goes_on_in_another(first: str, second: str) -> None:
+    FRAMEWORKS[first].begin()
+    before = Spoken([QUESTION, ANSWER], [("c1", "stock", {"tea": "sencha"})], [("c1", "12 bags")])
+    assert FRAMEWORKS[second].read() == before
+    FRAMEWORKS[second].go_on()
+    after = before._replace(texts=[QUESTION, ANSWER, MORE])
+    assert FRAMEWORKS[second].read() == after
+    # And back: the first reads what the second added, in the chat that it began.
+    assert FRAMEWORKS[first].read() == after
+    assert [chat.id for chat in ContextStore(user_id="alice").list_chats()] == [CHAT]
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_search_finds_questions_and_answers_of_tools(name: str) -> None:
+    FRAMEWORKS[name].begin()
+    store = ContextStore(user_id="alice")
+    assert store.search_chats("sencha")
+    assert store.search_chats("bags")
+    assert not ContextStore(user_id="bob").search_chats("bags")
