@@ -1,15 +1,17 @@
 """System checks: stable ids, and hints that say what to do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import Error as DatabaseError
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
 from .backends import check_backends, check_prefixes
 from .conf import settings
 from .contexts import BaseContexts, contexts
+from .db.distribution import MAX_PARTITIONS, MIN_PARTITIONS, state_of
 from .search.checks import check_search, check_search_index
 from .sessions import BaseSessions, sessions
 from .streams import BaseStreams, streams
@@ -24,7 +26,13 @@ SQLITE_TIMEOUT = 20
 @register("context_store")
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     """Check the app's own settings."""
-    return [*_payload_size(), *_search_language(), *_text_extractor(), *_message_formats()]
+    return [
+        *_payload_size(),
+        *_search_language(),
+        *_text_extractor(),
+        *_message_formats(),
+        *_distribution(),
+    ]
 
 
 @register("context_store")
@@ -49,6 +57,17 @@ def check_streams(**kwargs: Any) -> list[CheckMessage]:
 def check_shared_keys(**kwargs: Any) -> list[CheckMessage]:
     """Check that no two aliases share keys."""
     return check_prefixes(contexts, sessions)
+
+
+@register("context_store", Tags.database)
+def check_distribution(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Check, with ``--database``, that the tables are not on the way from one form to another."""
+    return [
+        message
+        for alias in databases or ()
+        if connections[alias].vendor == "postgresql"
+        for message in _distribution_state(alias)
+    ]
 
 
 @register("context_store")
@@ -105,6 +124,34 @@ def _message_formats() -> Iterator[CheckMessage]:
             hint="Give a list of dotted paths of functions that take a message or a block and return its parts, or "
             "None if it is of another format.",
             id="context_store.E004",
+        )
+
+
+def _distribution() -> Iterator[CheckMessage]:
+    form = settings.DISTRIBUTION
+    if form in (None, "citus") or (type(form) is int and MIN_PARTITIONS <= form <= MAX_PARTITIONS):
+        return
+    yield Error(
+        f"CONTEXT_STORE_DISTRIBUTION is {form!r}, no form of tables.",
+        hint=f"Give a number of hash partitions from {MIN_PARTITIONS} to {MAX_PARTITIONS}, 'citus', or None for whole"
+        " tables.",
+        id="context_store.E030",
+    )
+
+
+def _distribution_state(alias: str) -> Iterator[CheckMessage]:
+    form = settings.DISTRIBUTION
+    try:
+        problem = state_of(alias).problem(form)
+    except DatabaseError:
+        return  # Whoever needs the database says so.
+    if problem is not None:
+        option = "" if form is None else "--citus " if form == "citus" else f"--partitions {form} "
+        yield Warning(
+            f"The database {alias!r}: {problem}.",
+            hint=f"Run `manage.py distribute_context_store {option}--database {alias}`, with the number of partitions"
+            " that it has begun with, or with --undo.",
+            id="context_store.W030",
         )
 
 

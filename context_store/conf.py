@@ -49,6 +49,8 @@ class Settings:
     MAX_IMPORT_BYTES = Setting(16 * 1024 * 1024)
     MAX_MESSAGES_PER_REQUEST = Setting(1000)
     CONTEXTS: Setting[dict[str, dict[str, Any]]] = Setting({})
+    # The form of the tables of new databases: a number of hash partitions, or "citus"; None leaves them whole.
+    DISTRIBUTION: Setting[int | str | None] = Setting(None)
     SESSIONS: Setting[dict[str, dict[str, Any]]] = Setting({})
     STREAMS: Setting[dict[str, dict[str, Any]]] = Setting({})
     # Readers of streams and changes a process under WSGI, where each holds a thread.

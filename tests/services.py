@@ -32,6 +32,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the database to test on (default: TEST_DATABASE, else sqlite)",
     )
     group.addoption(
+        "--partitions",
+        type=int,
+        help="test on so many hash partitions (with --database postgresql)",
+    )
+    group.addoption(
         "--only-database-tests",
         action="store_true",
         help="leave out the tests that have no database, since they do the same whichever is chosen",
@@ -46,6 +51,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         die_with_parent(signal.SIGKILL)
     elif not (options.help or options.version):
         start_services(early_config, options.database)
+        if options.partitions:
+            _set_for_run(early_config, "TEST_PARTITIONS", str(options.partitions))
     return (yield)
 
 

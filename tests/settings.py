@@ -80,6 +80,9 @@ else:
     SERVER_URL = os.environ["MSSQL_URL" if VENDOR == "mssql" else "DATABASE_URL"]
     DATABASES = {"default": server_database(SERVER_URL), "other": server_database(SERVER_URL, "_other")}
 
+if "TEST_PARTITIONS" in os.environ:
+    CONTEXT_STORE_DISTRIBUTION = int(os.environ["TEST_PARTITIONS"])
+
 REDIS_URL = worker_redis_url()
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},

@@ -3,7 +3,7 @@
 import pytest
 
 from context_store.models import Branch, Message
-from tests.plans import Plans, explain, is_narrowed, scans_of
+from tests.plans import PARTITIONED, Plans, explain, is_narrowed, scans_of, whole, widest
 
 pytestmark = [pytest.mark.vendor("postgresql"), pytest.mark.django_db(transaction=True)]
 
@@ -11,12 +11,13 @@ WITHIN = """
 SELECT m.data FROM "context_store_branch" b JOIN "context_store_message" m
 ON m.chat_id = b.chat_id AND m.id = b.head_message_id WHERE b."chat_id" = %s
 """
+ONE_TABLE = 'SELECT * FROM "context_store_message" WHERE "chat_id" = %s'
 BEYOND = WITHIN.replace("m.chat_id = b.chat_id AND ", "")
 
 
 def test_each_scan_of_a_join_within_a_chat_is_narrowed_to_it():
     scans = list(scans_of(explain(WITHIN, ["chat"])))
-    assert {scan["Relation Name"] for scan in scans} == {"context_store_branch", "context_store_message"}
+    assert {whole(scan["Relation Name"]) for scan in scans} == {"context_store_branch", "context_store_message"}
     assert all(map(is_narrowed, scans))
 
 
@@ -25,11 +26,21 @@ def test_a_join_by_ids_alone_looks_beyond_the_chat():
     assert Plans().problem(WITHIN, ["chat"]) is None
 
 
+@pytest.mark.skipif(not PARTITIONED, reason="--partitions")
+def test_a_statement_touches_no_more_partitions_than_chats():
+    some = ONE_TABLE.replace("= %s", "IN (%s, %s)")
+    assert widest(explain(ONE_TABLE, ["chat"]), ONE_TABLE) is None
+    assert widest(explain(some, ["chat", "other"]), some) is None
+    assert widest(explain('SELECT * FROM "context_store_message" WHERE id = %s', ["m"]), "") == "context_store_message"
+
+
 def test_statements_that_name_a_chat_and_read_two_tables_are_explained(db):
     plans = Plans()
-    for sql in (WITHIN, BEYOND, "SELECT 1", 'SELECT * FROM "context_store_message" WHERE "chat_id" = %s'):
+    for sql in (WITHIN, BEYOND, "SELECT 1", ONE_TABLE):
         plans.record(lambda *arguments: None, sql, ["chat"], False, {})
-    assert [sql for sql, _ in plans.new] == [WITHIN, BEYOND]
+    assert [sql for sql, _ in plans.new][:2] == [WITHIN, BEYOND]
+    # On partitions of one table, too: is it one of them?
+    assert len(plans.new) == 2 + PARTITIONED
 
 
 def test_a_list_of_another_length_is_the_same_statement():

@@ -6,6 +6,21 @@ from typing import Any
 from django.db.models import BaseConstraint, Model
 
 
+def partitions_of(connection: Any, table: str) -> list[str]:
+    """Return the partitions of the table, none for a whole one, or where there is no database to ask."""
+    if connection.vendor != "postgresql":
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(PARTITIONS, [table])
+        return [name for (name,) in cursor.fetchall()]
+
+
+PARTITIONS = """
+SELECT c.relname FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
+WHERE inhparent = to_regclass(quote_ident(%s)) ORDER BY 1
+"""
+
+
 class CompositeForeignKey(BaseConstraint):
     """
     ``FOREIGN KEY (fields) REFERENCES to (to_fields)``, in ``Meta.constraints``.
@@ -31,12 +46,23 @@ class CompositeForeignKey(BaseConstraint):
         )
 
     def create_sql(self, model: Any, schema_editor: Any) -> str:
-        table = schema_editor.quote_name(model._meta.db_table)
-        return f"ALTER TABLE {table} ADD {self.constraint_sql(model, schema_editor)}"
+        tables = partitions_of(schema_editor.connection, model._meta.db_table) or [model._meta.db_table]
+        added = self.constraint_sql(model, schema_editor)
+        target = model._meta.apps.get_model(self.to)._meta.db_table
+        return ";\n".join(
+            # From a partition to that of the same chats, as `distribute_context_store` makes them.
+            f"ALTER TABLE {schema_editor.quote_name(table)} ADD "
+            + added.replace(
+                schema_editor.quote_name(target),
+                schema_editor.quote_name(table.replace(model._meta.db_table, target, 1)),
+            )
+            for table in tables
+        )
 
     def remove_sql(self, model: Any, schema_editor: Any) -> str:
         quote = schema_editor.quote_name
-        return f"ALTER TABLE {quote(model._meta.db_table)} DROP CONSTRAINT {quote(self.name)}"
+        tables = partitions_of(schema_editor.connection, model._meta.db_table) or [model._meta.db_table]
+        return ";\n".join(f"ALTER TABLE {quote(table)} DROP CONSTRAINT {quote(self.name)}" for table in tables)
 
     def validate(self, model: type[Model], instance: Model, exclude: Any = None, using: str = "default") -> None:
         """Leave it to the database, as Django does with foreign keys of one column that are not edited in forms."""

@@ -82,16 +82,21 @@ class HeadedBranch(NamedTuple):
 # Where messages lie
 
 
-def run_ancestry(path: str = "") -> Subquery:
-    """Return the ancestry, as JSON text, of the run of the message at the path (``""`` or ``"head_message__"``)."""
-    start = rows("Message").filter(chat_id=OuterRef("chat_id"), id=OuterRef(f"{path}segment"))
+def run_ancestry(path: str = "", *, chat_id: str | None = None) -> Subquery:
+    """
+    Return the ancestry, as JSON text, of the run of the message at the path (``""`` or ``"head_message__"``).
+
+    Where the chat is known, it is given: of a reference to the outer query PostgreSQL plans for every partition.
+    """
+    chat: Any = OuterRef("chat_id") if chat_id is None else chat_id
+    start = rows("Message").filter(chat_id=chat, id=OuterRef(f"{path}segment"))
     return Subquery(start.values(text=Cast("ancestry", TextField())))
 
 
-def next_depth(path: str = "") -> Subquery:
+def next_depth(path: str = "", *, chat_id: str) -> Subquery:
     """Return the depth of the message that follows in the run of the one at the path; null where it is the tip."""
     following = rows("Message").filter(
-        chat_id=OuterRef("chat_id"), segment=OuterRef(f"{path}segment"), depth=OuterRef(f"{path}depth") + 1
+        chat_id=chat_id, segment=OuterRef(f"{path}segment"), depth=OuterRef(f"{path}depth") + 1
     )
     return Subquery(following.values("depth"))
 
@@ -108,7 +113,7 @@ def to_place(segment: str, depth: int, ancestry: str | None, following: int | No
 @Prepared
 def _places(*, chat_id: str, ids: list[str]) -> QuerySet[Any]:
     messages = rows("Message").filter(chat_id=chat_id, id__in=ids)
-    places: Any = messages.annotate(run_ancestry=run_ancestry(), next_depth=next_depth())
+    places: Any = messages.annotate(run_ancestry=run_ancestry(chat_id=chat_id), next_depth=next_depth(chat_id=chat_id))
     found: QuerySet[Any] = places.values_list("id", "segment", "depth", "run_ancestry", "next_depth")
     return found
 
@@ -141,8 +146,8 @@ def _branches(
     branches = branches.annotate(
         # A number: on SQLite a boolean passes through a converter of Django's.
         active=Cast("is_active", IntegerField()),
-        run_ancestry=run_ancestry("head_message__"),
-        next_depth=next_depth("head_message__"),
+        run_ancestry=run_ancestry("head_message__", chat_id=chat_id),
+        next_depth=next_depth("head_message__", chat_id=chat_id),
     )
     columns = ["id", "name", "head_message_id", "active", "created_at"]
     columns += ["head_message__segment", "head_message__depth", "run_ancestry", "next_depth"]

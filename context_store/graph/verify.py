@@ -8,9 +8,10 @@ transaction with the repairs: what writers do meanwhile is never taken for an er
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from django.db import router
+from django.db import connections, router
 from django.db.models import Exists, Func, IntegerField, OuterRef, Q, QuerySet, Subquery
 
+from context_store.db.distribution import state_of
 from context_store.db.statements import CHUNK_SIZE
 from context_store.exceptions import CorruptChat
 from context_store.records import MessageRecord
@@ -26,7 +27,8 @@ class Problem(NamedTuple):
     One thing that is wrong with a chat, or with the whole store.
 
     ``code`` is stable: ``parent``, ``lineage``, ``head``, ``checkpoint``, ``active_branch``, ``message_count``,
-    ``search_entry``, ``stray_search_entry``, or without a chat ``search_index``. ``is_repaired``: it was.
+    ``search_entry``, ``stray_search_entry``, or without a chat ``search_index`` and ``distribution``.
+    ``is_repaired``: it was.
     """
 
     chat_id: str | None
@@ -79,6 +81,13 @@ def verify_index(*, using: str | None = None) -> list[Problem]:
     """Return the problem that the database has no search index, or one for another language."""
     problem = index_problem(using or router.db_for_read(model_of("SearchEntry")))
     return [Problem(None, "search_index", f"{problem}: run rebuild_search_index")] if problem else []
+
+
+def verify_distribution(*, using: str | None = None) -> list[Problem]:
+    """Return the problem that the tables are on the way from one form to another: some in partitions, some whole."""
+    using = using or router.db_for_read(model_of("Chat"))
+    problem = state_of(using).problem() if connections[using].vendor == "postgresql" else None
+    return [Problem(None, "distribution", f"{problem}: run distribute_context_store")] if problem else []
 
 
 def _findings(using: str, chat_id: str, chat: LockedChat | None) -> Iterator[Finding]:
@@ -158,7 +167,7 @@ def _active_branch(branches: QuerySet[Any], newest: QuerySet[Any], chat: LockedC
 def _message_count(using: str, chat_id: str, messages: QuerySet[Any]) -> Iterator[Finding]:
     chat = rows("Chat").using(using).filter(pk=chat_id)
     # One statement: a message that is appended meanwhile counts on both sides or on neither.
-    count_of = rows("Message").filter(chat_id=OuterRef("pk")).order_by()
+    count_of = rows("Message").filter(chat_id=chat_id).order_by()
     count_of = count_of.annotate(count=Func("id", function="COUNT", output_field=IntegerField())).values("count")
     for stored, count in chat.annotate(count=Subquery(count_of)).values_list("message_count", "count"):
         if stored != count:

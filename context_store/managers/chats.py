@@ -129,7 +129,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         """Return the record of one chat, or ``None``."""
         check_identifier(chat_id, "chat_id")
         if not self._is_plain():
-            return next(iter(self.filter(pk=chat_id).records()), None)
+            return next((ChatRecord(*row) for row in _select(self.filter(pk=chat_id), chat_id=chat_id)), None)
         for row in _record(self.db, chat_id=chat_id, user_id=self._owner):
             return ChatRecord(*row)
         return None
@@ -395,15 +395,15 @@ def _checked(record: ChatRecord, changes: Mapping[str, Any], *, merge: bool) -> 
     return checked
 
 
-def _select(chats: Any) -> Any:
-    """Return the columns of records."""
-    branches = rows("Branch").using(chats._db).filter(chat_id=OuterRef("pk"))
+def _select(chats: Any, *, chat_id: str | None = None) -> Any:
+    """Return the columns of records. Of one chat its id is given, so that one partition is planned for."""
+    branches = rows("Branch").using(chats._db).filter(chat_id=OuterRef("pk") if chat_id is None else chat_id)
     return chats.annotate(branch_count=count_of(branches)).values_list(*LISTED_COLUMNS)
 
 
 @Prepared
 def _record(*, chat_id: str, user_id: str | None) -> Any:
-    return _select(chats_of(user_id).filter(pk=chat_id))
+    return _select(chats_of(user_id).filter(pk=chat_id), chat_id=chat_id)
 
 
 def _page(*, order: str, user_id: str | None, first: int, end: int) -> Any:

@@ -116,7 +116,7 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
         """Return the chain down to the message, root first, with ``limit`` the last of it."""
         if limit is not None:
             check_count(limit, "limit")
-        places = self._named(message_id, chat_id).annotate(run_ancestry=run_ancestry())
+        places = self._named(message_id, chat_id).annotate(run_ancestry=run_ancestry(chat_id=chat_id))
         columns = places.values_list("chat_id", "segment", "depth", "run_ancestry")
 
         def find_last() -> tuple[str, Place]:

@@ -93,7 +93,9 @@ class SearchEntryQuerySet(ScopedQuerySet[Any]):
         """Yield the hits with their messages; snippets without marks, and no data, when the budget's time is up."""
         left = MAX_ALL_DATA
         for batch in chunked(matches, BATCH):
-            entries = rows_of("SearchEntry").using(self.db).filter(id__in=[match.entry_id for match in batch])
+            # By chat, too: so that partitions of other chats are left alone.
+            chats, ids = {match.chat_id for match in batch}, [match.entry_id for match in batch]
+            entries = rows_of("SearchEntry").using(self.db).filter(chat_id__in=chats, id__in=ids)
             fields = [f"message__{field}" for field in MessageRecord._fields if field != "data"]
             # A text may be long: without time for marks its beginning is enough.
             content = "content" if budget.left > 0 else Left("content", 2 * LENGTH)

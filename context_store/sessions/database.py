@@ -47,7 +47,7 @@ class DatabaseSessions(BaseSessions):
         return Chat.objects.using(self.options["USING"]).filter(pk=session_id).values_list("user_id", flat=True).first()
 
     def _get(self, session_id: str) -> SessionRecord | None:
-        return next(iter(self._records(self._chats.filter(pk=session_id))), None)
+        return next(iter(self._records(self._chats.filter(pk=session_id), chat_id=session_id)), None)
 
     def _load(self, session_id: str, limit: int | None, before: str | None = None) -> Messages:
         if before is not None and self.max_messages is not None:
@@ -111,8 +111,9 @@ class DatabaseSessions(BaseSessions):
     def _chats(self) -> ChatQuerySet:
         return Chat.objects.using(self.options["USING"]).visible_to(self._user_id)
 
-    def _records(self, chats: ChatQuerySet) -> Records:
-        heads = Branch.objects.using(chats.db).filter(chat=OuterRef("pk"), is_active=True)
+    def _records(self, chats: ChatQuerySet, *, chat_id: str | None = None) -> Records:
+        chat: Any = OuterRef("pk") if chat_id is None else chat_id
+        heads = Branch.objects.using(chats.db).filter(chat_id=chat, is_active=True)
         length = Coalesce(Subquery(heads.values(length=F("head_message__depth") + 1)), 0)
         columns = ("id", "user_id", "metadata", "length", "created_at", "updated_at")
         records = [SessionRecord._make(row) for row in chats.annotate(length=length).values_list(*columns)]

@@ -6,6 +6,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from pytest_django import Settings
 
+from context_store.db.keys import partitions_of
 from context_store.graph.lineage import Place
 from context_store.graph.verify import verify_chat, verify_index
 from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
@@ -37,7 +38,8 @@ def drop(constraint: str, table: str) -> None:
     connection.check_constraints()
     if connection.vendor != "sqlite":
         with connection.cursor() as cursor:
-            cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {constraint}")
+            for part in partitions_of(connection, table) or [table]:
+                cursor.execute(f"ALTER TABLE {part} DROP CONSTRAINT {constraint}")
 
 
 def move_places() -> None:

@@ -8,7 +8,7 @@ from django.db import connections, reset_queries
 
 from context_store.exceptions import InvalidData
 from context_store.exporters.documents import chat_ids
-from context_store.graph.verify import Problem, verify_chat, verify_index, verify_orphans
+from context_store.graph.verify import Problem, verify_chat, verify_distribution, verify_index, verify_orphans
 from context_store.management.progress import progress_bar
 from context_store.models import Chat
 
@@ -70,4 +70,8 @@ def _problems(chats: Any, database: str | None, *, repair: bool, whole: bool) ->
     for chat_id in chat_ids(chats):
         yield verify_chat(chat_id, using=database, repair=repair)
     if whole:
-        yield [*verify_orphans(using=database, repair=repair), *verify_index(using=database)]
+        yield [
+            *verify_orphans(using=database, repair=repair),
+            *verify_index(using=database),
+            *verify_distribution(using=database),
+        ]
