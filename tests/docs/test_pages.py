@@ -187,7 +187,8 @@ def test_one_project_takes_all_pages(project: Project, order: str) -> None:
 
 
 def test_every_page_is_walked() -> None:
-    assert {*WALK, *NOT_WALKED} == set(PAGES)
+    # Those of adapters need frameworks that the project has not; tests/adapters run their examples.
+    assert {*WALK, *NOT_WALKED} == {page for page in PAGES if not page.startswith("docs/adapters/")}
 
 
 @pytest.mark.vendor("sqlite")
