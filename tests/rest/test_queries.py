@@ -6,6 +6,7 @@ from django.db import connection
 
 from context_store.models import Branch, Chat, Checkpoint
 from context_store.store import ContextStore
+from context_store.streams import streams
 from tests.rest.client import Client
 from tests.rest.walk import operations, points_of, request
 
@@ -20,6 +21,8 @@ IDS = {
     "key": "k",
     "new chat": "new",
     "new message": "new",
+    "stream": "answer",
+    "stream id": "new",
 }
 # Without the session and its user. Reads are exact; writes with the BEGIN and COMMIT that tests see as savepoints.
 QUERIES = {
@@ -29,7 +32,7 @@ QUERIES = {
     "upsert_chat": 1,
     "update_chat": 6 - (connection.vendor == "postgresql"),
     "mark_read": 7 - (connection.vendor == "postgresql"),
-    "delete_chat": 10,
+    "delete_chat": 15,
     "fork_chat": 13,
     "rewind_chat": 7,
     "get_graph": 4,
@@ -62,7 +65,7 @@ QUERIES = {
     "list_sessions": 1,
     "get_session": 1,
     "update_session": 8 - (connection.vendor == "postgresql"),
-    "delete_session": 10,
+    "delete_session": 15,
     "load_session": 3,
     "save_session": 14,
     "append_to_session": 7,
@@ -77,6 +80,20 @@ QUERIES = {
     "list_siblings": 2,
     "regenerate_message": 8,
     "activate_message": 5,
+    "list_streams": 1,
+    "create_stream": 5,
+    "get_stream": 1,
+    "upsert_stream": 6,
+    "update_stream": 17,
+    "delete_stream": 6,
+    "list_chunks": 2,
+    "append_chunks": 5,
+    "claim_stream": 6,
+    "cancel_stream": 6,
+    "reopen_stream": 8,
+    "follow_stream": 1,
+    "resume_stream": 1,
+    "restore_chat": 5,
 }
 
 
@@ -98,19 +115,37 @@ def filled(request, store: ContextStore, chat: str) -> None:
     Chat.objects.bulk_create(Chat(id=f"chat {n}", user_id=store.user_id) for n in numbers)
 
 
+@pytest.fixture
+def answer(name: str, chat: str) -> None:
+    """A stream in the state that the operation asks for."""
+    stream = streams["default"]
+    stream.create(chat, "answer", format="text")
+    if name != "claim_stream":
+        stream.claim("answer")
+        stream.append("answer", ["What"])
+    if name in ("reopen_stream", "follow_stream"):
+        stream.finish("answer", "failed")
+
+
 def test_every_operation_has_its_number() -> None:
     assert QUERIES.keys() == OPERATIONS.keys()
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-@pytest.mark.usefixtures("filled")
-def test_number_of_queries(alice, store, name, django_assert_num_queries) -> None:
+@pytest.mark.usefixtures("filled", "answer")
+def test_number_of_queries(alice, store, chat, name, django_assert_num_queries) -> None:
     path, method, operation = OPERATIONS[name]
     points = points_of(path, operation)
     others = {"create_chat": {"chat": "new"}, "list_messages": {"branch": "main"}}.get(name, {})
     sent = request(path, method, operation, {at: {**IDS, **others}[kind] for at, kind in points.items()})
     if name == "append_messages":
         sent = sent._replace(body={"messages": sent.body["messages"]})
+    elif name == "append_chunks":
+        sent = sent._replace(body={"chunks": sent.body["chunks"]})
+    elif name == "update_stream":
+        sent = sent._replace(body={"status": "failed", "error": "text"})
+    elif name == "restore_chat":
+        store.trash_chat(chat)
     elif name == "save_session":
         # Deleting what falls off and nothing holds takes three more.
         store.create_checkpoint("chat", "held", "m3")
