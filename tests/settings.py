@@ -110,6 +110,7 @@ INSTALLED_APPS = [
     "context_store.adapters.claude_agent",
     "context_store.adapters.openai_agents",
     "context_store.adapters.pydantic_ai",
+    "context_store.adapters.langgraph",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

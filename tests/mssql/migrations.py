@@ -13,6 +13,7 @@ APPS = (
     "context_store",
     "context_store_a2a",
     "context_store_claude_agent",
+    "context_store_langgraph",
     "context_store_openai_agents",
     "context_store_pydantic_ai",
 )

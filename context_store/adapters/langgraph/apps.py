@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class LangGraphConfig(AppConfig):
+    name = "context_store.adapters.langgraph"
+    label = "context_store_langgraph"
+    verbose_name = "Context store: LangGraph"
+    default_auto_field = "django.db.models.BigAutoField"

@@ -1,0 +1,143 @@
+"""
+The channel ``messages`` as messages of the chat.
+
+Each is written once, below the one before it. A state that goes on from an earlier one, or that has changed what an
+earlier one said, goes on on a branch of its own:
+
+    state 1    a - b - c
+    state 2    a - b - d    the branch ``branch-2`` at d, and active
+
+A state that has only dropped messages goes on where it was: a chat shows what was said, not what a model still sees.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.messages import BaseMessage, message_to_dict
+
+from context_store.exceptions import InvalidData
+from context_store.graph import LockedChat
+from context_store.graph.inputs import Input, parse_messages
+from context_store.ids import new_id
+from context_store.records import MessageRecord
+from context_store.validation import check_identifier, check_json
+
+ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "function": "tool"}
+
+
+def are_messages(values: Sequence[Any]) -> bool:
+    """Tell whether a list is one of messages: LangChain's, or mappings with a role."""
+    return all(isinstance(value, BaseMessage) or _role(value) is not None for value in values)
+
+
+def _role(value: Any) -> str | None:
+    role = value.get("role") if isinstance(value, dict) else None
+    return role if isinstance(role, str) and role else None
+
+
+def name_of(message: Any) -> str:
+    """Return the role of a message as chats name it."""
+    if isinstance(message, dict):
+        role = str(message["role"])
+    else:
+        role = message.role if message.type == "chat" else message.type
+    return ROLES.get(role, role)
+
+
+def data_of(message: Any) -> Any:
+    """Return a message as LangChain's ``messages_to_dict`` does; what JSON cannot hold of it is text."""
+    data = message if isinstance(message, dict) else message_to_dict(message)
+    try:
+        check_json(data)
+    except InvalidData:
+        return json.loads(json.dumps(data, default=repr, ensure_ascii=True), parse_constant=str)
+    return data
+
+
+def id_of(message: Any) -> str | None:
+    """Return the id that a message has, if it can be one here."""
+    given = message.get("id") if isinstance(message, dict) else message.id
+    try:
+        return None if given is None else check_identifier(given, "id")
+    except InvalidData:
+        return None
+
+
+def write_messages(
+    chat: LockedChat, messages: Sequence[Any], digests: Sequence[str], *, known: int, anchor: str | None
+) -> dict[int, str]:
+    """
+    Store the messages behind the first ``known``, of which the last is the message ``anchor`` of the chat.
+
+    ``digests`` name each message together with those before it. Returns the ids of messages that were not known before
+    and are stored by now, by position.
+    """
+    found: dict[int, str] = {}
+    wanted = [id_of(message) or digest for message, digest in zip(messages, digests, strict=True)]
+    is_begun = anchor is not None or not (known or chat.message_count)
+    chat.use_branch(ids=wanted[known:] if is_begun else ())
+    if chat.has_known or not is_begun:
+        stored = chat.find({*wanted, *digests})
+        known, anchor, found = _meet(messages, wanted, digests, stored)
+        wanted[known:] = _free(wanted[known:], digests[known:], set(stored))
+    if known < len(messages):
+        if chat.branch.head_message_id != anchor:
+            other = next((branch for branch in chat.branches() if branch.head_message_id == anchor), None)
+            chat.activate(other) if other else chat.start_branch(anchor)
+        chat.extend(_inputs(chat.id, messages[known:], wanted[known:]))
+    return {**found, **dict(enumerate(wanted[known:], known))}
+
+
+def _meet(
+    messages: Sequence[Any], ids: Sequence[str], digests: Sequence[str], stored: dict[str, MessageRecord]
+) -> tuple[int, str | None, dict[int, str]]:
+    """
+    Return how many messages the chat has already, the last of these, and the ids of those.
+
+    They are the first messages, as far as the chat has them as they are. Where others follow that it has as well, a
+    message between them is new or changed: then those that follow one another from the root.
+    """
+    same = [
+        digest if digest in stored else message_id if _is_same(message, stored.get(message_id)) else None
+        for message, message_id, digest in zip(messages, ids, digests, strict=True)
+    ]
+    count = next((index for index, message_id in enumerate(same) if message_id is None), len(same))
+    if any(same[count:]):
+        parent = None
+        for index, message_id in enumerate(same[:count]):
+            if message_id is None or stored[message_id].parent_id != parent:
+                count = index
+                break
+            parent = message_id
+    found = {index: message_id for index, message_id in enumerate(same[:count]) if message_id}
+    return count, found.get(count - 1), found
+
+
+def _is_same(message: Any, record: MessageRecord | None) -> bool:
+    """Tell whether the message is stored with this content, or in the format of another framework."""
+    if record is None:
+        return False
+    is_dump = isinstance(record.data, dict) and record.data.keys() == {"type", "data"}
+    if isinstance(message, BaseMessage) and not is_dump:
+        return True
+    return check_json(record.data) == check_json(data_of(message))
+
+
+def _free(ids: Sequence[str], digests: Sequence[str], taken: set[str]) -> list[str]:
+    """Return ids for new messages: their own, where no message of the chat has them."""
+    free: list[str] = []
+    for names in zip(ids, digests, strict=True):
+        free.append(next((name for name in names if name not in taken), None) or new_id())
+        taken.add(free[-1])
+    return free
+
+
+def _inputs(chat_id: str, messages: Sequence[Any], ids: Sequence[str]) -> list[Input]:
+    return parse_messages(
+        [
+            {"id": message_id, "name": name_of(message), "data": data_of(message)}
+            for message, message_id in zip(messages, ids, strict=True)
+        ],
+        chat_id=chat_id,
+    )

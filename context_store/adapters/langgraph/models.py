@@ -1,0 +1,109 @@
+"""
+What LangGraph keeps of a thread, beside the messages of its chat.
+
+Each value is the bytes that LangGraph's serializer made, with the type that it gave them.
+"""
+
+from typing import Any
+
+from django.db import models
+
+from context_store.fields import IdentifierField, PayloadField
+
+# Short, so that a key of chat, namespace, checkpoint and task fits into the 900 bytes that SQL Server has for one.
+KEY_LENGTH = 32
+CHECKPOINT_LENGTH = 100
+TASK_LENGTH = 50
+
+
+def chat_of_row() -> Any:
+    return models.ForeignKey("context_store.Chat", models.CASCADE, related_name="+", db_index=False)
+
+
+class ThreadCheckpoint(models.Model):
+    """
+    A checkpoint of a thread: its state without the values of channels.
+
+    ``namespace_key`` and ``run_key`` are digests of the namespace and of the run that made it, which have any length.
+    """
+
+    pk = models.CompositePrimaryKey("chat_id", "namespace_key", "id")
+    chat = chat_of_row()
+    namespace_key = IdentifierField(max_length=KEY_LENGTH)
+    id = IdentifierField(max_length=CHECKPOINT_LENGTH)
+    namespace = models.TextField()
+    parent_id = IdentifierField(max_length=CHECKPOINT_LENGTH, null=True)
+    run_key = IdentifierField(max_length=KEY_LENGTH, null=True)
+    type = IdentifierField()
+    data = models.BinaryField()
+    metadata_type = IdentifierField()
+    metadata = models.BinaryField()
+
+    class Meta:
+        indexes = [models.Index(fields=["run_key"], name="ctx_langgraph_run")]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class ThreadValue(models.Model):
+    """
+    One version of a channel. ``key`` is the digest of namespace, channel and version.
+
+    A list is kept as its items, in ``ThreadItem``; then the bytes are JSON: ``[[run, end], …]``.
+    """
+
+    pk = models.CompositePrimaryKey("chat_id", "key")
+    chat = chat_of_row()
+    key = IdentifierField(max_length=KEY_LENGTH)
+    type = IdentifierField()
+    data = models.BinaryField()
+
+    def __str__(self) -> str:
+        return str(self.key)
+
+
+class ThreadItem(models.Model):
+    """
+    An item of lists, once for all lists of the chat that begin with the same items.
+
+    ``digest`` is that of the list down to the item. Items that follow each other without a fork are a ``run``, named by
+    the digest of its first item, which also has the runs above it: ``ancestry``, ``[[run, end], …]``. ``message_id`` is
+    the message of the chat that the item was written as.
+    """
+
+    pk = models.CompositePrimaryKey("chat_id", "digest")
+    chat = chat_of_row()
+    digest = IdentifierField(max_length=KEY_LENGTH)
+    run = IdentifierField(max_length=KEY_LENGTH)
+    position = models.IntegerField()
+    ancestry = PayloadField(null=True)
+    type = IdentifierField()
+    data = models.BinaryField()
+    message_id = IdentifierField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["chat", "run", "position"], name="ctx_langgraph_item_place"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.digest)
+
+
+class ThreadWrite(models.Model):
+    """A write of a task that is not part of a checkpoint yet. Special channels have negative numbers."""
+
+    pk = models.CompositePrimaryKey("chat_id", "namespace_key", "checkpoint_id", "task_id", "number")
+    chat = chat_of_row()
+    namespace_key = IdentifierField(max_length=KEY_LENGTH)
+    checkpoint_id = IdentifierField(max_length=CHECKPOINT_LENGTH)
+    task_id = IdentifierField(max_length=TASK_LENGTH)
+    number = models.IntegerField()
+    task_path = models.TextField()
+    channel = models.TextField()
+    type = IdentifierField()
+    data = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"{self.task_id} {self.number}"

@@ -1,0 +1,777 @@
+"""Checkpoints of LangGraph's graphs, in the database: a thread is a chat of its owner."""
+
+import random
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, router, transaction
+from django.db.models import Q, QuerySet
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    PendingWrite,
+    SerializerProtocol,
+    get_checkpoint_id,
+    get_checkpoint_metadata,
+)
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+
+from context_store.asynchronous import asynchronous
+from context_store.db import Literal, chunked, pipelined
+from context_store.exceptions import InvalidData
+from context_store.graph import LockedChat, locked
+from context_store.models import Chat
+from context_store.validation import check_identifier
+
+from .messages import are_messages, write_messages
+from .models import ThreadCheckpoint, ThreadItem, ThreadValue, ThreadWrite
+from .rows import (
+    EMPTY,
+    ITEMS,
+    CheckpointRow,
+    Spans,
+    Typed,
+    WriteRow,
+    check_checkpoint_id,
+    check_task_id,
+    checkpoints_of,
+    digest,
+    find_last,
+    from_spans,
+    has_checkpoint,
+    insert,
+    items_of,
+    key_of,
+    known_values,
+    known_writes,
+    read_checkpoint,
+    read_items,
+    read_line,
+    read_values,
+    read_writes,
+    set_message,
+    to_spans,
+)
+
+Result = TypeVar("Result")
+# Whose threads they are: a user id, or a function that finds it in the config of a call.
+Owner = str | Callable[[RunnableConfig], str]
+# In the class ``list`` is a method.
+Rows = list[CheckpointRow]
+Tuples = list[CheckpointTuple]
+
+PAGE = 50
+# Threads of which a saver remembers whether they were there.
+MAX_SEEN = 10_000
+VALUE_COLUMNS = ("chat_id", "key", "type", "data")
+ITEM_COLUMNS = ("chat_id", "digest", "run", "position", "ancestry", "type", "data", "message_id")
+WRITE_COLUMNS = (
+    "chat_id",
+    "namespace_key",
+    "checkpoint_id",
+    "task_id",
+    "number",
+    "task_path",
+    "channel",
+    "type",
+    "data",
+)
+CHECKPOINT_COLUMNS = (*CheckpointRow._fields, "run_key")
+
+
+class Place(NamedTuple):
+    """What a config names."""
+
+    user_id: str
+    chat_id: str
+    namespace: str
+    checkpoint_id: str | None
+
+    @property
+    def namespace_key(self) -> str:
+        return key_of(self.namespace)
+
+    def config(self, checkpoint_id: str) -> RunnableConfig:
+        return {
+            "configurable": {
+                "thread_id": self.chat_id,
+                "checkpoint_ns": self.namespace,
+                "checkpoint_id": checkpoint_id,
+            }
+        }
+
+
+class ListValue(NamedTuple):
+    """A list on its way in: its items, the digest of the list down to each of them, and how the serializer has them."""
+
+    key: str
+    values: Sequence[Any]
+    digests: list[str]
+    typed: list[Typed]
+    is_chat: bool
+
+
+class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's types are not looked at.
+    """
+    Keeps checkpoints in the database ``using``, or the one that routers choose; all of it sync and async.
+
+    A thread is the chat of the same id, of the user ``user_id``: a value, or a function that finds it in the config of
+    a call. Threads of others do not exist. What a graph has in its channel ``messages_channel`` is also written as
+    messages of the chat; ``None`` writes none. Where the function finds nobody it raises, as in calls that have no
+    config: for these, ``for_user`` gives a saver of one user.
+
+    Raises ``Chat.DoesNotExist`` for what is written to a thread after it was deleted, ``OwnerMismatch`` for a thread
+    that would have the id of another user's chat, and ``InvalidData`` for ids and messages that the store refuses.
+    """
+
+    def __init__(
+        self,
+        *,
+        user_id: Owner,
+        using: str | None = None,
+        messages_channel: str | None = "messages",
+        serde: SerializerProtocol | None = None,
+    ) -> None:
+        super().__init__(serde=serde)
+        if not callable(user_id):
+            check_owner(user_id)
+        self.user_id = user_id
+        self.messages_channel = messages_channel
+        self._using = using
+        self._seen: dict[tuple[str, str], bool] = {}
+
+    def for_user(self, user_id: str) -> "DjangoSaver":
+        """Return the same saver for the threads of one user."""
+        return type(self)(user_id=user_id, using=self._using, messages_channel=self.messages_channel, serde=self.serde)
+
+    # Reading
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Return the checkpoint that the config names, or the latest one of its thread; ``None`` if there is none."""
+        place = self._place(config)
+        with self._connected() as using:
+            rows = read_checkpoint(
+                using,
+                chat_id=place.chat_id,
+                user_id=place.user_id,
+                namespace_key=place.namespace_key,
+                checkpoint_id=place.checkpoint_id,
+            )
+            if rows:
+                self._see(place, is_there=True)
+                [found] = self._load(using, [CheckpointRow._make(rows[0])])
+                # As it was asked for, with all that is in it.
+                return found._replace(config=config) if place.checkpoint_id else found
+        if not place.checkpoint_id and not place.namespace:
+            self._see(place, is_there=False)
+        return None
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """See ``get_tuple``."""
+        return await sync_to_async(self.get_tuple)(config)
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """
+        Yield the checkpoints of the thread, or of all threads of the user, the newest first.
+
+        ``filter`` is what their metadata must have; they are read in pages.
+        """
+        for page in self._pages(config, filter, before, limit):
+            yield from page
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """See ``list``."""
+        pages = self._pages(config, filter, before, limit)
+        while (page := await sync_to_async(lambda: next(pages, None))()) is not None:
+            for found in page:
+                yield found
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Return the writes of channels above a checkpoint, down from the nearest value that each has there."""
+        if not channels:
+            return {}
+        place = self._place(config)
+        with self._connected() as using:
+            writes: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
+            seeds: dict[str, Any] = {}
+            for page in self._line_above(using, place):
+                remaining = [channel for channel in channels if channel not in seeds]
+                keys = {}
+                for row in page:
+                    versions = self.serde.loads_typed((row.type, row.data))["channel_versions"]
+                    for channel in remaining:
+                        if channel in versions:
+                            keys[row.id, channel] = key_of(place.namespace, channel, versions[channel])
+                values = self._load_values(using, place.chat_id, set(keys.values()))
+                stored = read_writes(using, place.chat_id, place.namespace_key, [row.id for row in page])
+                for row in page:
+                    for write in reversed(stored.get(row.id, ())):
+                        if write.channel in writes and write.channel not in seeds:
+                            writes[write.channel].append(self._pending(write))
+                    for channel in remaining:
+                        if (key := keys.get((row.id, channel))) in values:
+                            seeds.setdefault(channel, values[key]())
+                if len(seeds) == len(writes):
+                    break
+        history: dict[str, DeltaChannelHistory] = {}
+        for channel in channels:
+            history[channel] = {"writes": writes[channel][::-1]}
+            if channel in seeds:
+                history[channel]["seed"] = seeds[channel]
+        return history
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """See ``get_delta_channel_history``."""
+        return await sync_to_async(self.get_delta_channel_history)(config=config, channels=channels)
+
+    # Writing
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint, and each new version of a channel once; return its config."""
+        place = self._place(config)
+        values: dict[str, Any] = checkpoint["channel_values"]
+        bare = {key: value for key, value in checkpoint.items() if key != "channel_values"}
+        full_metadata = get_checkpoint_metadata(config, metadata)
+        run_id = full_metadata.get("run_id")
+        names = (place.chat_id, place.namespace_key, check_checkpoint_id(checkpoint["id"]), place.namespace)
+        typed = (*self.serde.dumps_typed(bare), *self.serde.dumps_typed(full_metadata))
+        row = CheckpointRow._make((*names, place.checkpoint_id, *typed))
+        plain: dict[str, Typed] = {}
+        lists: list[ListValue] = []
+        for channel, version in new_versions.items():
+            key = key_of(place.namespace, channel, version)
+            value = values.get(channel)
+            is_chat = channel == self.messages_channel and not place.namespace
+            if channel not in values:
+                plain[key] = (EMPTY, b"")
+            elif type(value) is list and value and not channel.startswith("__"):
+                lists.append(self._list_value(key, value, is_chat=is_chat and are_messages(value)))
+            else:
+                plain[key] = self.serde.dumps_typed(value)
+
+        def work(chat: LockedChat) -> None:
+            known = known_values(chat.using, chat.id, [*plain, *(value.key for value in lists)])
+            stored = [(chat.id, key, *typed) for key, typed in plain.items() if key not in known]
+            for value in lists:
+                if value.key not in known:
+                    spans = self._write_list(chat, value)
+                    stored.append((chat.id, value.key, ITEMS, from_spans(spans).encode()))
+            is_new = not has_checkpoint(
+                chat.using, chat_id=chat.id, namespace_key=row.namespace_key, checkpoint_id=row.id
+            )
+            if not is_new:
+                columns = {name: getattr(row, name) for name in ("type", "data", "metadata_type", "metadata")}
+                found = ThreadCheckpoint.objects.using(chat.using).filter(chat_id=chat.id, id=row.id)
+                found.filter(namespace_key=row.namespace_key).update(**columns)
+            with pipelined(chat.using):
+                if is_new:
+                    run_key = None if run_id is None else key_of(run_id)
+                    insert(chat.using, "ThreadCheckpoint", CHECKPOINT_COLUMNS, [(*row, run_key)])
+                insert(chat.using, "ThreadValue", VALUE_COLUMNS, stored)
+
+        is_first = not place.checkpoint_id
+        self._write(place, work, begins=is_first and not (place.namespace and self._was_there(place)), touch=True)
+        return place.config(row.id)
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """See ``put``."""
+        return await sync_to_async(self.put)(config, checkpoint, metadata, new_versions)
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Store the writes of a task; those that are stored already stay, but for errors, interrupts and the like."""
+        place = self._place(config)
+        key = {
+            "chat_id": place.chat_id,
+            "namespace_key": place.namespace_key,
+            "checkpoint_id": check_checkpoint_id(place.checkpoint_id),
+            "task_id": check_task_id(task_id),
+        }
+        rows = {
+            number: (*key.values(), number, task_path, channel, *self.serde.dumps_typed(value))
+            for number, channel, value in (
+                (WRITES_IDX_MAP.get(channel, index), channel, value) for index, (channel, value) in enumerate(writes)
+            )
+        }
+
+        def work(chat: LockedChat) -> None:
+            known = {number for (number,) in known_writes(chat.using, **key)}
+            if replaced := [number for number in rows if number < 0 and number in known]:
+                ThreadWrite.objects.using(chat.using).filter(**key, number__in=replaced).delete()
+            new = [row for number, row in rows.items() if number < 0 or number not in known]
+            insert(chat.using, "ThreadWrite", WRITE_COLUMNS, new)
+
+        self._write(place, work, begins=not self._was_there(place), touch=False)
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """See ``put_writes``."""
+        await sync_to_async(self.put_writes)(config, writes, task_id, task_path)
+
+    def get_next_version(self, current: str | None, channel: None) -> str:
+        """Return a version above the current one, which no fork of the thread makes as well."""
+        number = current if isinstance(current, int) else int((current or "0").split(".")[0])
+        return f"{number + 1:032}.{random.random():016}"  # noqa: S311 - it keeps no secret
+
+    # Whole threads
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete the thread: its chat, with the messages and all that LangGraph has stored."""
+        with self._connected() as using:
+            Chat.objects.using(using).visible_to(self._owner(None)).delete_chat(check_thread_id(thread_id))
+
+    adelete_thread = asynchronous(delete_thread)
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """
+        Make a new thread with all that the source has, messages and branches included.
+
+        Does nothing without a source. Raises ``IdConflict`` for a target that is there.
+        """
+        source, target = check_thread_id(source_thread_id), check_thread_id(target_thread_id)
+        owner = self._owner(None)
+        with self._connected() as using:
+            chats = Chat.objects.using(using).visible_to(owner)
+
+            def copy() -> None:
+                document = chats.export_chat(source)
+                chats.import_chat({**document, "chat": {**document["chat"], "id": target}})
+                locked(using, target, lambda chat: _copy_rows(chat, source), user_id=owner, touch=False)
+
+            with suppress(Chat.DoesNotExist), transaction.atomic(using=using):
+                # Held until the end: what is copied belongs together.
+                locked(using, source, lambda chat: copy(), user_id=owner, touch=False, is_repeatable=False)
+
+    acopy_thread = asynchronous(copy_thread)
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """
+        Delete checkpoints, with writes and values that no other has; messages of the chats stay.
+
+        ``"keep_latest"`` keeps the latest one of each namespace, with those above it that it is made of;
+        ``"delete"`` keeps none.
+        """
+        if strategy not in ("keep_latest", "delete"):
+            raise ValueError(f"strategy is 'keep_latest' or 'delete', not {strategy!r}")
+
+        def work(chat: LockedChat) -> None:
+            self._keep(chat, self._needed(chat) if strategy == "keep_latest" else set())
+
+        owner = self._owner(None)
+        with self._connected() as using:
+            for thread_id in thread_ids:
+                with suppress(Chat.DoesNotExist):
+                    locked(using, check_thread_id(thread_id), work, user_id=owner, touch=False)
+
+    aprune = asynchronous(prune)
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the checkpoints that these runs made, with their writes, and values that no other checkpoint has."""
+        keys, owner = [key_of(run_id) for run_id in run_ids], self._owner(None)
+
+        def work(chat: LockedChat) -> None:
+            rows = _checkpoints(chat).exclude(run_key__in=keys) | _checkpoints(chat).filter(run_key=None)
+            self._keep(chat, set(rows.values_list("namespace_key", "id")))
+
+        with self._connected() as using:
+            found = checkpoints_of(owner).using(using).filter(run_key__in=keys)
+            for chat_id in sorted(set(found.values_list("chat_id", flat=True))):
+                with suppress(Chat.DoesNotExist):
+                    locked(using, chat_id, work, user_id=owner, touch=False)
+
+    adelete_for_runs = asynchronous(delete_for_runs)
+
+    # Whose, and where
+
+    def _owner(self, config: RunnableConfig | None) -> str:
+        if not callable(self.user_id):
+            return self.user_id
+        # Inside a graph its config is that of the call.
+        config = config or var_child_runnable_config.get() or {}
+        try:
+            user_id = self.user_id(config)
+        except (KeyError, AttributeError, TypeError) as error:
+            raise ImproperlyConfigured(
+                "DjangoSaver(user_id=…) finds no user in this call's config:"
+                " put one there, or call saver.for_user(user_id)."
+            ) from error
+        return check_owner(user_id)
+
+    def _place(self, config: RunnableConfig) -> Place:
+        names = config["configurable"]
+        checkpoint_id = get_checkpoint_id(config)
+        return Place(
+            self._owner(config),
+            check_thread_id(names["thread_id"]),
+            names.get("checkpoint_ns") or "",
+            check_checkpoint_id(checkpoint_id) if checkpoint_id else None,
+        )
+
+    def _connected(self) -> "Connected":
+        return Connected(self._using or router.db_for_write(ThreadCheckpoint))
+
+    def _see(self, place: Place, *, is_there: bool) -> None:
+        self._seen.pop((place.user_id, place.chat_id), None)
+        while len(self._seen) >= MAX_SEEN:
+            self._seen.pop(next(iter(self._seen), ("", "")), None)
+        self._seen[place.user_id, place.chat_id] = is_there
+
+    def _write(self, place: Place, work: Callable[[LockedChat], None], *, begins: bool, touch: bool) -> None:
+        """
+        Do the work with the thread's chat, which is made if this ``begins`` the thread.
+
+        It is where a checkpoint has no other above it. LangGraph saves in the background, so that what a subgraph or a
+        task saves may come before that: then ``begins`` is what this saver has seen of the thread. What comes when the
+        thread was there before is from a run of a thread that was deleted.
+        """
+        with self._connected() as using:
+            try:
+                locked(using, place.chat_id, work, user_id=place.user_id, touch=touch)
+            except Chat.DoesNotExist:
+                if not begins:
+                    raise
+                Chat.objects.using(using).upsert_chat(place.chat_id, user_id=place.user_id)
+                locked(using, place.chat_id, work, user_id=place.user_id, touch=touch)
+            self._see(place, is_there=True)
+
+    def _was_there(self, place: Place) -> bool:
+        """Tell whether the thread was there when this saver last saw it."""
+        return self._seen.get((place.user_id, place.chat_id), False)
+
+    # Lists
+
+    def _list_value(self, key: str, values: Sequence[Any], *, is_chat: bool) -> ListValue:
+        # Ciphers give other bytes each time; equal items are found by what they encrypt.
+        serde = self.serde.serde if isinstance(self.serde, EncryptedSerializer) else self.serde
+        typed = [serde.dumps_typed(value) for value in values]
+        digests: list[str] = []
+        above = b""
+        for kind, data in typed:
+            digests.append(digest(above, kind.encode(), data))
+            above = digests[-1].encode()
+        return ListValue(key, values, digests, typed, is_chat)
+
+    def _write_list(self, chat: LockedChat, value: ListValue) -> Spans:
+        """Store the items that are not stored yet, also as messages of the chat; return where the list lies."""
+        found = find_last(chat.using, chat.id, value.digests)
+        known = found.position + 1 if found else 0
+        messages: dict[int, str] = {}
+        if value.is_chat:
+            anchor = found.message_id if found else None
+            messages = write_messages(chat, value.values, value.digests, known=known, anchor=anchor)
+            if found and not anchor and known - 1 in messages:
+                set_message(chat.using, chat_id=chat.id, digest=found.digest, message_id=messages[known - 1])
+        spans = [*found.ancestry, (found.run, known)] if found else []
+        if known == len(value.values):
+            return spans
+        run, above = value.digests[known], spans
+        if found and found.is_tip:
+            run, above = found.run, found.ancestry
+        rows: list[tuple[Any, ...]] = []
+        for position in range(known, len(value.values)):
+            name, typed = value.digests[position], value.typed[position]
+            if isinstance(self.serde, EncryptedSerializer):
+                typed = self.serde.dumps_typed(value.values[position])
+            ancestry = from_spans(above) if above and name == run else None
+            rows.append((chat.id, name, run, position, ancestry, *typed, messages.get(position)))
+        insert(chat.using, "ThreadItem", ITEM_COLUMNS, rows)
+        return [*above, (run, len(value.values))]
+
+    # Loading
+
+    def _load(self, using: str, rows: Sequence[CheckpointRow]) -> Tuples:
+        """Return the checkpoints with the values of their channels and their writes, in the order of the rows."""
+        checkpoints = [self.serde.loads_typed((row.type, row.data)) for row in rows]
+        keys: dict[str, list[dict[str, str]]] = {}
+        for row, checkpoint in zip(rows, checkpoints, strict=True):
+            versions = checkpoint["channel_versions"].items()
+            channels = {channel: key_of(row.namespace, channel, version) for channel, version in versions}
+            keys.setdefault(row.chat_id, []).append(channels)
+        values = {
+            chat_id: self._load_values(using, chat_id, {key for channels in found for key in channels.values()})
+            for chat_id, found in keys.items()
+        }
+        places: dict[tuple[str, str], list[str]] = {}
+        for row in rows:
+            places.setdefault((row.chat_id, row.namespace_key), []).append(row.id)
+        writes = {place: read_writes(using, *place, ids) for place, ids in places.items()}
+        loaded = []
+        for row, checkpoint in zip(rows, checkpoints, strict=True):
+            channels = keys[row.chat_id].pop(0)
+            known = values[row.chat_id]
+            checkpoint["channel_values"] = {channel: known[key]() for channel, key in channels.items() if key in known}
+            place = Place("", row.chat_id, row.namespace, None)
+            stored = writes[row.chat_id, row.namespace_key].get(row.id, ())
+            loaded.append(
+                CheckpointTuple(
+                    config=place.config(row.id),
+                    checkpoint=checkpoint,
+                    metadata=self.serde.loads_typed((row.metadata_type, row.metadata)),
+                    parent_config=place.config(row.parent_id) if row.parent_id else None,
+                    pending_writes=[self._pending(write) for write in stored],
+                )
+            )
+        return loaded
+
+    def _load_values(self, using: str, chat_id: str, keys: Iterable[str]) -> dict[str, Callable[[], Any]]:
+        """Return what makes the values of channels, anew each time, by key; without those that are empty."""
+        stored = {key: typed for key, typed in read_values(using, chat_id, keys).items() if typed[0] != EMPTY}
+        lists = {key: to_spans(data) for key, (kind, data) in stored.items() if kind == ITEMS}
+        items = read_items(using, chat_id, lists.values())
+
+        def loader(key: str, typed: Typed) -> Callable[[], Any]:
+            if key in lists:
+                return lambda: [self.serde.loads_typed(item) for item in items_of(lists[key], items)]
+            return lambda: self.serde.loads_typed(typed)
+
+        return {key: loader(key, typed) for key, typed in stored.items()}
+
+    def _pending(self, write: WriteRow) -> PendingWrite:
+        return write.task_id, write.channel, self.serde.loads_typed((write.type, bytes(write.data)))
+
+    def _pages(
+        self,
+        config: RunnableConfig | None,
+        filter: dict[str, Any] | None,
+        before: RunnableConfig | None,
+        limit: int | None,
+    ) -> Iterator[Tuples]:
+        with self._connected() as using:
+            rows = checkpoints_of(self._owner(config)).using(using)
+            if config is not None:
+                place = self._place(config)
+                rows = rows.filter(chat_id=place.chat_id)
+                if config["configurable"].get("checkpoint_ns") is not None:
+                    rows = rows.filter(namespace_key=place.namespace_key)
+                if place.checkpoint_id:
+                    rows = rows.filter(id=place.checkpoint_id)
+            if before is not None and (before_id := get_checkpoint_id(before)):
+                rows = rows.filter(id__lt=check_checkpoint_id(before_id))
+            rows = rows.order_by("-id", "chat_id", "namespace_key")
+        left, last = limit, None
+        while left is None or left > 0:
+            with self._connected() as using:
+                page = [
+                    CheckpointRow._make(row)
+                    for row in (rows if last is None else rows.filter(_behind(last))).values_list(
+                        *CheckpointRow._fields
+                    )[: PAGE if left is None or filter else min(left, PAGE)]
+                ]
+                if not page:
+                    return
+                last = page[-1]
+                page = [row for row in page if not filter or self._matches(row, filter)][:left]
+                found = self._load(using, page)
+            if left is not None:
+                left -= len(found)
+            yield found
+
+    def _matches(self, row: CheckpointRow, filter: dict[str, Any]) -> bool:
+        metadata = self.serde.loads_typed((row.metadata_type, row.metadata))
+        return all(metadata.get(key) == value for key, value in filter.items())
+
+    def _line_above(self, using: str, place: Place) -> Iterator[Rows]:
+        """Yield the checkpoints above the one that the place names, the nearest first, in pages."""
+        found = read_checkpoint(
+            using,
+            chat_id=place.chat_id,
+            user_id=place.user_id,
+            namespace_key=place.namespace_key,
+            checkpoint_id=place.checkpoint_id,
+        )
+        parent_id = CheckpointRow._make(found[0]).parent_id if found else None
+        while parent_id is not None:
+            rows = read_line(
+                using,
+                chat_id=place.chat_id,
+                user_id=place.user_id,
+                namespace_key=place.namespace_key,
+                last_id=parent_id,
+                limit=Literal(PAGE),
+            )
+            by_id = {row.id: row for row in (CheckpointRow._make(row) for row in rows)}
+            line = []
+            while parent_id is not None and parent_id in by_id:
+                line.append(by_id.pop(parent_id))
+                parent_id = line[-1].parent_id
+            if not line:
+                return
+            yield line
+
+    # Cleaning up
+
+    def _needed(self, chat: LockedChat) -> set[tuple[str, str]]:
+        """Return the latest checkpoint of each namespace, with those above it that its delta channels begin at."""
+        latest: dict[str, CheckpointRow] = {}
+        for row in _checkpoints(chat).order_by("-id").values_list(*CheckpointRow._fields):
+            latest.setdefault(row[1], CheckpointRow._make(row))
+        needed = set()
+        for row in latest.values():
+            needed.add((row.namespace_key, row.id))
+            metadata = self.serde.loads_typed((row.metadata_type, row.metadata))
+            channels = set(metadata.get("counters_since_delta_snapshot") or ())
+            place = Place(chat.user_id, chat.id, row.namespace, row.id)
+            line = (above for page in self._line_above(chat.using, place) for above in page)
+            above: CheckpointRow | None = row
+            while channels and above is not None:
+                needed.add((above.namespace_key, above.id))
+                versions = self.serde.loads_typed((above.type, above.data))["channel_versions"]
+                keys = {
+                    key_of(row.namespace, channel, versions[channel]): channel
+                    for channel in channels
+                    if channel in versions
+                }
+                values = read_values(chat.using, chat.id, keys)
+                channels -= {keys[key] for key, (kind, _) in values.items() if kind != EMPTY}
+                above = next(line, None)
+        return needed
+
+    def _keep(self, chat: LockedChat, needed: set[tuple[str, str]]) -> None:
+        """Delete the other checkpoints, with what is no part of these."""
+        gone: dict[str, list[str]] = {}
+        keys = set()
+        for row in _checkpoints(chat).values_list(*CheckpointRow._fields):
+            found = CheckpointRow._make(row)
+            if (found.namespace_key, found.id) in needed:
+                versions = self.serde.loads_typed((found.type, found.data))["channel_versions"]
+                keys |= {key_of(found.namespace, channel, version) for channel, version in versions.items()}
+            else:
+                gone.setdefault(found.namespace_key, []).append(found.id)
+        checkpoints = _checkpoints(chat)
+        writes = ThreadWrite.objects.using(chat.using).filter(chat_id=chat.id)
+        for namespace_key, ids in gone.items():
+            for some in chunked(ids):
+                writes.filter(namespace_key=namespace_key, checkpoint_id__in=some).delete()
+                checkpoints.filter(namespace_key=namespace_key, id__in=some).delete()
+                checkpoints.filter(namespace_key=namespace_key, parent_id__in=some).update(parent_id=None)
+        values = ThreadValue.objects.using(chat.using).filter(chat_id=chat.id)
+        for some in chunked(set(values.values_list("key", flat=True)) - keys):
+            values.filter(key__in=some).delete()
+        ends: dict[str, int] = {}
+        for data in values.filter(type=ITEMS).values_list("data", flat=True):
+            for run, end in to_spans(bytes(data)):
+                ends[run] = max(end, ends.get(run, 0))
+        items = ThreadItem.objects.using(chat.using).filter(chat_id=chat.id)
+        for run in set(items.order_by().values_list("run", flat=True).distinct()):
+            items.filter(run=run, position__gte=ends.get(run, 0)).delete()
+
+
+class Connected:
+    """
+    The database's alias, in a ``with`` block.
+
+    Graphs save in threads of their own, which end without telling Django: a connection that such a thread opens is
+    closed with it.
+    """
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+
+    def __enter__(self) -> str:
+        is_main = threading.current_thread() is threading.main_thread()
+        if not is_main and connections[self.using].connection is None:
+            _worker.__dict__.setdefault("closing", {})[self.using] = Closing(self.using)
+        return self.using
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+class Closing:
+    """Closes this thread's connection when it is forgotten, which is when the thread ends."""
+
+    def __init__(self, using: str) -> None:
+        self.connection = connections[using]
+
+    def __del__(self) -> None:
+        # At the end of the process there may be nothing left to close it with.
+        with suppress(Exception):
+            self.connection.close()
+
+
+_worker = threading.local()
+
+
+def check_owner(user_id: Any) -> str:
+    """Return the user id. Raises ``ImproperlyConfigured`` where there is none."""
+    try:
+        return check_identifier(user_id, "user_id")
+    except InvalidData as error:
+        raise ImproperlyConfigured(
+            f"DjangoSaver(user_id=…) needs the owner of the threads, an id or a function of the config: {error}"
+        ) from error
+
+
+def check_thread_id(thread_id: object) -> str:
+    return check_identifier(thread_id if isinstance(thread_id, str) else str(thread_id), "thread_id")
+
+
+def _checkpoints(chat: LockedChat) -> QuerySet[ThreadCheckpoint]:
+    return ThreadCheckpoint.objects.using(chat.using).filter(chat_id=chat.id)
+
+
+def _behind(row: CheckpointRow) -> Q:
+    """Return what comes behind the row in a list: newest first, then by chat and namespace."""
+    same_chat = Q(chat_id=row.chat_id, namespace_key__gt=row.namespace_key)
+    return Q(id__lt=row.id) | Q(id=row.id) & (Q(chat_id__gt=row.chat_id) | same_chat)
+
+
+def _copy_rows(chat: LockedChat, source: str) -> None:
+    """Copy what LangGraph has stored of another thread into the chat."""
+    for model, columns in (
+        (ThreadCheckpoint, CHECKPOINT_COLUMNS),
+        (ThreadValue, VALUE_COLUMNS),
+        (ThreadItem, ITEM_COLUMNS),
+        (ThreadWrite, WRITE_COLUMNS),
+    ):
+        rows: Any = model._base_manager.using(chat.using).filter(chat_id=source).values_list(*columns[1:])
+        for some in chunked(rows.iterator()):
+            insert(chat.using, model.__name__, columns, [(chat.id, *map(_stored, row)) for row in some])
+
+
+def _stored(value: Any) -> Any:
+    """Return a value as it is inserted: spans as JSON text."""
+    return from_spans(value) if isinstance(value, list) else value

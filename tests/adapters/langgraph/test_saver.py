@@ -1,0 +1,263 @@
+"""Threads of graphs as chats of their owners."""
+
+import asyncio
+from functools import partial
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.core.exceptions import ImproperlyConfigured
+from django.db import IntegrityError, transaction
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
+from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import add_messages
+
+from context_store import ContextStore
+from context_store.adapters.langgraph import DjangoSaver
+from context_store.adapters.langgraph.models import ThreadCheckpoint, ThreadItem, ThreadValue, ThreadWrite
+from context_store.exceptions import OwnerMismatch
+from context_store.messages import text_of
+from context_store.models import Chat
+from tests.races import run_threads
+
+pytestmark = pytest.mark.django_db(transaction=True)
+TABLES = (ThreadCheckpoint, ThreadValue, ThreadItem, ThreadWrite)
+
+
+class State(TypedDict):
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+def answer(state: State) -> dict[str, Any]:
+    return {"messages": [AIMessage(f"answer {len(state['messages'])}")]}
+
+
+def graph(saver: DjangoSaver, node: Any = answer) -> Any:
+    return StateGraph(State).add_node("node", node).add_edge(START, "node").add_edge("node", END).compile(saver)
+
+
+def config(thread_id: str = "tea", **names: str) -> Any:
+    return {"configurable": {"thread_id": thread_id, **names}}
+
+
+def ask(saver: DjangoSaver, text: str, **names: str) -> Any:
+    return graph(saver).invoke({"messages": [HumanMessage(text)]}, config(**names))
+
+
+def texts(chat_id: str = "tea", **options: Any) -> list[str]:
+    return [text_of(message) for message in ContextStore().get_messages(chat_id, **options)]
+
+
+@pytest.fixture
+def saver() -> DjangoSaver:
+    return DjangoSaver(user_id="alice")
+
+
+def test_messages_of_a_thread_are_messages_of_its_chat(saver: DjangoSaver) -> None:
+    ask(saver, "one")
+    state = ask(saver, "two")
+    records = ContextStore(user_id="alice").get_messages("tea")
+    assert [record.name for record in records] == ["user", "assistant", "user", "assistant"]
+    assert texts() == ["one", "answer 1", "two", "answer 3"]
+    assert [record.id for record in records] == [message.id for message in state["messages"]]
+    assert [hit.message.id for hit in ContextStore().search_messages("tea", "two")] == [records[2].id]
+
+
+def test_tool_calls_are_stored_as_langchain_dumps_them(saver: DjangoSaver) -> None:
+    call = AIMessage("", tool_calls=[{"name": "steep", "args": {"minutes": 3}, "id": "call-1"}], id="a")
+    result = ToolMessage("done", tool_call_id="call-1", id="t")
+    graph(saver, lambda state: {"messages": [call, result]}).invoke({"messages": [HumanMessage("x")]}, config())
+    stored = ContextStore().get_message("a", chat_id="tea")
+    assert stored.data == {"type": "ai", "data": call.model_dump()}
+    assert ContextStore().get_message("t", chat_id="tea").name == "tool"
+
+
+def test_a_fork_of_the_thread_is_a_branch(saver: DjangoSaver) -> None:
+    ask(saver, "one")
+    first = saver.get_tuple(config()).config
+    ask(saver, "two")
+    graph(saver).invoke({"messages": [HumanMessage("other")]}, first)
+    assert texts() == ["one", "answer 1", "other", "answer 3"]
+    assert texts(branch="main") == ["one", "answer 1", "two", "answer 3"]
+    assert len(ContextStore().list_branches("tea")) == 2
+
+
+def test_a_changed_message_is_a_branch(saver: DjangoSaver) -> None:
+    state = ask(saver, "one")
+    changed = HumanMessage("uno", id=state["messages"][0].id)
+    graph(saver).update_state(config(), {"messages": [changed]})
+    assert texts() == ["uno", "answer 1"]
+    assert texts(branch="main") == ["one", "answer 1"]
+    ask(saver, "two")
+    assert texts() == ["uno", "answer 1", "two", "answer 3"]
+
+
+def test_dropped_messages_stay_in_the_chat(saver: DjangoSaver) -> None:
+    state = ask(saver, "one")
+    graph(saver).update_state(config(), {"messages": [RemoveMessage(state["messages"][0].id)]})
+    ask(saver, "two")
+    assert texts() == ["one", "answer 1", "two", "answer 2"]
+    assert len(ContextStore().list_branches("tea")) == 1
+
+
+def test_growth_is_linear_in_the_messages(saver: DjangoSaver) -> None:
+    def stored() -> int:
+        rows = [*ThreadValue.objects.values_list("data"), *ThreadItem.objects.values_list("data")]
+        return sum(len(bytes(data)) for (data,) in rows)
+
+    sizes = []
+    for _ in range(3):
+        for _ in range(20):
+            ask(saver, "tea " * 100)
+        sizes.append(stored())
+    assert ThreadItem.objects.count() == Chat.objects.get().message_count == 120
+    # Twenty more turns take as much room as the twenty before them.
+    assert sizes[2] - sizes[1] < 1.1 * (sizes[1] - sizes[0])
+
+
+def test_without_an_owner_it_does_not_start() -> None:
+    with pytest.raises(TypeError):
+        DjangoSaver()  # type: ignore[call-arg]
+    for nobody in (None, "", " "):
+        with pytest.raises(ImproperlyConfigured, match="user_id"):
+            DjangoSaver(user_id=nobody)  # type: ignore[arg-type]
+
+
+def test_owner_is_read_from_the_config() -> None:
+    saver = DjangoSaver(user_id=lambda config: config["configurable"]["user"])
+    ask(saver, "one", user="alice")
+    assert Chat.objects.get().user_id == "alice"
+    assert saver.get_tuple(config(user="bob")) is None
+    with pytest.raises(ImproperlyConfigured, match="for_user"):
+        saver.get_tuple(config())
+    with pytest.raises(ImproperlyConfigured, match="for_user"):
+        saver.delete_thread("tea")
+    saver.for_user("alice").delete_thread("tea")
+    assert not Chat.objects.exists()
+
+
+def test_threads_of_others_do_not_exist(saver: DjangoSaver) -> None:
+    ask(saver, "one")
+    latest, other = saver.get_tuple(config()).config, DjangoSaver(user_id="bob")
+    before = [list(table.objects.order_by("pk").values()) for table in TABLES]
+    assert other.get_tuple(config()) is None
+    assert other.get_tuple(latest) is None
+    assert list(other.list(None)) == list(other.list(config())) == []
+    assert other.get_delta_channel_history(config=latest, channels=["messages"]) == {"messages": {"writes": []}}
+    other.delete_thread("tea")
+    other.prune(["tea"], strategy="delete")
+    other.delete_for_runs([ThreadCheckpoint.objects.first().run_key])
+    other.copy_thread("tea", "mine")
+    for refused in (partial(ask, other, "x"), partial(other.put_writes, latest, [("a", 1)], "task")):
+        with pytest.raises((OwnerMismatch, Chat.DoesNotExist)):
+            refused()
+    assert [list(table.objects.order_by("pk").values()) for table in TABLES] == before
+    assert not Chat.objects.filter(user_id="bob").exists()
+
+
+def test_deleting_the_chat_deletes_the_thread(saver: DjangoSaver) -> None:
+    ask(saver, "one")
+    graph(saver).invoke({"messages": [HumanMessage("kept")]}, config("kept"))
+    ContextStore().delete_chat("tea")
+    for table in (ThreadCheckpoint, ThreadValue, ThreadItem):
+        assert set(table.objects.values_list("chat_id", flat=True)) == {"kept"}
+    assert saver.get_tuple(config()) is None
+
+
+def test_a_thread_in_the_trash_does_not_exist(saver: DjangoSaver) -> None:
+    ask(saver, "one")
+    latest = saver.get_tuple(config())
+    ContextStore().trash_chat("tea")
+    assert saver.get_tuple(config()) is None
+    assert list(saver.list(None)) == []
+    with pytest.raises(Chat.DoesNotExist):
+        saver.put_writes(latest.config, [("a", 1)], "task")
+    ContextStore().restore_chat("tea")
+    assert saver.get_tuple(config()) == latest
+
+
+def test_a_write_after_deletion_is_refused(saver: DjangoSaver) -> None:
+    ask(saver, "one")
+    latest = saver.get_tuple(config()).config
+    ContextStore().delete_chat("tea")
+    with pytest.raises(Chat.DoesNotExist):
+        saver.put_writes(latest, [("messages", "late")], "task")
+    for late in (latest, config(checkpoint_ns="node:1")):
+        with pytest.raises(Chat.DoesNotExist):
+            saver.put(late, empty_checkpoint(), {}, {})
+    assert not Chat.objects.exists()
+    # Another run may begin the thread anew.
+    ask(saver, "again")
+    assert texts() == ["again", "answer 1"]
+
+
+def test_the_database_keeps_no_rows_without_a_chat() -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        ThreadValue(chat_id="gone", key="0" * 32, type="null", data=b"").save(force_insert=True)
+
+
+def test_racing_writers_store_each_write_once(saver: DjangoSaver) -> None:
+    ask(saver, "one")
+    latest = saver.get_tuple(config()).config
+    write = partial(saver.put_writes, latest, [("a", 1), ("b", 2)], "task")
+    run_threads(*[write] * 4).raise_errors()
+    assert [write[1:] for write in saver.get_tuple(config()).pending_writes] == [("a", 1), ("b", 2)]
+
+
+def test_racing_runs_lose_no_message(saver: DjangoSaver) -> None:
+    ask(saver, "one")
+    run_threads(*[partial(ask, DjangoSaver(user_id="alice"), f"turn {number}") for number in range(4)]).raise_errors()
+    stored = {text_of(message) for message in Chat.objects.get().messages.all()}
+    assert {f"turn {number}" for number in range(4)} <= stored
+
+
+def test_copied_thread_goes_on_by_itself(saver: DjangoSaver) -> None:
+    ask(saver, "one")
+    saver.copy_thread("tea", "coffee")
+    ask(saver, "two")
+    graph(saver).invoke({"messages": [HumanMessage("zwei")]}, config("coffee"))
+    assert texts() == ["one", "answer 1", "two", "answer 3"]
+    assert texts("coffee") == ["one", "answer 1", "zwei", "answer 3"]
+
+
+def test_pruned_thread_goes_on_where_it_was(saver: DjangoSaver) -> None:
+    for text in ("one", "two"):
+        ask(saver, text)
+    saver.prune(["tea"])
+    assert [table.objects.count() for table in (ThreadCheckpoint, ThreadItem)] == [1, 4]
+    ask(saver, "three")
+    assert texts() == ["one", "answer 1", "two", "answer 3", "three", "answer 5"]
+    saver.prune(["tea"], strategy="delete")
+    assert not any(table.objects.exists() for table in TABLES)
+    assert len(texts()) == 6
+
+
+def test_async_calls_leave_the_event_loop_free(saver: DjangoSaver) -> None:
+    async def run() -> list[Any]:
+        return await asyncio.gather(
+            *(graph(saver).ainvoke({"messages": [HumanMessage("x")]}, config(f"{n}")) for n in range(3))
+        )
+
+    assert [len(state["messages"]) for state in async_to_sync(run)()] == [2, 2, 2]
+    assert async_to_sync(saver.aget_tuple)(config("1")) == saver.get_tuple(config("1"))
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_another_database() -> None:
+    ask(DjangoSaver(user_id="alice", using="other"), "one")
+    assert not Chat.objects.exists()
+    assert Chat.objects.using("other").get().message_count == 2
+
+
+def test_statements_of_a_step_and_of_a_load(saver: DjangoSaver, django_assert_max_num_queries: Any) -> None:
+    for _ in range(3):
+        ask(saver, "x")
+    latest = saver.get_tuple(config())
+    checkpoint = {**empty_checkpoint(), "channel_values": {**latest.checkpoint["channel_values"]}}
+    checkpoint["channel_values"]["messages"] = [*checkpoint["channel_values"]["messages"], HumanMessage("y", id="y")]
+    versions = {"messages": saver.get_next_version(latest.checkpoint["channel_versions"]["messages"], None)}
+    with django_assert_max_num_queries(16):
+        saver.put(latest.config, checkpoint, {}, versions)
+    with django_assert_max_num_queries(4):
+        saver.get_tuple(config())
