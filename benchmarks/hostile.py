@@ -44,6 +44,10 @@ RATIO_BUDGET, SECONDS_BUDGET, MEMORY_BUDGET, WAITING_BUDGET = 20, 2.0, 1.1, 0.2
 ATTEMPTS = {"tiny": 1, "small": 3, "full": 3}
 
 
+# Else a list of empty lists becomes too large to be taken.
+COMPACT = (",", ":")
+
+
 class Request(NamedTuple):
     """A request to the API, or to the admin; ``body`` is JSON text or a value."""
 
@@ -53,7 +57,9 @@ class Request(NamedTuple):
 
     def send(self, client: APIClient) -> float:
         """Return the seconds until the answer is whole; infinitely many for one that tells of a bug (500)."""
-        body = self.body if isinstance(self.body, str) else json.dumps(self.body, ensure_ascii=False)
+        body = (
+            self.body if isinstance(self.body, str) else json.dumps(self.body, ensure_ascii=False, separators=COMPACT)
+        )
         content = {} if self.body is None else {"data": body, "content_type": "application/json"}
         start = time.perf_counter()
         response = client.generic(self.method, self.path, **content)
@@ -245,6 +251,7 @@ def requests(target: Target) -> dict[str, Callable[[], Request]]:
     prefixes = "+OR+".join(f"w0{number:02}*" for number in range(64))
     alphabet = "+".join(f"{chr(letter)}*" for letter in range(ord("a"), ord("z") + 1))
     fields = ",".join(f'"{number}":0' for number in range(size // 11))
+    numbers_text = ",".join(["1e1"] * (size // 4 - 1_000))
     bad = ",".join(['{"name":1,"data":0}'] * (size // 20))
     return {
         # Texts: what is normalised, cut into words, stemmed and indexed.
@@ -255,6 +262,9 @@ def requests(target: Target) -> dict[str, Callable[[], Request]]:
         "append alternating scripts": append("aя" * (size // 3 - 1_000)),
         "append brackets": append("[" * (size - 1_000)),
         "append empty lists": append([[]] * (size // 3 - 1_000)),
+        "append numbers as they were written": lambda: Request(
+            "POST", f"{marks}/messages/", f'{{"messages":[{{"name":"user","data":[{numbers_text}]}}]}}'
+        ),
         "append directions and zero widths": append("\u202e\u200b" * (size // 6 - 1_000)),
         # Searches.
         "search 64 prefixes": get(f"/api/search/?q={prefixes}"),

@@ -1,9 +1,16 @@
 """JSON whose numbers keep the form that they were written in: ``49.90`` stays ``49.90``, ``1e22`` stays ``1e22``."""
 
+import gc
 import json
 import re
 from collections.abc import Callable
-from typing import Any
+from threading import Lock
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+# Characters from which on a text is decoded without the garbage collector.
+LARGE = 100_000
 
 # Below so many levels a value stands in one line: else deep lists become a hundred times as many blanks.
 MAX_INDENTED = 6
@@ -24,7 +31,7 @@ class WrittenFloat(float):
     text: str
 
     def __new__(cls, text: str) -> "WrittenFloat":
-        number = super().__new__(cls, text)
+        number = float.__new__(cls, text)
         number.text = text
         return number
 
@@ -42,10 +49,49 @@ def read_float(text: str) -> float:
 
 
 _decoder = json.JSONDecoder(parse_float=read_float)
-# Text -> value. Raises ``ValueError`` for what is not JSON, ``RecursionError`` for what is nested too deeply.
-loads: Callable[[str], Any] = _decoder.decode
-# Text -> value and the place behind it; the text begins with the value.
-raw_decode = _decoder.raw_decode
+
+
+def loads(text: str) -> Any:
+    """Return the value. Raises ``ValueError`` for what is not JSON, ``RecursionError`` for too many levels."""
+    return _decoder.decode(text) if len(text) < LARGE else without_collection(_decoder.decode, text)
+
+
+def raw_decode(text: str) -> tuple[Any, int]:
+    """Return the value that the text begins with, and the place behind it; raises the same."""
+    return _decoder.raw_decode(text) if len(text) < LARGE else without_collection(_decoder.raw_decode, text)
+
+
+class _Pause:
+    """How many threads want the garbage collector to rest, and whether it was at work before."""
+
+    lock = Lock()
+    threads = 0
+    was_enabled = False
+
+
+def without_collection(decode: Callable[[str], Result], text: str) -> Result:
+    """
+    Decode a text while the garbage collector rests.
+
+    Decoding makes no garbage. But the collector would come each time that some more lists and objects are there, and
+    look at all that there are: a million empty lists take seven times as long, and no other thread runs meanwhile.
+    Freezing and thawing makes what is there as old as can be, so that it does not look at them all at once afterwards.
+    """
+    with _Pause.lock:
+        if _Pause.threads == 0:
+            _Pause.was_enabled = gc.isenabled()
+            gc.disable()
+        _Pause.threads += 1
+    try:
+        return decode(text)
+    finally:
+        with _Pause.lock:
+            _Pause.threads -= 1
+            if _Pause.threads == 0 and _Pause.was_enabled:
+                if not gc.get_freeze_count():
+                    gc.freeze()
+                    gc.unfreeze()
+                gc.enable()
 
 
 def dumps(value: Any, *, encode: Callable[[Any], str] = _encode) -> str:
@@ -63,11 +109,12 @@ def has_written_numbers(value: Any) -> bool:
     while waiting:
         found = waiting.pop()
         if isinstance(found, dict):
-            waiting += [item for item in found.values() if type(item) not in _PLAIN]
-        elif isinstance(found, (list, tuple)):
-            waiting += [item for item in found if type(item) not in _PLAIN]
-        elif type(found) is WrittenFloat:
-            return True
+            found = found.values()
+        elif not isinstance(found, (list, tuple)):
+            if type(found) is WrittenFloat:
+                return True
+            continue
+        waiting += [item for item in found if type(item) not in _PLAIN and (item or type(item) is WrittenFloat)]
     return False
 
 
@@ -86,7 +133,10 @@ def _write(value: Any, encode: Callable[[Any], str], write: Callable[[str], obje
         before = "["
         for item in value:
             write(before)
-            _write(item, encode, write)
+            if type(item) is WrittenFloat:
+                write(item.text)
+            else:
+                _write(item, encode, write)
             before = ","
         write("]")
     else:

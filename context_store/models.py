@@ -109,7 +109,8 @@ class Message(models.Model):
         verbose_name = _("message")
         verbose_name_plural = _("messages")
         indexes = [
-            models.Index(fields=["chat", "parent_id"], name="ctx_message_parent"),
+            # Children in the order in which they are listed.
+            models.Index(fields=["chat", "parent_id", "created_at", "id"], name="ctx_message_parent"),
             # For a message that is asked for without its chat.
             models.Index(fields=["id"], name="ctx_message_id"),
         ]
@@ -156,6 +157,7 @@ class Branch(models.Model):
         verbose_name_plural = _("branches")
         indexes = [
             models.Index(fields=["chat", "head_message_id"], name="ctx_branch_head"),
+            models.Index(fields=["chat", "created_at", "id"], name="ctx_branch_created"),
             # For a branch that is asked for by its id alone.
             models.Index(fields=["id"], name="ctx_branch_id"),
         ]
@@ -191,7 +193,10 @@ class Checkpoint(models.Model):
     class Meta:
         verbose_name = _("checkpoint")
         verbose_name_plural = _("checkpoints")
-        indexes = [models.Index(fields=["chat", "message_id"], name="ctx_checkpoint_message")]
+        indexes = [
+            models.Index(fields=["chat", "message_id"], name="ctx_checkpoint_message"),
+            models.Index(fields=["chat", "created_at", "id"], name="ctx_checkpoint_created"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["chat", "name"], name="ctx_checkpoint_name"),
             key_to_message("message_id", "ctx_checkpoint_message_key"),

@@ -241,15 +241,21 @@ class ContextStore:
     arestore_chat = asynchronous(restore_chat)
 
     def fork_chat(
-        self, source_id: str, new_id: str | None = None, *, user_id: str | None = None, head: str | None = None
+        self,
+        source_id: str,
+        new_id: str | None = None,
+        *,
+        user_id: str | None = None,
+        head: str | None = None,
+        most: int | None = None,
     ) -> ChatRecord:
         """
         Copy a chat under a new id, its messages under new ids: the whole graph, or the chain down to ``head``.
 
         The copy belongs to ``user_id``, or to the owner of the source. Raises ``Chat.DoesNotExist``,
-        ``Message.DoesNotExist`` and ``IdConflict``.
+        ``Message.DoesNotExist``, ``IdConflict``, and ``InvalidData`` where it is more than ``most`` messages.
         """
-        return self._chats.fork_chat(source_id, new_id, user_id=user_id, head=head)
+        return self._chats.fork_chat(source_id, new_id, user_id=user_id, head=head, most=most)
 
     afork_chat = asynchronous(fork_chat)
 

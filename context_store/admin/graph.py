@@ -28,7 +28,6 @@ from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
 from .base import StoreAdmin
 from .display import isolated, time_html
 from .transcript import (
-    MAX_LISTED,
     Path,
     about,
     asked_number,
@@ -39,6 +38,7 @@ from .transcript import (
     message_url,
     place_of,
     role_of,
+    some_in_order,
     within,
 )
 
@@ -317,11 +317,13 @@ def read_rows(messages: MessageQuerySet, chat_id: str, nodes: list[Node], *, may
     if may_read:
         entries = SearchEntry.objects.using(messages.db).filter(chat_id=chat_id, message_id__in=ids)
         previews = dict(entries.values_list("message_id", Left("content", PREVIEW_LENGTH)))
-    branches = Branch.objects.using(messages.db).filter(chat_id=chat_id, head_message_id__in=ids).oldest_first()
-    heads = branches.values_list("head_message_id", "name", "is_active")[:MAX_LISTED]
-    heads_by_id = grouped((message_id, (name, is_active)) for message_id, name, is_active in heads)
-    checkpoints = Checkpoint.objects.using(messages.db).filter(chat_id=chat_id, message_id__in=ids).newest_first()
-    names_by_id = grouped(checkpoints.values_list("message_id", "name")[:MAX_LISTED])
+    heads = Branch.objects.using(messages.db).filter(chat_id=chat_id, head_message_id__in=ids)
+    columns = ("head_message_id", "name", "created_at", "id", "is_active")
+    heads_by_id = grouped((row[0], (row[1], row[4])) for row in some_in_order(heads.values_list(*columns)))
+    named = Checkpoint.objects.using(messages.db).filter(chat_id=chat_id, message_id__in=ids)
+    names_by_id = grouped(
+        row[:2] for row in some_in_order(named.values_list("message_id", "name", "created_at", "id"), newest_first=True)
+    )
     rows = []
     for node in nodes:
         if (message := found.get((node.span.segment, node.depth))) is None:

@@ -10,7 +10,8 @@ from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple
 
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import OuterRef, Q, Subquery, TextField
+from django.db.models.functions import Cast, Left
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
@@ -24,17 +25,19 @@ from context_store.graph.chains import is_on_chain, spans_of
 from context_store.graph.lineage import Span
 from context_store.managers.base import count_of
 from context_store.managers.messages import MessageQuerySet
-from context_store.models import Branch, Chat, Checkpoint, Message
+from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
 from context_store.records import BranchRecord, CheckpointRecord, MessageRecord
 from context_store.validation import check_identifier
 
 from .base import StoreAdmin
-from .blocks import Room, fitted, usage
+from .blocks import SHOWN_LENGTH, Room, fitted, usage
 from .display import indented, inert, isolated, time_html
 
 PAGE_SIZE = 50
 # Branches and checkpoints that a page lists.
 MAX_LISTED = 500
+# Characters of JSON that a page takes to pieces of one message: of a larger one it shows the beginning of the text.
+READ_LENGTH = 65_536
 # Characters of JSON that a page shows.
 RAW_LENGTH = 500_000
 ROLES = ("user", "assistant", "system", "tool")
@@ -75,6 +78,12 @@ class Siblings(NamedTuple):
     total: int
     before: str | None
     after: str | None
+
+
+class Beginning(NamedTuple):
+    """The beginning of a message that is too large for a page, as text."""
+
+    text: str
 
 
 class Turn(NamedTuple):
@@ -164,14 +173,41 @@ def window(
     messages: MessageQuerySet, chat_id: str, place: Place, start: int, end: int
 ) -> list[tuple[int, MessageRecord]]:
     """Return the messages of the chain down to the place whose depths are in ``range(start, end)``, root first."""
+    spans = _spans(messages, chat_id, place, start, end)
+    return list(enumerate(messages.filter(within(chat_id, spans)).order_by("depth").records(), start)) if spans else []
+
+
+def shown_window(
+    messages: MessageQuerySet, chat_id: str, place: Place, start: int, end: int
+) -> list[tuple[int, MessageRecord]]:
+    """Return the same for a page: of a large message, instead of the data, the ``Beginning`` of its text."""
+    cut = messages.annotate(beginning=Left(Cast("data", TextField()), READ_LENGTH + 1))
+    columns = ["beginning" if name == "data" else name for name in MessageRecord._fields]
+    spans = _spans(messages, chat_id, place, start, end)
+    rows = cut.filter(within(chat_id, spans)).order_by("depth").values_list(*columns) if spans else ()
+    records = [MessageRecord._make(row) for row in rows]
+    large = [record.id for record in records if len(record.data) > READ_LENGTH]
+    entries = SearchEntry.objects.using(messages.db).filter(chat_id=chat_id, message_id__in=large).order_by()
+    texts = dict(entries.values_list("message_id", Left("content", SHOWN_LENGTH + 1))) if large else {}
+    page = [
+        record._replace(
+            data=Beginning(texts.get(record.id) or record.data[:SHOWN_LENGTH])
+            if len(record.data) > READ_LENGTH
+            else exact_json.loads(record.data)
+        )
+        for record in records
+    ]
+    return list(enumerate(page, start))
+
+
+def _spans(messages: MessageQuerySet, chat_id: str, place: Place, start: int, end: int) -> list[Span]:
     if start >= end:
         return []
-    spans = [
+    return [
         Span(span.segment, span.first, min(span.last, end - 1))
         for span in spans_of(messages.db, chat_id, place, start)
         if span.first < end
     ]
-    return list(enumerate(messages.filter(within(chat_id, spans)).order_by("depth").records(), start))
 
 
 def within(chat_id: str, spans: Iterable[Span]) -> Q:
@@ -199,15 +235,19 @@ def turns(
         return []
     beside = siblings(messages, chat_id, [record for _, record in page])
     heads = Branch.objects.using(messages.db).filter(chat_id=chat_id, head_message_id__in=ids)
-    branches = grouped(heads.oldest_first().values_list("head_message_id", "name")[:MAX_LISTED])
+    branches = grouped(
+        row[:2] for row in some_in_order(heads.values_list("head_message_id", "name", "created_at", "id"))
+    )
     named = Checkpoint.objects.using(messages.db).filter(chat_id=chat_id, message_id__in=ids)
-    checkpoints = grouped(named.newest_first().values_list("message_id", "name")[:MAX_LISTED])
+    checkpoints = grouped(
+        row[:2] for row in some_in_order(named.values_list("message_id", "name", "created_at", "id"), newest_first=True)
+    )
     room = Room()
     return [
         Turn(
             record._replace(data=None),
             depth,
-            fitted(record.data, room) if may_read else None,
+            _blocks(record.data, room) if may_read else None,
             usage(record.data) if may_read else [],
             beside.get(record.id),
             branches.get(record.id, []),
@@ -215,6 +255,18 @@ def turns(
         )
         for depth, record in page
     ]
+
+
+def some_in_order(rows: Any, *, newest_first: bool = False) -> list[tuple[Any, ...]]:
+    """Return ``MAX_LISTED`` rows in the order of their third and fourth column; of more rows any, unsorted by then."""
+    return sorted(rows.order_by()[:MAX_LISTED], key=lambda row: row[2:4], reverse=newest_first)
+
+
+def _blocks(data: Any, room: Room) -> list[Block]:
+    if not isinstance(data, Beginning):
+        return fitted(data, room)
+    shown = fitted(data.text, room)
+    return shown if shown and shown[-1].is_cut else [*shown, Block(TEXT, is_cut=True)]
 
 
 def siblings(messages: MessageQuerySet, chat_id: str, records: list[MessageRecord]) -> dict[str, Siblings]:
@@ -267,7 +319,7 @@ def transcript(admin: StoreAdmin, request: HttpRequest, chat: Chat, path: Path) 
     """Return what the transcript's page shows of a path."""
     messages = Message.objects.using(admin.using)
     start, end = bounds(path, before=asked_number(request, "before"), after=asked_number(request, "after"))
-    page = window(messages, chat.pk, path.place, start, end) if path.place else []
+    page = shown_window(messages, chat.pk, path.place, start, end) if path.place else []
     shown = turns(messages, chat.pk, page, may_read=admin.has_read_permission(request))
 
     room = Room() if renders_markdown() else None
@@ -393,9 +445,10 @@ def _urls(admin: StoreAdmin, request: HttpRequest, chat: Chat, path: Path) -> di
 
 def _pointers(admin: StoreAdmin, chat: Chat, path: Path) -> dict[str, Any]:
     """Return the lists of branches and checkpoints beside the transcript."""
-    branches: list[BranchRecord] = (
-        Branch.objects.using(admin.using).filter(chat_id=chat.pk).order_by("-is_active", "-created_at", "id")
-    )[: MAX_LISTED + 1].records()
+    known = Branch.objects.using(admin.using).filter(chat_id=chat.pk)
+    # Each goes by an index of its own.
+    branches: list[BranchRecord] = known.filter(is_active=True).records()
+    branches += known.filter(is_active=False).order_by("-created_at", "-id")[: MAX_LISTED + 1 - len(branches)].records()
     checkpoints: list[CheckpointRecord] = (
         Checkpoint.objects.using(admin.using).filter(chat_id=chat.pk).newest_first()
     )[: MAX_LISTED + 1].records()

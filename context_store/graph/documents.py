@@ -54,9 +54,12 @@ def get_graph(using: str, chat_id: str, *, user_id: str | None = None, window: s
     if not branches:
         require_chat(using, chat_id, user_id=user_id)
     checkpoints = [CheckpointRecord._make(row) for row in _checkpoints_of(using, chat_id)[window]]
-    messages = _messages(using, chat_id).annotate(
-        preview=Coalesce(Left("search_entry__content", PREVIEW_LENGTH + 1), Value(""))
-    )
+    messages = _messages(using, chat_id)
+    if window.stop is not None:
+        # Of a large chat the ids alone are put in order, and the page joined with its texts.
+        messages = messages.filter(id__in=list(messages.values_list("id", flat=True)[window]))
+        window = EVERYTHING
+    messages = messages.annotate(preview=Coalesce(Left("search_entry__content", PREVIEW_LENGTH + 1), Value("")))
     nodes = [
         GraphNode(message_id, parent_id, name, text[:PREVIEW_LENGTH], created_at, len(text) > PREVIEW_LENGTH)
         for message_id, parent_id, name, text, created_at in messages.values_list(
@@ -116,12 +119,20 @@ def fork_chat(
     scope: str | None = None,
     user_id: str | None = None,
     head: str | None = None,
+    most: int | None = None,
 ) -> ChatRecord:
     """
     Copy the chat, or its chain down to ``head``, under new ids. ``scope`` is the user whose chats are seen.
 
-    The source is not locked. Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict``.
+    The source is not locked. Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict``, and
+    ``InvalidData`` where it is more than ``most`` messages.
     """
+    if most is not None:
+        _, chat = require_chat(using, source_id, user_id=scope)
+        place = read_places(using, chat.id, [check_identifier(head, "head")]).get(head) if head is not None else None
+        count = place.depth + 1 if place else chat.message_count
+        if count > most:
+            raise InvalidData(f"has {count} messages to copy, over {most}", ("head_message_id" if head else "chat_id",))
     document = export_chat(using, source_id, user_id=scope, head=head)
     owner = document["chat"]["user_id"] if user_id is None else user_id
     return import_chat(using, _renamed(document, new_id() if new_chat_id is None else new_chat_id), owner)

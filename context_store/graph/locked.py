@@ -442,12 +442,21 @@ class LockedChat:
         place = self.place(message_id)
         if parent_id is not None and self.is_above(place, self.place(parent_id)):
             raise InvalidData("is the message itself or lies below it", ("parent_id",))
-        rows("Message").using(self.using).filter(chat_id=self.id, id=message_id).update(parent_id=parent_id)
+        messages = rows("Message").using(self.using).filter(chat_id=self.id)
+        if most is not None and self.message_count > most:
+            # What follows in the same run goes along for sure: this refuses most before the whole graph is read.
+            following = messages.filter(segment=place.segment, depth__gte=place.depth).order_by()
+            self._refuse_over(most, following[: most + 1].count())
+        messages.filter(id=message_id).update(parent_id=parent_id)
         wrong = self.misplaced()
-        if most is not None and len(wrong) > most:
-            reason = f"takes {len(wrong)} messages with it, over {most}: ask for it with allow_large=True"
-            raise InvalidData(reason, ("message_id",))
+        self._refuse_over(most, len(wrong))
         self.repair_lineage(wrong)
+
+    @staticmethod
+    def _refuse_over(most: int | None, moved: int) -> None:
+        if most is not None and moved > most:
+            reason = f"takes over {most} messages with it: ask for it with allow_large=True"
+            raise InvalidData(reason, ("message_id",))
 
     def link(self, parents: Mapping[str, str | None]) -> None:
         """Set the parents of messages, by id. Call ``repair_lineage`` when all are set."""

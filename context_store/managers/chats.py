@@ -297,17 +297,24 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         return documents.import_chat(self.write_db, document, self.owner_of_new(user_id))
 
     def fork_chat(
-        self, source_id: str, new_chat_id: str | None = None, *, user_id: str | None = None, head: str | None = None
+        self,
+        source_id: str,
+        new_chat_id: str | None = None,
+        *,
+        user_id: str | None = None,
+        head: str | None = None,
+        most: int | None = None,
     ) -> ChatRecord:
         """
         Copy the chat, or its chain down to ``head``, under new ids, for ``user_id`` or the owner of the source.
 
-        Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict`` and ``OwnerMismatch``.
+        Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict``, ``OwnerMismatch``, and ``InvalidData``
+        where it is more than ``most`` messages.
         """
         scope = self._scope("fork_chat")
         owner = None if user_id is None else self.owner_of_new(user_id)
         using = self.write_db
-        return documents.fork_chat(using, source_id, new_chat_id, scope=scope, user_id=owner, head=head)
+        return documents.fork_chat(using, source_id, new_chat_id, scope=scope, user_id=owner, head=head, most=most)
 
     def delete_chat(self, chat_id: str, *, user_id: str | None = None, expected_revision: int | Unset = UNSET) -> bool:
         """

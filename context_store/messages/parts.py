@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TypeGuard
 
-from context_store.exact_json import dumps
+from context_store.exact_json import WrittenFloat, dumps
 
 Block = dict[str, Any]
 
 DATA_URL = re.compile(r"data:(?P<media_type>[^;,]*)(?:;[^;,]*)*;base64,(?P<data>.*)", re.DOTALL)
 # What is no text although it is a string: a URL and nothing else, a ``data:`` URL, a long run of base64.
+# Types of JSON that have no text.
+_SILENT = frozenset({int, float, WrittenFloat, bool, type(None)})
 _OPAQUE = re.compile(r"\s*(?:[a-z][a-z0-9+.-]{0,20}://\S*|data:[^\s,]*,\S*|[a-z0-9+/_=-]{200,})\s*", re.IGNORECASE)
 
 
@@ -123,14 +125,13 @@ def joined(parts: Iterable[Part]) -> str:
 
 def strings(value: Any) -> Iterator[str]:
     """Yield the text in any JSON: no keys, no numbers, no URLs and no base64."""
-    waiting = [iter((value,))]
+    waiting = [value]
     while waiting:
-        for item in waiting[-1]:
-            if isinstance(item, str):
-                if not _OPAQUE.fullmatch(item):
-                    yield item
-            elif isinstance(item, (dict, list, tuple)):
-                waiting.append(iter(item.values() if isinstance(item, dict) else item))
-                break
-        else:
-            waiting.pop()
+        item = waiting.pop()
+        if isinstance(item, str):
+            if not _OPAQUE.fullmatch(item):
+                yield item
+        elif item and isinstance(item, (dict, list, tuple)):
+            # The last one first: the first of them lies on top.
+            items = reversed(item.values() if isinstance(item, dict) else item)
+            waiting += [inner for inner in items if type(inner) not in _SILENT]

@@ -115,7 +115,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "messages",
                 "permissions": [("view_message_content", "Can read the content of messages")],
                 "indexes": [
-                    models.Index(fields=["chat", "parent_id"], name="ctx_message_parent"),
+                    models.Index(fields=["chat", "parent_id", "created_at", "id"], name="ctx_message_parent"),
                     models.Index(fields=["id"], name="ctx_message_id"),
                 ],
                 "constraints": [
@@ -173,6 +173,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "branches",
                 "indexes": [
                     models.Index(fields=["chat", "head_message_id"], name="ctx_branch_head"),
+                    models.Index(fields=["chat", "created_at", "id"], name="ctx_branch_created"),
                     models.Index(fields=["id"], name="ctx_branch_id"),
                 ],
                 "constraints": [
@@ -226,7 +227,10 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "checkpoint",
                 "verbose_name_plural": "checkpoints",
-                "indexes": [models.Index(fields=["chat", "message_id"], name="ctx_checkpoint_message")],
+                "indexes": [
+                    models.Index(fields=["chat", "message_id"], name="ctx_checkpoint_message"),
+                    models.Index(fields=["chat", "created_at", "id"], name="ctx_checkpoint_created"),
+                ],
                 "constraints": [
                     models.UniqueConstraint(fields=("chat", "name"), name="ctx_checkpoint_name"),
                     context_store.db.CompositeForeignKey(

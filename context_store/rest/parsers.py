@@ -8,7 +8,7 @@ from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 
 from context_store.conf import settings
-from context_store.exact_json import read_float
+from context_store.exact_json import read_float, without_collection
 from context_store.exceptions import InvalidData
 
 # What surrounds a payload of the greatest size.
@@ -26,6 +26,9 @@ def decode_id(value: str, name: str) -> str:
 def refuse_constant(constant: str) -> NoReturn:
     """Refuse NaN and the infinities, which Python's parser takes and JSON has not."""
     raise ValueError(f"{constant} is not a JSON number")
+
+
+decode = json.JSONDecoder(parse_constant=refuse_constant, parse_float=read_float).decode
 
 
 class PayloadTooLarge(APIException):
@@ -56,7 +59,7 @@ class StrictJSONParser(BaseParser):
                 f"The body is larger than the {limit} bytes that CONTEXT_STORE_{self.setting} allows."
             )
         try:
-            return json.loads(body.decode(), parse_constant=refuse_constant, parse_float=read_float)
+            return without_collection(decode, body.decode())
         except RecursionError:
             raise ParseError("The JSON is nested too deeply.") from None
         except ValueError as error:  # Wrong UTF-8 too, and integers of more digits than the interpreter takes.

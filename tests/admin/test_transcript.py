@@ -134,10 +134,11 @@ def test_a_page_costs_the_same_anywhere(reader: Client, store: ContextStore, dja
     store.create_chat("c1", user_id="alice")
     store.append_messages("c1", line("m", 400))
     reader.get(PAGE)
-    # Session, user, permissions (2), chat, branch, place, page, siblings, labels (2), branches, checkpoints, log.
-    with django_assert_num_queries(14):
+    # Session, user, permissions (2), chat, branch, place, page, siblings, labels (2), branches (2),
+    # checkpoints, log.
+    with django_assert_num_queries(15):
         reader.get(PAGE)
-    with django_assert_num_queries(14):
+    with django_assert_num_queries(15):
         reader.get(PAGE, {"branch": "main", "before": "100"})
 
 
@@ -236,3 +237,15 @@ def test_every_real_tree_is_shown(reader: Client, store: ContextStore, oasst_pat
             turns = reader.get(f"{url}change/", {"branch": branch.name}).context_data["turns"]
             assert len(turns) == branch.message_count
         assert len(reader.get(f"{url}graph/").context_data["rows"]) == chat.message_count
+
+
+def test_a_large_message_shows_its_beginning(reader: Client, store: ContextStore) -> None:
+    store.create_chat("c1", user_id="alice")
+    large = {"content": "<b>word " * 20_000, "lists": [[]] * 100}
+    store.append_messages("c1", [{"id": "m1", "name": "user", "data": large}, {"name": "user", "data": [[]] * 50_000}])
+    response = reader.get(PAGE)
+    text, lists = (turn["blocks"] for turn in response.context_data["turns"])
+    assert text[0]["text"].startswith("&lt;b&gt;word &lt;b&gt;word")
+    assert (text[-1]["is_cut"], lists[-1]["is_cut"]) == (True, True)
+    assert len(response.content) < 300_000
+    assert "lists" in reader.get(f"{CHAT}messages/m1/").content.decode()

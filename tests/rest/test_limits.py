@@ -178,3 +178,14 @@ def test_the_graph_has_pages(api, wide, store):
             assert len(part) <= 4
             found[name] += [item["id"] for item in part]
     assert found == {name: [item.id for item in part] for name, part in graph._asdict().items()}
+
+
+def test_more_messages_than_a_request_may_copy(api, chat, store, monkeypatch):
+    monkeypatch.setattr("context_store.rest.views.chats.MAX_FORKED", 2)
+    monkeypatch.setattr("context_store.rest.views.keyed.MAX_FORKED", 2)
+    for path in ("chats/chat/fork/", "sessions/chat/fork/"):
+        response = api.post(path, {"id": "fork"})
+        assert response.status_code == 400
+        assert "3 messages to copy" in response.json()["detail"]
+    assert api.post("chats/chat/fork/", {"id": "fork", "head_message_id": "m2"}).status_code == 201
+    assert len(store.get_messages("fork")) == 2

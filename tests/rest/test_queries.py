@@ -32,10 +32,15 @@ QUERIES = {
     "upsert_chat": 1,
     "update_chat": 6 - (connection.vendor == "postgresql"),
     "mark_read": 7 - (connection.vendor == "postgresql"),
+<<<<<<< HEAD
     "delete_chat": 15,
     "fork_chat": 13,
+=======
+    "delete_chat": 10,
+    "fork_chat": 15,
+>>>>>>> 65de3ee (Bound what large values, wide chats and forks cost)
     "rewind_chat": 7,
-    "get_graph": 4,
+    "get_graph": 5,
     "export_chat": 6,
     # PostgreSQL keeps to the time limit in a savepoint of its own: four more.
     "search_chat": 3 + 4 * (connection.vendor == "postgresql"),
@@ -69,7 +74,7 @@ QUERIES = {
     "load_session": 3,
     "save_session": 14,
     "append_to_session": 7,
-    "fork_session": 13,
+    "fork_session": 14,
     "upsert_messages": 9,
     "edit_message": 10,
     "move_message_by_id": 9,

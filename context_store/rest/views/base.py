@@ -27,6 +27,8 @@ from context_store.store import ContextStore
 from context_store.streams import BaseStreams, streams
 
 LONGEST_SCOPED_USER_ID = 100
+# Messages that a request may copy.
+MAX_FORKED = 10_000
 
 
 class StoreViewSet(ViewSet):

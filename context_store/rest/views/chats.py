@@ -21,7 +21,7 @@ from context_store.rest.permissions import acting_user_id, acting_user_id_or_all
 from context_store.rest.schema import operation, parameter
 from context_store.rest.serializers import IDENTIFIER, JSONSchema
 
-from .base import StoreViewSet, deleted, found
+from .base import MAX_FORKED, StoreViewSet, deleted, found
 
 METADATA, CONTAINS = "metadata.", "contains."
 # How many metadata filters a list takes.
@@ -172,7 +172,8 @@ class ChatViewSet(StoreViewSet):
         """
         Copy the chat, or its chain down to a message, to a new chat; every message of the copy has a new id.
 
-        The copy is the owner's, or with the permission `context_store.act_for_any_user` that of `user_id`.
+        The copy is the owner's, or with the permission `context_store.act_for_any_user` that of `user_id`. More than
+        10,000 messages are not copied in a request (400).
         """
         body, store = self.body(shapes.ChatFork), self.store
         owner = acting_user_id(request, body["user_id"]) if "user_id" in body else store.user_id
@@ -180,7 +181,8 @@ class ChatViewSet(StoreViewSet):
             # A store of one user makes no chats for another.
             found(store.get_chat(chat_id), missing_chat(chat_id))
             store = self.get_store(None)
-        fork = store.fork_chat(chat_id, body.get("id"), user_id=owner, head=body.get("head_message_id"))
+        head = body.get("head_message_id")
+        fork = store.fork_chat(chat_id, body.get("id"), user_id=owner, head=head, most=MAX_FORKED)
         return Response(fork._asdict(), status=201)
 
     @operation("rewind_chat", {201: shapes.Branch}, request=shapes.ChatRewind, tag="Branches")

@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from context_store.contexts import BaseContexts
-from context_store.exceptions import RevisionConflict, SessionDoesNotExist
+from context_store.exceptions import InvalidData, RevisionConflict, SessionDoesNotExist
 from context_store.rest import serializers as shapes
 from context_store.rest.conditional import is_create_only
 from context_store.rest.pagination import OffsetPagination, OlderPagination, items
@@ -14,7 +14,7 @@ from context_store.rest.permissions import acting_user_id
 from context_store.rest.schema import operation
 from context_store.sessions import BaseSessions, SessionMessage, SessionRecord
 
-from .base import StoreViewSet, deleted, found
+from .base import MAX_FORKED, StoreViewSet, deleted, found
 
 MISSING = object()
 
@@ -125,8 +125,15 @@ class SessionViewSet(StoreViewSet):
     @operation("fork_session", {201: shapes.Session}, request=shapes.SessionFork, problems=[409])
     @action(detail=True, methods=["post"])
     def fork(self, request: Request, session_id: str) -> Response:
-        """Copy the session under a new id, its messages under new ids. A known id answers 409."""
-        return Response(self.sessions.fork(session_id, self.body(shapes.SessionFork).get("id"))._asdict(), status=201)
+        """
+        Copy the session under a new id, its messages under new ids. A known id answers 409.
+
+        More than 10,000 messages are not copied in a request (400).
+        """
+        new_id = self.body(shapes.SessionFork).get("id")
+        if (count := self.session(session_id).message_count) > MAX_FORKED:
+            raise InvalidData(f"has {count} messages to copy, over {MAX_FORKED}", ("session_id",))
+        return Response(self.sessions.fork(session_id, new_id)._asdict(), status=201)
 
     def session(self, session_id: str) -> SessionRecord:
         """Return the session. Raises ``SessionDoesNotExist``."""
