@@ -32,13 +32,8 @@ QUERIES = {
     "upsert_chat": 1,
     "update_chat": 6 - (connection.vendor == "postgresql"),
     "mark_read": 7 - (connection.vendor == "postgresql"),
-<<<<<<< HEAD
     "delete_chat": 15,
-    "fork_chat": 13,
-=======
-    "delete_chat": 10,
     "fork_chat": 15,
->>>>>>> 65de3ee (Bound what large values, wide chats and forks cost)
     "rewind_chat": 7,
     "get_graph": 5,
     "export_chat": 6,
