@@ -11,9 +11,20 @@ class ContextStoreConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401
+        from . import (
+            checks,  # noqa: F401
+            signals,
+        )
+        from .lifecycle.audit import record_signal
 
         post_migrate.connect(distribute_new_tables, sender=self)
+        for signal, action in (
+            (signals.chat_deleted, "delete"),
+            (signals.chat_trashed, "trash"),
+            (signals.chat_restored, "restore"),
+        ):
+            # A signal holds no more than a weak reference otherwise.
+            signal.connect(record_signal(action), weak=False, dispatch_uid=f"context_store.audit.{action}")
 
 
 def distribute_new_tables(using: str, **kwargs: Any) -> None:

@@ -50,6 +50,12 @@ class LegalHoldError(ContextStoreError):
         self.hold_id = hold_id
 
 
+class UserErased(ContextStoreError):
+    """The user was erased: nothing new is stored for them until the erasure is lifted."""
+
+    code = "user_erased"
+
+
 class InvalidData(ContextStoreError, ValueError):
     """
     A value that the store refuses. ``path`` names where it lies, outermost first: ``("messages", 3, "data", "x")``.

@@ -1,8 +1,11 @@
 """Ids and times that the store makes itself."""
 
+import hmac
 import os
 import threading
 import time
+
+from django.conf import settings
 
 _lock = threading.Lock()
 _last = 0
@@ -37,3 +40,16 @@ def new_id() -> str:
     random = int.from_bytes(os.urandom(8), "big") & (2**62 - 1)
     digits = f"{milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | random:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def pseudonyms(user_id: str) -> list[str]:
+    """
+    Return what stands for an erased user: keyed digests of the id, by ``SECRET_KEY`` first and then its fallbacks.
+
+    Without the key nobody can tell from a digest, or by trying, whose it is.
+    """
+    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    texts = (key if isinstance(key, bytes) else str(key).encode() for key in keys)
+    return [
+        "erased-" + hmac.new(text, f"context_store:{user_id}".encode(), "sha256").hexdigest()[:40] for text in texts
+    ]

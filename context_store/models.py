@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from django.db import models
+from django.db import models, router
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from .db import CompositeForeignKey
 from .exceptions import InvalidData
 from .fields import EpochMillisecondsField, IdentifierField, MetadataField, PayloadField, SearchTextField
+from .graph.holds import require_no_hold
 from .ids import new_id, new_revision
 from .managers.base import ScopedManager, TrashManager
 from .managers.branches import BranchQuerySet
@@ -22,7 +23,29 @@ DIRECTIONS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 MAX_NAME_LENGTH = 200
 
 
-class Chat(models.Model):
+class Held(models.Model):
+    """What belongs to a chat: Django's own ways to change and delete a row look for legal holds, too."""
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            self._require_no_hold(kwargs.get("using"))
+        super().save(*args, **kwargs)
+
+    def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:  # noqa: FBT001, FBT002
+        self._require_no_hold(using)
+        return super().delete(using=using, keep_parents=keep_parents)
+
+    def _require_no_hold(self, using: str | None) -> None:
+        chat_id = self.pk if isinstance(self, Chat) else getattr(self, "chat_id", None)
+        alias = using or self._state.db or router.db_for_write(type(self))
+        if Chat._base_manager.using(alias).filter(pk=chat_id, held=True).exists():
+            require_no_hold(alias, [str(chat_id)])
+
+
+class Chat(Held):
     """The container of one conversation graph, owned by one user."""
 
     id = IdentifierField(primary_key=True, default=new_id)
@@ -44,6 +67,8 @@ class Chat(models.Model):
     read_at = EpochMillisecondsField(null=True, blank=True, default=None)
     # Whether a legal hold covers the chat: what deletes or changes would otherwise have to look for one.
     held = models.BooleanField(default=False, editable=False)
+    # Of a copy, whose words are in it besides its owner's: JSON list of users, so that an erasure finds it.
+    origins = PayloadField(null=True, blank=True, default=None, editable=False)
 
     objects = ScopedManager.from_queryset(ChatQuerySet)()
     trash = TrashManager.from_queryset(ChatQuerySet)()
@@ -74,7 +99,7 @@ def key_to_message(field: str, name: str) -> CompositeForeignKey:
     return CompositeForeignKey(fields=["chat", field], to="context_store.Message", to_fields=["chat", "id"], name=name)
 
 
-class Message(models.Model):
+class Message(Held):
     """
     A node of the graph. Its id is unique in its chat.
 
@@ -131,7 +156,7 @@ class Message(models.Model):
         super().save(*args, **kwargs)
 
 
-class Branch(models.Model):
+class Branch(Held):
     """A named pointer to a head message; one branch of a chat is active."""
 
     pk = models.CompositePrimaryKey("chat_id", "id")
@@ -171,7 +196,7 @@ class Branch(models.Model):
         return str(self.name)
 
 
-class Checkpoint(models.Model):
+class Checkpoint(Held):
     """A named pointer to one message."""
 
     pk = models.CompositePrimaryKey("chat_id", "id")
@@ -303,6 +328,83 @@ class StreamChunk(models.Model):
 
     def __str__(self) -> str:
         return f"{self.stream_id} {self.seq}"
+
+
+class LegalHold(models.Model):
+    """
+    What must be kept: a user's chats, one chat, or those with an entry in their metadata.
+
+    ``metadata`` has one entry. A hold ends with ``until``, if there is such a time, or when it is released.
+    """
+
+    user_id = IdentifierField(null=True, blank=True)
+    chat_id = IdentifierField(null=True, blank=True)
+    metadata = PayloadField(null=True, blank=True)
+    reason = models.TextField()
+    placed_by = models.CharField(max_length=255)
+    since = EpochMillisecondsField()
+    until = EpochMillisecondsField(null=True, blank=True, default=None)
+    released_at = EpochMillisecondsField(null=True, blank=True, default=None)
+    released_by = models.CharField(max_length=255, blank=True, default="")
+
+    class Meta:
+        verbose_name = _("legal hold")
+        verbose_name_plural = _("legal holds")
+        indexes = [
+            models.Index(fields=["user_id"], name="ctx_hold_user"),
+            models.Index(fields=["chat_id"], name="ctx_hold_chat"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
+
+
+class Erasure(models.Model):
+    """
+    The erasure of a user: its receipt, and the tombstone that refuses what comes late, until ``lifted_at``.
+
+    ``subject`` is a keyed digest of the user's id. ``counts`` says how many rows and keys went, by kind.
+    """
+
+    subject = IdentifierField()
+    reason = models.TextField()
+    requested_by = models.CharField(max_length=255, blank=True, default="")
+    options = PayloadField(default=dict)
+    counts = PayloadField(default=dict)
+    started_at = EpochMillisecondsField()
+    finished_at = EpochMillisecondsField(null=True, blank=True, default=None)
+    lifted_at = EpochMillisecondsField(null=True, blank=True, default=None)
+
+    class Meta:
+        verbose_name = _("erasure")
+        verbose_name_plural = _("erasures")
+        indexes = [models.Index(fields=["subject"], name="ctx_erasure_subject")]
+        permissions = [("erase_user", _("Can erase all that is stored of a user"))]
+
+    def __str__(self) -> str:
+        return str(self.subject)
+
+
+class AuditEntry(models.Model):
+    """Who did what to whose data, without content. Entries are added, and after an erasure get pseudonyms."""
+
+    action = models.CharField(max_length=40)
+    actor = models.CharField(max_length=255, blank=True, default="")
+    user_id = IdentifierField(null=True, blank=True)
+    chat_id = IdentifierField(null=True, blank=True)
+    detail = PayloadField(default=dict)
+    created_at = EpochMillisecondsField()
+
+    class Meta:
+        verbose_name = _("audit entry")
+        verbose_name_plural = _("audit entries")
+        indexes = [
+            models.Index(fields=["user_id"], name="ctx_audit_user"),
+            models.Index(fields=["-created_at", "-id"], name="ctx_audit_time"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.action)
 
 
 class ContextEntry(models.Model):

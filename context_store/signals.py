@@ -13,6 +13,8 @@ chat_deleted = Signal()
 # Arguments of both: chat_id, user_id, using.
 chat_trashed = Signal()
 chat_restored = Signal()
+# Arguments: entry (AuditEntry), using: something was exported, trashed, deleted, held, released or erased.
+audited = Signal()
 # Arguments: chat_id, branch_id, name, head_message_id, using.
 branch_head_moved = Signal()
 

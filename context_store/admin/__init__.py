@@ -3,5 +3,6 @@
 from .backends import ContextEntryAdmin
 from .base import READ
 from .chats import ChatAdmin
+from .lifecycle import AuditEntryAdmin, ErasureAdmin, LegalHoldAdmin
 
-__all__ = ["READ", "ChatAdmin", "ContextEntryAdmin"]
+__all__ = ["READ", "AuditEntryAdmin", "ChatAdmin", "ContextEntryAdmin", "ErasureAdmin", "LegalHoldAdmin"]

@@ -114,6 +114,12 @@ class MemoryStorage(Storage):
     def remove_many(self, keys: list[str]) -> int:
         return sum(self.remove(key) for key in keys)
 
+    def keys(self, start: str) -> list[str]:
+        outer = self._cache.make_key(self._prefix)
+        with _writing:
+            found = list(self._cache._cache)  # type: ignore[attr-defined]
+        return [key.removeprefix(outer) for key in found if key.startswith(outer + start)]
+
     def expire(self, key: str, ttl: int | None) -> bool:
         with _writing:
             return bool(self._cache.touch(self.make_key(key), _seconds(ttl)))

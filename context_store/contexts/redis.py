@@ -1,6 +1,6 @@
 """Contexts in Redis. Every command touches one key, so that Redis Cluster can carry them; many keys are a pipeline."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.core.cache.backends.base import BaseCache
@@ -75,6 +75,13 @@ class RedisStorage(Storage):
             for key in keys:
                 pipeline.delete(self.make_key(key))
             return sum(pipeline.execute())
+
+    def keys(self, start: str) -> Iterator[str]:
+        made = self.make_key(start)
+        escaped = "".join(f"\\{sign}" if sign in "*?[]\\^-" else sign for sign in made)
+        outer = len(self.make_key(""))
+        for key in self.client.scan_iter(match=f"{escaped}*", count=1000):
+            yield key.decode()[outer:]
 
     def expire(self, key: str, ttl: int | None) -> bool:
         made = self.make_key(key)

@@ -20,6 +20,7 @@ from context_store.validation import MAX_COUNT, MAX_IDENTIFIER_LENGTH, MAX_NESTI
 SEPARATOR = "|"
 # Characters; leaves room for a prefix.
 LONGEST_LOCK = 200
+LONGEST_SCOPED_USER_ID = 100
 # Seconds: 68 years.
 MAX_TTL = MAX_COUNT
 
@@ -52,6 +53,13 @@ def unescape(stored: str) -> str:
 def scope_prefix(outer: str, name: Any) -> str:
     """Return what the keys of the scope begin with."""
     return f"{outer}{escape(check_identifier(name, 'scope'))}{SEPARATOR}"
+
+
+def user_scope(user_id: str) -> str:
+    """Return the scope of a user's contexts; a long id by its digest, as scope and key share 255 characters."""
+    if len(user_id) <= LONGEST_SCOPED_USER_ID:
+        return f"user:{user_id}"
+    return f"user-sha256:{sha256(user_id.encode()).hexdigest()}"
 
 
 def stored_key(scope: str, key: Any, *path: str | int) -> str:
@@ -193,6 +201,14 @@ class Storage(ABC):
     @abstractmethod
     def expire(self, key: str, ttl: int | None) -> bool:
         """Give the text another time to live and return whether there is one."""
+
+    def keys(self, start: str) -> Iterable[str]:
+        """Give the keys that begin with the text, those of locks too; none where they cannot be listed."""
+        return ()
+
+    def erase_many(self, keys: list[str]) -> int:
+        """Remove the keys, expired ones as well; return how many there were."""
+        return self.remove_many(keys)
 
     @abstractmethod
     def read(self, key: str) -> tuple[Text | None, Any]:

@@ -112,6 +112,13 @@ class TieredStorage(Storage):
     def remove_many(self, keys: list[str]) -> int:
         return self._write_many(keys, partial(self.record.remove_many, keys))
 
+    def keys(self, start: str) -> list[str]:
+        return self.record.keys(start)
+
+    def erase_many(self, keys: list[str]) -> int:
+        self.remove_many(keys)
+        return self.record.erase_many(keys)
+
     def expire(self, key: str, ttl: int | None) -> bool:
         return self._write_many([key], partial(self.record.expire, key, ttl))
 

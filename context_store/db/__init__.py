@@ -2,6 +2,7 @@
 
 from .keys import CompositeForeignKey
 from .retries import driver_errors, is_deadlock, is_timeout, retried, retry
+from .scrubbing import deleting_securely, wait_for_writers
 from .statements import CHUNK_SIZE, Literal, Prepared, Update, chunked, hold_row, insert_rows, pipelined
 from .trash import NOT_IN_TRASH, outside_trash
 
@@ -13,6 +14,7 @@ __all__ = [
     "Prepared",
     "Update",
     "chunked",
+    "deleting_securely",
     "driver_errors",
     "hold_row",
     "insert_rows",
@@ -22,4 +24,5 @@ __all__ = [
     "pipelined",
     "retried",
     "retry",
+    "wait_for_writers",
 ]

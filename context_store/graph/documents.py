@@ -1,6 +1,6 @@
 """Whole chats: their graph, one versioned JSON document that goes out and in again, and copies."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db.models import F, Value
@@ -84,7 +84,7 @@ def export_chat(using: str, chat_id: str, *, user_id: str | None = None, head: s
     return document
 
 
-def import_chat(using: str, document: Mapping[str, Any], user_id: str) -> ChatRecord:
+def import_chat(using: str, document: Mapping[str, Any], user_id: str, *, origins: Sequence[str] = ()) -> ChatRecord:
     """Store the document's chat for the user. Raises ``IdConflict`` and ``InvalidData``."""
     chat = _chat(document, user_id)
     inputs = {given.record.id: given for given in parse_messages(_section(document, "messages", list), chat_id=chat.id)}
@@ -102,7 +102,7 @@ def import_chat(using: str, document: Mapping[str, Any], user_id: str) -> ChatRe
     )
 
     def store() -> ChatRecord:
-        with NewChat(using, chat) as stored:
+        with NewChat(using, chat, origins=origins) as stored:
             stored.insert([(inputs[message_id], place) for message_id, place in places.items()])
             stored.insert_branches(branches)
             stored.insert_checkpoints(checkpoints)
@@ -134,8 +134,12 @@ def fork_chat(
         if count > most:
             raise InvalidData(f"has {count} messages to copy, over {most}", ("head_message_id" if head else "chat_id",))
     document = export_chat(using, source_id, user_id=scope, head=head)
-    owner = document["chat"]["user_id"] if user_id is None else user_id
-    return import_chat(using, _renamed(document, new_id() if new_chat_id is None else new_chat_id), owner)
+    source_owner = document["chat"]["user_id"]
+    owner = source_owner if user_id is None else user_id
+    stored = rows("Chat").using(using).filter(pk=source_id).values_list("origins", flat=True).first()
+    origins = sorted({source_owner, *(stored or ())} - {owner})
+    renamed = _renamed(document, new_id() if new_chat_id is None else new_chat_id)
+    return import_chat(using, renamed, owner, origins=origins)
 
 
 def owner_of(document: Any) -> Any:

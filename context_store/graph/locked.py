@@ -38,6 +38,7 @@ from .chains import (
     read_places,
     rows,
 )
+from .holds import is_held_from_birth, may_be_held, require_no_hold
 from .inputs import ROW_COLUMNS, Input, parse_messages, stored_ancestry
 from .lineage import Place, place_all, place_below
 
@@ -45,6 +46,9 @@ Result = TypeVar("Result")
 
 MAIN = "main"
 MARKS = {"archived_at", "pinned_at", "read_at"}
+# The ``trashed_at`` of a chat that is being deleted, and how many messages of one go in a transaction.
+GIVEN_UP = 0
+MAX_DELETED = 2_000
 ENTRY_COLUMNS = ("chat_id", "message_id", "user_id", "name", "content")
 # More digits are somebody's own name for a branch, not a number that the store gave.
 BRANCH_NUMBER_DIGITS = 9
@@ -189,7 +193,7 @@ class LockedChat:
         )
         if not found:
             raise missing("Chat", self.id)
-        self.user_id, self.revision, self.message_count = found[0]
+        self.user_id, self.revision, self.message_count, self.held = found[0]
         if self._expected_revision not in (UNSET, self.revision - 1):
             raise RevisionConflict(f"Chat {self.id!r} has changed.")
 
@@ -198,6 +202,11 @@ class LockedChat:
         if self._added > 0 and not self._counted and self._touch:
             changes["last_message_at"] = _latest("last_message_at", now_ms())
         rows("Chat").using(self.using).filter(pk=self.id).update(**changes)
+
+    def require_no_hold(self) -> None:
+        """Raise ``LegalHoldError`` where a hold covers the chat: what is there must stay as it is."""
+        if self.held:
+            require_no_hold(self.using, [self.id])
 
     def _announce_heads(self) -> None:
         for branch in self._moved.values():
@@ -371,6 +380,8 @@ class LockedChat:
             (given, stored._replace(name=given.record.name, type=given.record.type, data=given.record.data))
             for given, stored in changes
         ]
+        if changed:
+            self.require_no_hold()
         for some in chunked(changed):
             messages = rows("Message").using(self.using).filter(chat_id=self.id)
             if len(some) == 1:
@@ -439,6 +450,7 @@ class LockedChat:
         ``most`` limits how many messages are renumbered: ``InvalidData`` where it would be more. Raises
         ``Message.DoesNotExist`` for either, ``InvalidData`` when the parent is the message or lies below it.
         """
+        self.require_no_hold()
         place = self.place(message_id)
         if parent_id is not None and self.is_above(place, self.place(parent_id)):
             raise InvalidData("is the message itself or lies below it", ("parent_id",))
@@ -460,6 +472,8 @@ class LockedChat:
 
     def link(self, parents: Mapping[str, str | None]) -> None:
         """Set the parents of messages, by id. Call ``repair_lineage`` when all are set."""
+        if parents:
+            self.require_no_hold()
         self._update_each(rows("Message").using(self.using).filter(chat_id=self.id), "parent_id", parents)
 
     def misplaced(self) -> dict[str, tuple[Place, Place]]:
@@ -491,6 +505,8 @@ class LockedChat:
 
     def delete_messages(self, ids: Sequence[str]) -> None:
         """Delete messages that nothing else points to, given parents first, with their search entries."""
+        if ids:
+            self.require_no_hold()
         # Children first: one statement may hold fewer than there are.
         for some in chunked(reversed(ids)):
             for model, key in (("SearchEntry", "message_id__in"), ("Message", "id__in")):
@@ -499,6 +515,7 @@ class LockedChat:
 
     def delete_run_above(self, segment: str, cut: int, first: str) -> None:
         """Delete the first ``cut`` messages of the run that begins the chat; then ``first`` begins it."""
+        self.require_no_hold()
         run = rows("Message").using(self.using).filter(chat_id=self.id, segment=segment)
         run.filter(id=first).update(parent_id=None)
         fallen = run.filter(depth__lt=cut)
@@ -583,6 +600,7 @@ class LockedChat:
 
     def delete_branch(self, name: str) -> bool:
         """Delete the branch, not its messages. Raises ``InvalidData`` for the active one."""
+        self.require_no_hold()
         branches = self._branches().filter(name=name)
         if branches.filter(is_active=True).exists():
             raise InvalidData(f"Branch {name!r} is active: activate another one before deleting it.", ("name",))
@@ -618,6 +636,7 @@ class LockedChat:
         now = now_ms()
         named = rows("Checkpoint").using(self.using).filter(chat_id=self.id, name=name)
         for stored_id in named.values_list("id", flat=True):
+            self.require_no_hold()
             named.update(message_id=message_id, created_at=now)
             return CheckpointRecord(stored_id, self.id, name, message_id, now), False
         record = CheckpointRecord(new_id() if checkpoint_id is None else checkpoint_id, self.id, name, message_id, now)
@@ -627,6 +646,7 @@ class LockedChat:
 
     def delete_checkpoint(self, name: str) -> bool:
         """Delete the checkpoint, not its message; ``False`` if there is none."""
+        self.require_no_hold()
         return bool(delete_rows(rows("Checkpoint").using(self.using).filter(chat_id=self.id, name=name)))
 
 
@@ -637,14 +657,16 @@ class NewChat(LockedChat):
     Raises ``IdConflict`` for an id that is taken.
     """
 
-    def __init__(self, using: str, record: ChatRecord) -> None:
+    def __init__(self, using: str, record: ChatRecord, *, origins: Sequence[str] = ()) -> None:
         super().__init__(using, record.id, adding=record.message_count)
         self.record = record
+        self._origins = list(origins) or None
 
     def _lock(self) -> None:
         record = self.record
         self.user_id, self.message_count = record.user_id, record.message_count
         chat = model_of("Chat")(
+            origins=self._origins,
             id=record.id,
             user_id=record.user_id,
             title=record.title,
@@ -659,6 +681,9 @@ class NewChat(LockedChat):
         )
         with id_conflicts(f"Chat id {record.id!r}"):
             chat.save(force_insert=True, using=self.using)
+        self.held = is_held_from_birth(self.using, record.id, record.user_id, record.metadata)
+        if self.held:
+            rows("Chat").using(self.using).filter(pk=self.id).update(held=True)
         self.revision = chat.revision
 
     def insert_branches(self, branches: Sequence[HeadedBranch]) -> None:
@@ -697,18 +722,20 @@ def change_chat(
     def attempt() -> ChatRecord:
         with transaction.atomic(using=using):
             chats = chats_of(user_id).using(using).filter(pk=chat_id)
-            found = next(iter(hold_row(chats).values_list("revision", *CHAT_COLUMNS)), None)
+            found = next(iter(hold_row(chats).values_list("revision", "held", *CHAT_COLUMNS)), None)
             if found is None:
                 raise missing("Chat", chat_id)
-            revision, *columns = found
+            revision, held, *columns = found
             if expected_revision not in (UNSET, revision):
                 raise RevisionConflict(f"Chat {chat_id!r} has changed.")
             record = to_chat_record(columns, rows("Branch").using(using).filter(chat_id=chat_id).count())
             changes = change(record)
             if not changes:
                 return record
-            # Marks of the owner's are no change of the chat: it stays where it is in lists.
+            # Marks of the owner's are no change of the chat: it stays where it is in lists, and no hold is about them.
             if not changes.keys() <= MARKS:
+                if held:
+                    require_no_hold(using, [chat_id])
                 changes = {**changes, "updated_at": max(record.updated_at, now_ms())}
             record = record._replace(**changes)
             chats.update(revision=F("revision") + 1, **changes)
@@ -730,7 +757,8 @@ def delete_chats(using: str, chat_ids: Sequence[str]) -> dict[str, int]:
     """
     Delete chats with all they contain, in a number of statements that does not grow with them.
 
-    Returns how many rows went, by model label: of racing calls one counts a chat.
+    Returns how many rows went, by model label: of racing calls one counts a chat. Raises ``LegalHoldError`` where a
+    hold covers one of them, and then deletes none.
     """
 
     def attempt() -> dict[str, int]:
@@ -739,7 +767,14 @@ def delete_chats(using: str, chat_ids: Sequence[str]) -> dict[str, int]:
             # A write that changes nothing: it locks the rows on every database.
             if not chats.update(updated_at=F("updated_at")):
                 return {}
-            gone = dict(chats.values_list("id", "user_id"))
+            found = list(
+                chats.annotate(may_be_held=may_be_held()).values_list(
+                    "id", "user_id", "trashed_at", "held", "may_be_held"
+                )
+            )
+            if any((held or may) and trashed != GIVEN_UP for *_, trashed, held, may in found):
+                require_no_hold(using, chat_ids)
+            gone = {row[0]: row[1] for row in found}
             deleted = {}
             # Streams before their chunks: whoever appends holds the stream's row, and its chunks are seen then.
             for model in ("Stream", "StreamChunk", "SearchEntry", "Checkpoint", "Branch", "Message"):
@@ -753,6 +788,47 @@ def delete_chats(using: str, chat_ids: Sequence[str]) -> dict[str, int]:
         return deleted
 
     return retry(using, attempt)
+
+
+def destroy_chats(using: str, chat_ids: Sequence[str]) -> dict[str, int]:
+    """
+    Delete chats as ``delete_chats`` does, but in transactions of at most some thousand rows each.
+
+    First they are given up: from then on they are gone, and cannot be restored. What a process leaves that dies
+    meanwhile, the next call with the id finishes. Raises ``LegalHoldError``, and then has deleted nothing.
+    """
+    deleted: dict[str, int] = {}
+
+    def count(found: Mapping[str, int]) -> None:
+        for label, number in found.items():
+            deleted[label] = deleted.get(label, 0) + number
+
+    def give_up() -> None:
+        with transaction.atomic(using=using):
+            chats = rows("Chat").using(using).filter(pk__in=chat_ids)
+            if chats.update(updated_at=F("updated_at")):
+                held = chats.exclude(trashed_at=GIVEN_UP).annotate(may_be_held=may_be_held())
+                if any(any(row) for row in held.values_list("held", "may_be_held")):
+                    require_no_hold(using, chat_ids)
+                chats.update(trashed_at=GIVEN_UP)
+
+    retry(using, give_up)
+    large = rows("Chat").using(using).filter(pk__in=chat_ids, message_count__gt=MAX_DELETED)
+    for chat_id in list(large.values_list("pk", flat=True)):
+        for model in ("Checkpoint", "Branch"):
+            contents = rows(model).using(using).filter(chat_id=chat_id)
+            count({contents.model._meta.label: delete_rows(contents)})
+        # The deepest first: nothing points to them any more.
+        messages = rows("Message").using(using).filter(chat_id=chat_id)
+        entries = rows("SearchEntry").using(using).filter(chat_id=chat_id)
+        while ids := list(messages.order_by("-depth").values_list("id", flat=True)[:MAX_DELETED]):
+            with transaction.atomic(using=using):
+                for some in chunked(ids):
+                    count({entries.model._meta.label: delete_rows(entries.filter(message_id__in=some))})
+                for some in chunked(ids):
+                    count({messages.model._meta.label: delete_rows(messages.filter(id__in=some))})
+    count(delete_chats(using, chat_ids))
+    return deleted
 
 
 def set_trashed(
@@ -770,7 +846,8 @@ def set_trashed(
     """
 
     def attempt() -> bool:
-        chats = rows("Chat").using(using).filter(pk=chat_id, trashed_at__isnull=time is not None)
+        chats = rows("Chat").using(using).filter(pk=chat_id)
+        chats = chats.filter(trashed_at__gt=GIVEN_UP) if time is None else chats.filter(trashed_at__isnull=True)
         if user_id is not None:
             chats = chats.filter(user_id=user_id)
         expected = chats if isinstance(expected_revision, Unset) else chats.filter(revision=expected_revision)
@@ -779,7 +856,10 @@ def set_trashed(
                 if expected is not chats and chats.exists():
                     raise RevisionConflict(f"Chat {chat_id!r} has changed.")
                 return False
-            owner = rows("Chat").using(using).values_list("user_id", flat=True).get(pk=chat_id)
+            stored = rows("Chat").using(using).annotate(may_be_held=may_be_held())
+            owner, *held = stored.values_list("user_id", "held", "may_be_held").get(pk=chat_id)
+            if time is not None and any(held):
+                require_no_hold(using, [chat_id])
             signal = signals.chat_restored if time is None else signals.chat_trashed
             signals.after_commit(using, signal, model_of("Chat"), chat_id=chat_id, user_id=owner)
             return True
@@ -848,7 +928,7 @@ def _lock(
         changes["updated_at"] = _latest("updated_at", now)
         if has_messages:
             changes["last_message_at"] = _latest("last_message_at", now)
-    return Update(chats, changes, ("user_id", "revision", "message_count"))
+    return Update(chats, changes, ("user_id", "revision", "message_count", "held"))
 
 
 def _latest(column: str, now: int) -> Case:

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from context_store.db import Prepared, Update, insert_rows, retry
+from context_store.db import Prepared, Update, insert_rows, outside_trash, retry
 from context_store.exceptions import IdConflict, InvalidData, StreamConflict
 from context_store.ids import now_ms
 from context_store.records import ChunkRecord, MessageRecord, StreamRecord
@@ -36,7 +36,7 @@ Answer = Callable[[str, Iterable[Any]], Any]
 
 def streams_of(using: str, *, user_id: str | None = None, **narrowed: Any) -> QuerySet[Any]:
     """Return the streams, of one user's chats or of all."""
-    found = rows("Stream").using(using).filter(**narrowed)
+    found = outside_trash(rows("Stream").using(using)).filter(**narrowed)
     return found if user_id is None else found.filter(chat__user_id=user_id)
 
 
@@ -305,7 +305,7 @@ def _written(row: QuerySet[Any], record: StreamRecord, **changes: Any) -> Stream
 
 @Prepared
 def _advance(*, chat_id: str, stream_id: str, count: int, expires_at: int, started_at: int | None) -> Update:
-    running = rows("Stream").filter(chat_id=chat_id, id=stream_id, status=RUNNING)
+    running = outside_trash(rows("Stream")).filter(chat_id=chat_id, id=stream_id, status=RUNNING)
     if started_at is not None:
         running = running.filter(started_at=started_at)
     changes = {"last_seq": F("last_seq") + count, "lease_expires_at": expires_at}

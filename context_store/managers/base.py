@@ -8,10 +8,14 @@ from django.db.models import Func, IntegerField, Subquery
 
 from context_store.db import driver_errors, outside_trash
 from context_store.graph import LockedChat, locked
+from context_store.graph.holds import require_no_hold
 from context_store.validation import check_count, check_identifier
 
 Model = TypeVar("Model", bound=models.Model)
 Result = TypeVar("Result")
+
+# What says nothing of a conversation: a hold lets it change.
+UNHELD_COLUMNS = {"archived_at", "pinned_at", "read_at", "held"}
 
 
 class ScopedManager(models.Manager[Model]):
@@ -32,10 +36,10 @@ class ScopedManager(models.Manager[Model]):
 
 
 class TrashManager(ScopedManager[Model]):
-    """The manager of the chats in the trash."""
+    """The manager of the chats in the trash; one that is being deleted has the time 0 and is not there any more."""
 
     def _narrowed(self, found: Any) -> Any:
-        return found.filter(trashed_at__isnull=False)
+        return found.filter(trashed_at__gt=0)
 
 
 class ScopedQuerySet(models.QuerySet[Model]):
@@ -104,6 +108,28 @@ class ScopedQuerySet(models.QuerySet[Model]):
         queryset: Any = self
         using = queryset._db or router.db_for_write(self.model, **queryset._hints)
         return locked(using, chat_id, work, user_id=self._owner, **options)
+
+    def update(self, **values: Any) -> int:
+        """Update the rows. Raises ``LegalHoldError`` where a hold covers one of them, but for marks beside it."""
+        if values.keys() - UNHELD_COLUMNS:
+            self._require_no_hold()
+        return super().update(**values)
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete the rows. Raises ``LegalHoldError`` where a hold covers one of them."""
+        self._require_no_hold()
+        return super().delete()
+
+    delete.alters_data = update.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
+    def _require_no_hold(self) -> None:
+        key = "pk" if self.owner_lookup == "user_id" and self.model.__name__ == "Chat" else "chat_id"
+        if self.query.is_sliced or self.query.is_empty():
+            return
+        held = "held" if key == "pk" else "chat__held"
+        for chat_id in self.order_by().filter(**{held: True}).values_list(key, flat=True)[:1]:
+            require_no_hold(self.db, [chat_id])
 
     def missing(self, what: object) -> Exception:
         """Return the model's ``DoesNotExist`` that names what was asked for."""

@@ -187,5 +187,7 @@ def move(
     place = None if message_id is None else chat.place(message_id)
     if expected_head not in (UNSET, branch.head_message_id):
         raise HeadConflict(branch.name, branch.head_message_id)
+    if message_id != branch.head_message_id:
+        chat.require_no_hold()
     chat.move_head(message_id, place)
     return chat.branch.record()

@@ -55,6 +55,7 @@ class Migration(migrations.Migration):
                 ("trashed_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
                 ("read_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
                 ("held", models.BooleanField(default=False, editable=False)),
+                ("origins", context_store.fields.PayloadField(blank=True, default=None, editable=False, null=True)),
             ],
             options={
                 "verbose_name": "chat",
@@ -369,6 +370,69 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={"verbose_name": "stream chunk", "verbose_name_plural": "stream chunks"},
+        ),
+        migrations.CreateModel(
+            name="AuditEntry",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("action", models.CharField(max_length=40)),
+                ("actor", models.CharField(blank=True, default="", max_length=255)),
+                ("user_id", context_store.fields.IdentifierField(blank=True, null=True)),
+                ("chat_id", context_store.fields.IdentifierField(blank=True, null=True)),
+                ("detail", context_store.fields.PayloadField(default=dict)),
+                ("created_at", context_store.fields.EpochMillisecondsField(default=context_store.ids.now_ms)),
+            ],
+            options={
+                "verbose_name": "audit entry",
+                "verbose_name_plural": "audit entries",
+                "indexes": [
+                    models.Index(fields=["user_id"], name="ctx_audit_user"),
+                    models.Index(fields=["-created_at", "-id"], name="ctx_audit_time"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Erasure",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("subject", context_store.fields.IdentifierField()),
+                ("reason", models.TextField()),
+                ("requested_by", models.CharField(blank=True, default="", max_length=255)),
+                ("options", context_store.fields.PayloadField(default=dict)),
+                ("counts", context_store.fields.PayloadField(default=dict)),
+                ("started_at", context_store.fields.EpochMillisecondsField(default=context_store.ids.now_ms)),
+                ("finished_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
+                ("lifted_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
+            ],
+            options={
+                "verbose_name": "erasure",
+                "verbose_name_plural": "erasures",
+                "permissions": [("erase_user", "Can erase all that is stored of a user")],
+                "indexes": [models.Index(fields=["subject"], name="ctx_erasure_subject")],
+            },
+        ),
+        migrations.CreateModel(
+            name="LegalHold",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("user_id", context_store.fields.IdentifierField(blank=True, null=True)),
+                ("chat_id", context_store.fields.IdentifierField(blank=True, null=True)),
+                ("metadata", context_store.fields.PayloadField(blank=True, null=True)),
+                ("reason", models.TextField()),
+                ("placed_by", models.CharField(max_length=255)),
+                ("since", context_store.fields.EpochMillisecondsField(default=context_store.ids.now_ms)),
+                ("until", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
+                ("released_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
+                ("released_by", models.CharField(blank=True, default="", max_length=255)),
+            ],
+            options={
+                "verbose_name": "legal hold",
+                "verbose_name_plural": "legal holds",
+                "indexes": [
+                    models.Index(fields=["user_id"], name="ctx_hold_user"),
+                    models.Index(fields=["chat_id"], name="ctx_hold_chat"),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="ContextEntry",

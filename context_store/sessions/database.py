@@ -78,7 +78,8 @@ class DatabaseSessions(BaseSessions):
         def append(chat: LockedChat) -> list[MessageRecord]:
             stored = chat.append(inputs)
             chat.undo_unless_added()
-            if limit is not None:
+            # What a hold covers stays, beyond the limit as well.
+            if limit is not None and not chat.held:
                 # Nobody sees what is beyond the configured limit, so some may wait to be deleted together.
                 keep_newest(chat, limit, limit // 10 if limit == self.max_messages else 0)
             return stored

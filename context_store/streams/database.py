@@ -12,7 +12,7 @@ from django.db.models import Q
 from context_store.backends import check_database
 from context_store.db import chunked
 from context_store.exceptions import StreamConflict
-from context_store.graph.chains import missing, rows
+from context_store.graph.chains import chats_of, missing, rows
 from context_store.graph.streams import (
     FAILED,
     append_chunks,
@@ -81,10 +81,8 @@ class DatabaseStreams(BaseStreams):
         if states is not None:
             found = found.filter(status__in=states)
         listed = to_streams(found.order_by("-created_at", "-id")[window])
-        if not listed:
-            chats = rows("Chat").using(self.using).filter(pk=chat_id)
-            if not (chats if self._user_id is None else chats.filter(user_id=self._user_id)).exists():
-                raise missing("Chat", chat_id)
+        if not listed and not chats_of(self._user_id).using(self.using).filter(pk=chat_id).exists():
+            raise missing("Chat", chat_id)
         return listed
 
     def _claim(self, record: StreamRecord) -> StreamRecord:

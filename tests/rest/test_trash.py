@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from context_store.lifecycle import hold
 from tests.rest.client import Client, ids
 
 
@@ -45,3 +46,12 @@ def test_anothers_chat_is_404(api: Client, chat: str, mallory: Any) -> None:
 def test_a_flag_is_true_or_false(api: Client, path: str) -> None:
     response = api.get(path)
     assert (response.status_code, list(response.json()["errors"])) == (400, ["trashed"])
+
+
+def test_rest_answers_423_without_the_number(api: Client, chat: str, alice: Any) -> None:
+    hold(user_id=alice.username, reason="Case 7", who="counsel")
+    for path in ("chats/chat/", "chats/chat/?trash=true"):
+        response = api.delete(path)
+        assert (response.status_code, response.json()["code"]) == (423, "legal_hold")
+    assert api.patch("chats/chat/", {"title": "x"}).status_code == 423
+    assert api.get("chats/chat/").status_code == 200

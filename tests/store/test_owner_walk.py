@@ -95,6 +95,11 @@ CALLS: dict[str, list[Callable[[Any], Any]]] = {
     "owner_of_new": [lambda chats: chats.owner_of_new("alice")],
     "Chat.page": [lambda chats: chats.page(), lambda chats: chats.page(limit=5, preview=True)],
     "Chat.record": [lambda chats: chats.record("alice")],
+    # Those of every QuerySet, which look for holds.
+    "delete": [lambda rows: rows.delete()],
+    "Chat.update": [lambda chats: chats.update(title="changed")],
+    "Branch.update": [lambda branches: branches.update(is_active=False)],
+    "update": [lambda rows: rows.update(name="changed")],
     "require": [lambda chats: chats.require("alice")],
     "restore_chat": [
         lambda chats: chats.restore_chat("alice"),

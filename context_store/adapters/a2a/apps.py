@@ -6,3 +6,10 @@ class A2AConfig(AppConfig):
     label = "context_store_a2a"
     verbose_name = "Context store: A2A"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from context_store.lifecycle.holders import register
+
+        from .lifecycle import TasksHolder
+
+        register(TasksHolder())

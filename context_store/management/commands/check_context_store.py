@@ -25,8 +25,8 @@ class Command(BaseCommand):
         parser.add_argument("--database", choices=tuple(connections), help="The database; else the routers decide.")
 
     def handle(self, *, repair: bool, chat_id: list[str] | None, database: str | None, **options: Any) -> None:
-        # Those in the trash as well.
-        chats = Chat._base_manager.using(database)
+        # Those in the trash as well, but for what is being deleted.
+        chats = Chat._base_manager.using(database).exclude(trashed_at=0)
         if chat_id is not None:
             chats = chats.filter(pk__in=chat_id)
         try:

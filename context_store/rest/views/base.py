@@ -2,7 +2,6 @@
 
 from contextlib import ExitStack
 from functools import cached_property
-from hashlib import sha256
 from typing import Any
 
 from django.db import DatabaseError, connections, transaction
@@ -15,6 +14,7 @@ from rest_framework.settings import api_settings
 from rest_framework.viewsets import ViewSet
 
 from context_store.contexts import BaseContexts, contexts
+from context_store.contexts.storage import user_scope
 from context_store.models import Chat
 from context_store.rest.errors import handle_exception
 from context_store.rest.parsers import LengthRequired, StrictJSONParser, decode_id
@@ -26,7 +26,6 @@ from context_store.sessions import BaseSessions, sessions
 from context_store.store import ContextStore
 from context_store.streams import BaseStreams, streams
 
-LONGEST_SCOPED_USER_ID = 100
 # Messages that a request may copy.
 MAX_FORKED = 10_000
 
@@ -75,7 +74,7 @@ class StoreViewSet(ViewSet):
 
     def get_contexts(self, user_id: str) -> BaseContexts:
         """Return the contexts of a user."""
-        return contexts["default"].scoped(scope_of(user_id))
+        return contexts["default"].scoped(user_scope(user_id))
 
     def get_sessions(self, user_id: str) -> BaseSessions:
         """Return the sessions of a user."""
@@ -143,13 +142,6 @@ class StoreViewSet(ViewSet):
 
     def get_exception_handler(self) -> Any:
         return handle_exception
-
-
-def scope_of(user_id: str) -> str:
-    """Return the scope of a user's contexts; a long id by its digest, as scope and key share 255 characters."""
-    if len(user_id) <= LONGEST_SCOPED_USER_ID:
-        return f"user:{user_id}"
-    return f"user-sha256:{sha256(user_id.encode()).hexdigest()}"
 
 
 def found(record: Any, missing: Exception) -> Any:

@@ -166,6 +166,9 @@ class SearchBackend(BaseBackend):
     def drop_index(self, execute: Execute) -> None:
         """Drop what ``create_index`` made, as far as it is there, of older versions too."""
 
+    def scrub(self, execute: Execute) -> None:
+        """Remove from the index what deleted entries have left in it."""
+
     def index_stamp(self) -> str | None:
         """Return version and language of the index that is there, such as ``"1 english"``; ``None`` if none is."""
         return self.wanted_stamp

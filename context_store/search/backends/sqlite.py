@@ -136,6 +136,16 @@ class SQLiteBackend(SearchBackend):
             execute(f"DROP TABLE IF EXISTS {index}")
         execute(f"DROP VIEW IF EXISTS {SOURCE}")
 
+    def scrub(self, execute: Execute) -> None:
+        # FTS5 keeps words of deleted rows until their segments are merged: here by steps, until nothing is left to do.
+        for index in (STEMS, WORDS):
+            execute(f"INSERT INTO {index}({index}, rank) VALUES ('merge', -500)")
+            while True:
+                before = self.connection.connection.total_changes
+                execute(f"INSERT INTO {index}({index}, rank) VALUES ('merge', 500)")
+                if self.connection.connection.total_changes - before < 2:
+                    break
+
     def index_stamp(self) -> str | None:
         names = [STEMS, WORDS, SOURCE]
         found = dict(self.rows("SELECT name, sql FROM sqlite_master WHERE name IN (%s, %s, %s)", names))

@@ -1,0 +1,70 @@
+"""
+Legal holds and tombstones, as writers see them.
+
+A chat's column ``held`` says whether to look: it is kept by ``lifecycle.hold`` and ``release``, and set when a chat is
+made, so that an append pays nothing for holds. What deletes looks at the holds themselves as well.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import Exists, IntegerField, OuterRef, Q, QuerySet, Value
+
+from context_store.exceptions import LegalHoldError, UserErased
+from context_store.ids import now_ms, pseudonyms
+
+from .chains import rows
+
+
+def active_holds(now: int | None = None) -> QuerySet[Any]:
+    """Return the holds that are neither released nor over."""
+    now = now_ms() if now is None else now
+    return rows("LegalHold").filter(Q(until__isnull=True) | Q(until__gt=now), released_at__isnull=True)
+
+
+def covered_by(hold: Any) -> Q:
+    """Return the condition that a hold covers a chat."""
+    if hold.chat_id is not None:
+        return Q(pk=hold.chat_id)
+    if hold.user_id is not None:
+        return Q(user_id=hold.user_id)
+    [entry] = hold.metadata.items()
+    return Q(metadata__entry=entry)
+
+
+def require_no_hold(using: str, chat_ids: Sequence[str]) -> None:
+    """Raise ``LegalHoldError`` if a hold covers one of the chats."""
+    chats = rows("Chat").using(using).filter(pk__in=chat_ids)
+    holds = active_holds().using(using)
+    owners = chats.values("user_id")
+    for hold in holds.filter(Q(chat_id__in=chat_ids) | Q(user_id__in=owners) | Q(metadata__isnull=False)):
+        for chat_id in chats.filter(covered_by(hold)).values_list("pk", flat=True)[:1]:
+            raise LegalHoldError(hold.pk, f"chat {chat_id!r}")
+
+
+def may_be_held() -> Exists:
+    """Return whether a hold is about a chat of an outer query, or about metadata: then ``require_no_hold`` knows."""
+    about = Q(chat_id=OuterRef("pk")) | Q(user_id=OuterRef("user_id")) | Q(metadata__isnull=False)
+    return Exists(active_holds().filter(about))
+
+
+def is_held_from_birth(using: str, chat_id: str, user_id: str, metadata: Any) -> bool:
+    """
+    Return whether a hold covers a chat that is to be made, in one statement. Raises ``UserErased`` for a tombstone.
+
+    Holds on metadata are left to ``lifecycle.holds.mark``, which ``hold`` and ``apply_retention`` call.
+    """
+    hold, tombstone = Value(1, output_field=IntegerField()), Value(2, output_field=IntegerField())
+    about = Q(user_id=user_id) | Q(chat_id=chat_id) | Q(metadata__isnull=False)
+    holds = active_holds().using(using).filter(about).annotate(kind=hold).values_list("kind", "id")
+    erased = rows("Erasure").using(using).filter(subject__in=pseudonyms(user_id), lifted_at__isnull=True)
+    found = list(holds.order_by().union(erased.order_by().annotate(kind=tombstone).values_list("kind", "id"), all=True))
+    if any(kind == 2 for kind, _ in found):
+        raise UserErased("The user was erased, and nothing is stored for them until the erasure is lifted.")
+    if not found:
+        return False
+    named = rows("LegalHold").using(using).filter(pk__in=[key for _, key in found])
+    return any(
+        item.metadata is None or all(metadata.get(name) == value for name, value in item.metadata.items())
+        for item in named
+    )

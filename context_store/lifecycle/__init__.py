@@ -1,0 +1,31 @@
+"""
+Keep, hide, restore, hand over, forget: what a product owes the people whose conversations it stores.
+
+See ``docs/lifecycle.md``.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from django.utils.module_loading import import_string
+
+if TYPE_CHECKING:
+    from .audit import acting
+    from .erasure import erase_user, lift_erasure, replay_erasures
+    from .holds import hold, release
+
+# Importable before there are models.
+_PLACES = {
+    "acting": "audit",
+    "erase_user": "erasure",
+    "lift_erasure": "erasure",
+    "replay_erasures": "erasure",
+    "hold": "holds",
+    "release": "holds",
+}
+__all__ = ["acting", "erase_user", "hold", "lift_erasure", "release", "replay_erasures"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_string(f"{__name__}.{_PLACES[name]}.{name}")

@@ -1,0 +1,64 @@
+"""The audit log: who did what to whose data. Ids and counts, never content."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from django.db import router
+
+from context_store.graph.chains import rows
+from context_store.ids import now_ms
+from context_store.signals import audited
+
+_actor: ContextVar[str] = ContextVar("context_store_actor", default="")
+
+
+# Whether chats go in batches, of which one entry tells: none names a chat then.
+_in_batch: ContextVar[bool] = ContextVar("context_store_in_batch", default=False)
+
+
+@contextmanager
+def in_batch() -> Iterator[None]:
+    """Record none of the chats that are deleted in the block."""
+    token = _in_batch.set(True)
+    try:
+        yield
+    finally:
+        _in_batch.reset(token)
+
+
+@contextmanager
+def acting(actor: str) -> Iterator[None]:
+    """Name who does what follows: ``with acting("staff:ann"): erase_user(…)``."""
+    token = _actor.set(actor)
+    try:
+        yield
+    finally:
+        _actor.reset(token)
+
+
+def actor() -> str:
+    """Return who acts, or an empty text."""
+    return _actor.get()
+
+
+def record(
+    action: str, *, using: str | None = None, user_id: str | None = None, chat_id: str | None = None, **detail: Any
+) -> None:
+    """Add an entry; ``detail`` is counts and ids, no text of a conversation."""
+    entries = rows("AuditEntry")
+    alias = using or router.db_for_write(entries.model)
+    values = {"action": action, "actor": actor(), "user_id": user_id, "chat_id": chat_id, "detail": detail}
+    entry = entries.using(alias).create(**values, created_at=now_ms())
+    audited.send_robust(type(entry), using=alias, entry=entry)
+
+
+def record_signal(action: str) -> Any:
+    """Return a receiver that records what happened to a chat."""
+
+    def receive(sender: Any, *, using: str, chat_id: str, user_id: str, **kwargs: Any) -> None:
+        if not _in_batch.get():
+            record(action, using=using, user_id=user_id, chat_id=chat_id)
+
+    return receive

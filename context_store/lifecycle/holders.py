@@ -1,0 +1,181 @@
+"""
+Who holds personal data: what an erasure, an export and retention ask, one after another.
+
+An app that stores something of people registers itself when it is ready:
+
+    class Drafts(Holder):
+        name = "drafts"
+        def erase(self, using, user_id): return Draft.objects.using(using).filter(user_id=user_id).delete()[0]
+
+    register(Drafts())
+
+What lies in tables keyed by chat goes with the chats and needs no holder.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar
+
+from django.apps import apps
+from django.db.models import Q
+
+from context_store.contexts import contexts
+from context_store.contexts.storage import escape, user_scope
+from context_store.db import chunked
+from context_store.graph.chains import rows
+from context_store.ids import pseudonyms
+from context_store.sessions import sessions
+
+
+class Holder:
+    """Something that stores data of people. Each call may be repeated, and stops where a former one died."""
+
+    name: ClassVar[str]
+
+    def users(self, using: str) -> Iterable[str]:
+        """Give the users of whom something is stored, for erasures that are to be applied again."""
+        return ()
+
+    def export(self, using: str, user_id: str) -> Iterable[dict[str, Any]]:
+        """Give all that is stored of the user as JSON objects, one at a time."""
+        return ()
+
+    def erase(self, using: str, user_id: str) -> int:
+        """Erase all that is stored of the user, in batches; return how much."""
+        return 0
+
+    def erase_chats(self, using: str, chat_ids: Sequence[str]) -> int:
+        """Erase what is stored about chats, which go next; return how much."""
+        return 0
+
+    def purge(self, using: str, before: int) -> int:
+        """Delete what has not been used since a time (milliseconds since the epoch); return how much."""
+        return 0
+
+
+_holders: dict[str, Holder] = {}
+
+
+def register(holder: Holder) -> None:
+    """Add a holder, or replace the one of its name."""
+    _holders[holder.name] = holder
+
+
+def holders() -> list[Holder]:
+    return list(_holders.values())
+
+
+class ContextsHolder(Holder):
+    """Contexts in the user's scope, which the REST API uses, and locks on them, on every alias."""
+
+    name = "contexts"
+
+    def export(self, using: str, user_id: str) -> Iterator[dict[str, Any]]:
+        for alias in contexts:
+            for stored in contexts[alias].storage.keys(_scope(user_id)):
+                key = stored.removeprefix(_scope(user_id))
+                yield {"alias": alias, "key": key, "value": contexts[alias].resolve(stored).get()}
+
+    def erase(self, using: str, user_id: str) -> int:
+        count = 0
+        for alias in contexts:
+            for start in (_scope(user_id), f"~lock|{_scope(user_id)}"):
+                count += _remove_keys(contexts[alias].storage, start)
+        return count
+
+
+def _scope(user_id: str) -> str:
+    return f"{escape(user_scope(user_id))}|"
+
+
+def _remove_keys(storage: Any, start: str) -> int:
+    return sum(int(storage.erase_many(some)) for some in chunked(list(storage.keys(start))))
+
+
+class SessionsHolder(Holder):
+    """Sessions in Redis, and the locks of all sessions."""
+
+    name = "sessions"
+
+    def export(self, using: str, user_id: str) -> Iterator[dict[str, Any]]:
+        for alias in sessions:
+            if not sessions[alias].supports_chats:
+                mine = sessions[alias].for_user(user_id)
+                for session in mine.list(user_id=user_id):
+                    messages = [message._asdict() for message in mine.load(session.id)]
+                    yield {"alias": alias, "session": session._asdict(), "messages": messages}
+
+    def erase(self, using: str, user_id: str) -> int:
+        count = 0
+        for alias in sessions:
+            backend = sessions[alias]
+            if not backend.supports_chats:
+                for session in backend.for_user(user_id).list(user_id=user_id):
+                    count += backend.delete(session.id)
+            count += _remove_keys(backend.lock_storage, f"~lock|~session|{escape(user_id)}|")
+        return count
+
+
+class AdminLogHolder(Holder):
+    """The texts in the log of Django's admin: who did something when stays."""
+
+    name = "log"
+
+    def erase_chats(self, using: str, chat_ids: Sequence[str]) -> int:
+        entries = self._entries()
+        if entries is None:
+            return 0
+        about = entries.filter(object_id__in=list(chat_ids))
+        asked: set[str] = set()
+        for text in about.filter(change_message__contains="“").values_list("change_message", flat=True):
+            asked.update(re.findall("“(.*?)”", text))
+        for query in asked:
+            self._blank(entries.filter(object_repr=f"Search: {query}"[:200]))
+        return self._blank(about)
+
+    def erase(self, using: str, user_id: str) -> int:
+        entries = self._entries()
+        if entries is None:
+            return 0
+        scope, asked = _scope(user_id), f"user_id__exact={user_id}"
+        about = Q(object_repr__contains=scope) | Q(change_message__contains=scope) | Q(object_id__contains=scope)
+        return self._blank(entries.filter(about | Q(object_repr__contains=asked) | Q(change_message__contains=asked)))
+
+    @staticmethod
+    def _entries() -> Any:
+        if not apps.is_installed("django.contrib.admin"):
+            return None
+        entries: Any = apps.get_model("admin", "LogEntry")
+        return entries.objects.filter(content_type__app_label="context_store").order_by()
+
+    @staticmethod
+    def _blank(entries: Any) -> int:
+        ids = list(entries.values_list("pk", flat=True))
+        log = entries.model.objects
+        return sum(
+            log.filter(pk__in=some).update(object_id=None, object_repr="", change_message="Erased.")
+            for some in chunked(ids)
+        )
+
+
+class AuditHolder(Holder):
+    """The audit log: entries stay, under a pseudonym."""
+
+    name = "audit"
+
+    def export(self, using: str, user_id: str) -> Iterator[dict[str, Any]]:
+        entries = rows("AuditEntry").using(using).filter(user_id=user_id).order_by("id")
+        yield from entries.values("action", "actor", "chat_id", "detail", "created_at").iterator(chunk_size=500)
+
+    def erase(self, using: str, user_id: str) -> int:
+        pseudonym = pseudonyms(user_id)[0]
+        entries = rows("AuditEntry").using(using)
+        entries.filter(actor=user_id).update(actor=pseudonym)
+        return entries.filter(user_id=user_id).update(user_id=pseudonym, chat_id=None, detail={})
+
+    def erase_chats(self, using: str, chat_ids: Sequence[str]) -> int:
+        return rows("AuditEntry").using(using).filter(chat_id__in=list(chat_ids)).update(chat_id=None)
+
+
+for _holder in (ContextsHolder(), SessionsHolder(), AdminLogHolder(), AuditHolder()):
+    register(_holder)

@@ -1,0 +1,43 @@
+"""Removing chats in batches of bounded size, with what holders have about them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.db.models import QuerySet
+
+from context_store.graph.locked import destroy_chats
+
+from . import audit
+from .holders import holders
+
+# Chats in a batch, and messages where a batch ends earlier.
+BATCH_SIZE = 100
+BATCH_MESSAGES = 2_000
+
+
+def remove_chats(using: str, chat_ids: list[str], counts: dict[str, int]) -> int:
+    """Delete the chats for ever, and count what went, by kind; return how many chats. Raises ``LegalHoldError``."""
+    # First what only the ids lead to: after a crash the chats are still there to be found.
+    for holder in holders():
+        add(counts, holder.name, holder.erase_chats(using, chat_ids))
+    with audit.in_batch():
+        for label, count in destroy_chats(using, chat_ids).items():
+            add(counts, str(label).rpartition(".")[2].lower(), count)
+    return len(chat_ids)
+
+
+def add(counts: dict[str, int], name: str, count: int) -> None:
+    counts[name] = counts.get(name, 0) + count
+
+
+def batches(chats: QuerySet[Any]) -> Iterator[list[str]]:
+    """Give ids of chats in batches of bounded size, until none is left: each batch has to be deleted."""
+    while found := list(chats.order_by("pk").values_list("pk", "message_count")[:BATCH_SIZE]):
+        batch: list[str] = []
+        messages = 0
+        for chat_id, count in found:
+            if batch and messages + count > BATCH_MESSAGES:
+                break
+            batch.append(chat_id)
+            messages += count
+        yield batch

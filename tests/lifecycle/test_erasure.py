@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from django.conf import settings as django_settings
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.test import Client, override_settings
+
+from context_store.adapters.a2a.models import AgentTask
+from context_store.contexts import contexts
+from context_store.exceptions import LegalHoldError, UserErased
+from context_store.ids import pseudonyms
+from context_store.lifecycle import acting, erase_user, hold, lift_erasure, release, replay_erasures
+from context_store.lifecycle import removal as module
+from context_store.models import AuditEntry, Chat, ContextEntry, Erasure, Message
+from context_store.sessions import sessions
+from context_store.store import ContextStore
+from tests.store.data import message
+
+MARKER = "zyxquagga"
+ALICE = f"alice {MARKER}"
+STORES = {
+    "CONTEXT_STORE_CONTEXTS": {
+        "default": {"BACKEND": "context_store.contexts.cache.CacheContexts", "CACHE": "redis", "TTL": 600},
+        "kept": {"BACKEND": "context_store.contexts.database.DatabaseContexts"},
+        "front": {"BACKEND": "context_store.contexts.tiered.TieredContexts", "CACHE": "redis", "PREFIX": "t:"},
+    },
+    "CONTEXT_STORE_SESSIONS": {
+        "default": {"BACKEND": "context_store.sessions.database.DatabaseSessions"},
+        "redis": {"BACKEND": "context_store.sessions.cache.CacheSessions", "CACHE": "redis"},
+    },
+}
+
+
+@pytest.fixture
+def everywhere(redis_url: str) -> Iterator[None]:
+    """Configure every kind of context and session."""
+    with override_settings(**STORES):
+        yield
+
+
+def plant(user_id: str = ALICE) -> ContextStore:
+    """Put the marker wherever text of a user can go."""
+    store = ContextStore(user_id=user_id)
+    text = f"the {MARKER} {MARKER}-word runs"
+    for chat_id in (f"chat {MARKER}", f"trash {MARKER}"):
+        store.create_chat(chat_id, title=text, metadata={MARKER: text})
+        store.append_messages(
+            chat_id,
+            [{"id": f"{MARKER} {n}", "name": MARKER, "type": MARKER, "data": text} for n in range(3)],
+        )
+        store.create_branch(chat_id, MARKER, head_message_id=f"{MARKER} 1", branch_id=f"{MARKER} b")
+        store.create_checkpoint(chat_id, MARKER, f"{MARKER} 1", checkpoint_id=f"{MARKER} c")
+        ContextStore().fork_chat(chat_id, f"copy of {chat_id}", user_id="bob")
+    ContextStore().fork_chat(f"copy of chat {MARKER}", f"copy of a copy {MARKER}", user_id="carol")
+    store.trash_chat(f"trash {MARKER}")
+    for alias in contexts:
+        scoped = contexts[alias].scoped(f"user:{user_id}")
+        scoped.set(f"key {MARKER}", {MARKER: text})
+        scoped.scoped("agent").set("inner", text)
+        contexts[alias].scoped("user:bob").set("kept", "bob's")
+    lock = contexts["kept"].scoped(f"user:{user_id}").lock(MARKER, timeout=600)
+    lock.__enter__()
+    for alias in sessions:
+        mine = sessions[alias].for_user(user_id)
+        mine.save(f"session {MARKER}", [{"name": "user", "data": text}])
+        mine.merge_metadata(f"session {MARKER}", {MARKER: text})
+    task = {"user_id": user_id, "task_id": MARKER, "context_id": MARKER, "state": 3, "status_time": 1}
+    AgentTask.objects.create(**task, data={"text": text})
+    log(f"chat {MARKER}", f"Read messages found by the search for “{MARKER} runs”.")
+    log(None, f"Searched for “{MARKER} runs”.", f"Search: {MARKER} runs")
+    log(None, f"Listed all with user_id__exact={user_id}.", f"Filter: user_id__exact={user_id}")
+    with acting("staff:ann"):
+        AuditEntry.objects.create(action="export", user_id=user_id, chat_id=f"chat {MARKER}")
+    return store
+
+
+def log(object_id: str | None, change: str, shown: str = f"Chat {MARKER}") -> None:
+    staff, _ = User.objects.get_or_create(username="staff")
+    kind = ContentType.objects.get_for_model(Chat)
+    LogEntry.objects.create(
+        user=staff, content_type=kind, object_id=object_id, object_repr=shown, action_flag=4, change_message=change
+    )
+
+
+def places(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of every place that outlives a process: the database and Redis."""
+    found = {}
+    if connection.vendor == "sqlite":
+        path = Path(connection.settings_dict["NAME"])
+        connection.close()
+        for part in (path, path.with_name(f"{path.name}-wal")):
+            found[part.name] = part.read_bytes() if part.exists() else b""
+    else:
+        found["tables"] = dump()
+    with redis.Redis.from_url(django_settings.REDIS_URL) as client:
+        for key in client.scan_iter():
+            found[f"redis {key!r}"] = key + (client.dump(key) or b"")
+    return found
+
+
+def dump() -> bytes:
+    """Return what pg_dump would write of every table: all their rows, as text."""
+    parts = []
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            with cursor.copy(f'COPY "{table}" TO STDOUT') as copied:
+                parts.append(b"".join(bytes(data) for data in copied))
+    return b"\n".join(parts)
+
+
+def with_marker(found: dict[str, bytes]) -> list[str]:
+    return [name for name, data in found.items() if MARKER.encode() in data.lower() or MARKER in name]
+
+
+@pytest.mark.vendor("sqlite", "postgresql")
+@pytest.mark.django_db(transaction=True)
+def test_nothing_of_an_erased_user_is_left_anywhere(everywhere: None, tmp_path: Path) -> None:
+    plant()
+    assert with_marker(places(tmp_path))
+    receipt = erase_user(ALICE, reason="A request by mail")
+    assert with_marker(places(tmp_path)) == []
+    assert MARKER not in repr(receipt)
+    assert receipt.counts["chat"] == 6
+    boss = Client()
+    boss.force_login(User.objects.create_superuser("boss"))
+    for page in ("chat/", "chat/?trashed=1", "auditentry/", "erasure/", "contextentry/"):
+        response = boss.get(f"/admin/context_store/{page}")
+        assert (response.status_code, MARKER in response.content.decode()) == (200, False)
+    for alias in contexts:
+        assert contexts[alias].scoped("user:bob").get("kept") == "bob's"
+    call_command("check_context_store", verbosity=0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_erasing_again_changes_nothing(everywhere: None) -> None:
+    plant()
+    first = erase_user(ALICE, reason="Asked")
+    second = erase_user(ALICE, reason="Asked again")
+    assert (second.id, second.counts) == (first.id, first.counts)
+    assert Erasure.objects.count() == 1
+
+
+def test_late_writes_are_refused_until_the_erasure_is_lifted(db: None) -> None:
+    store = ContextStore(user_id="alice")
+    store.create_chat("tea")
+    document = store.export_chat("tea")
+    ContextStore().create_chat("bobs", user_id="bob")
+    erase_user("alice", reason="Asked")
+    writes: list[Callable[[], Any]] = [
+        lambda: store.create_chat("new"),
+        lambda: store.upsert_chat("tea"),
+        lambda: store.import_chat(document),
+        lambda: ContextStore().fork_chat("bobs", user_id="alice"),
+        lambda: sessions["default"].for_user("alice").save("s", [{"name": "user", "data": "late"}]),
+    ]
+    for write in writes:
+        with pytest.raises(UserErased), transaction.atomic():
+            write()
+    assert not Chat._base_manager.filter(user_id="alice").exists()
+    assert lift_erasure("alice")
+    assert not lift_erasure("alice")
+    assert store.create_chat("new")
+
+
+@pytest.mark.parametrize("kind", ["user", "chat", "copy"])
+def test_a_hold_refuses_the_erasure_as_a_whole(db: None, kind: str) -> None:
+    store = ContextStore(user_id="alice")
+    store.create_chat("tea")
+    store.append_messages("tea", [message("m1")])
+    ContextStore().fork_chat("tea", "copy", user_id="bob")
+    given = {"user": {"user_id": "alice"}, "chat": {"chat_id": "tea"}, "copy": {"chat_id": "copy"}}[kind]
+    placed = hold(**given, reason="Case 7", who="counsel")  # type: ignore[arg-type]
+    with pytest.raises(LegalHoldError) as caught:
+        erase_user("alice", reason="Asked")
+    assert caught.value.hold_id == placed.pk
+    assert not Erasure.objects.exists()
+    assert store.get_messages("tea")
+    release(placed.pk, who="judge")
+    assert erase_user("alice", reason="Asked").counts["chat"] == 2
+
+
+@pytest.mark.parametrize(("copies", "left"), [("erase", []), ("keep", ["Tea"]), ("anonymise", [None])])
+def test_what_becomes_of_copies_is_a_choice(db: None, copies: Any, left: list[Any]) -> None:
+    store = ContextStore(user_id="alice")
+    store.create_chat("tea", title="Tea")
+    ContextStore().fork_chat("tea", "copy", user_id="bob")
+    erase_user("alice", reason="Asked", copies=copies)
+    assert [chat.title for chat in ContextStore(user_id="bob").list_chats()] == left
+    assert not Chat.objects.filter(origins__isnull=False).exists()
+
+
+def test_an_erasure_goes_on_after_a_crash(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ContextStore(user_id="alice")
+    for number in range(5):
+        store.create_chat(f"c{number}")
+        store.append_messages(f"c{number}", [message(f"m{n}") for n in range(3)])
+    monkeypatch.setattr(module, "BATCH_SIZE", 2)
+    destroy, calls = module.destroy_chats, []
+
+    def crash(using: str, chat_ids: Any) -> Any:
+        calls.append(chat_ids)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return destroy(using, chat_ids)
+
+    monkeypatch.setattr(module, "destroy_chats", crash)
+    with pytest.raises(KeyboardInterrupt):
+        erase_user("alice", reason="Asked")
+    assert Chat._base_manager.count() == 3
+    with pytest.raises(UserErased):
+        store.create_chat("late")
+    receipt = erase_user("alice", reason="Asked")
+    assert (receipt.counts["chat"], receipt.counts["message"]) == (5, 15)
+
+
+def test_erasures_are_applied_again_after_a_restore(db: None) -> None:
+    store = ContextStore(user_id="alice")
+    store.create_chat("tea")
+    row = Chat.objects.get(pk="tea")
+    ContextStore().create_chat("bobs", user_id="bob")
+    erase_user("alice", reason="Asked")
+    row.save(force_insert=True)  # The backup.
+    [receipt] = replay_erasures()
+    assert receipt.subject == pseudonyms("alice")[0]
+    assert list(Chat._base_manager.values_list("pk", flat=True)) == ["bobs"]
+
+
+def test_a_large_chat_goes_in_pieces(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["context_store.graph.locked"], "MAX_DELETED", 10)
+    store = ContextStore(user_id="alice")
+    store.create_chat("tea")
+    store.append_messages("tea", [message(f"m{n:02d}") for n in range(35)])
+    store.edit_message("tea", "m05", "other")
+    assert erase_user("alice", reason="Asked").counts["message"] == 36
+    assert not Message._base_manager.exists()
+
+
+def test_users_whose_names_differ_in_case_are_different(everywhere: None, db: None) -> None:
+    for user_id in ("alice", "Alice"):
+        contexts["kept"].scoped(f"user:{user_id}").set("key", user_id)
+    erase_user("alice", reason="Asked")
+    assert [entry.value for entry in ContextEntry.objects.all()] == ["Alice"]
+
+
+def test_the_audit_log_keeps_what_happened_under_a_pseudonym(db: None) -> None:
+    with acting("staff:ann"):
+        hold_id = hold(user_id="alice", reason="Case 7", who="counsel").pk
+        release(hold_id, who="judge")
+        erase_user("alice", reason="Asked")
+    entries = list(AuditEntry.objects.order_by("id").values_list("action", "actor", "user_id"))
+    subject = pseudonyms("alice")[0]
+    assert entries == [(action, "staff:ann", subject) for action in ("hold", "release", "erase")]
