@@ -27,6 +27,15 @@ class ChatRecord(NamedTuple):
     unread_count: int | None = None
 
 
+class Siblings(NamedTuple):
+    """Which of how many versions a message is, from 1, and the ids of those beside it."""
+
+    number: int
+    count: int  # type: ignore[assignment]
+    previous_id: str | None
+    next_id: str | None
+
+
 class MessageRecord(NamedTuple):
     id: str
     chat_id: str
@@ -35,6 +44,30 @@ class MessageRecord(NamedTuple):
     type: str | None
     data: Any
     created_at: int
+
+    @property
+    def siblings(self) -> Siblings | None:
+        """Its place among its versions, where ``get_messages(siblings=True)`` was asked for it."""
+        return None
+
+
+class VersionedMessageRecord(MessageRecord):
+    """A message that knows its place among its versions. As a tuple it is the message alone."""
+
+    _siblings: Siblings | None = None
+
+    @classmethod
+    def of(cls, record: MessageRecord, siblings: Siblings) -> MessageRecord:
+        found = cls._make(record)
+        found._siblings = siblings
+        return found
+
+    @property
+    def siblings(self) -> Siblings | None:
+        return self._siblings
+
+    def _asdict(self) -> dict[str, Any]:
+        return {**super()._asdict(), "siblings": self._siblings and self._siblings._asdict()}
 
 
 class BranchRecord(NamedTuple):

@@ -10,7 +10,7 @@ from context_store.types import UNSET, Unset
 
 from .asynchronous import asynchronous
 from .graph import append_messages, read_page
-from .graph.chains import model_of
+from .graph.chains import model_of, with_siblings
 from .managers.branches import BranchQuerySet
 from .managers.chats import ChatQuerySet
 from .managers.checkpoints import CheckpointQuerySet
@@ -327,7 +327,13 @@ class ContextStore:
     aget_message_chain = asynchronous(get_message_chain)
 
     def get_messages(
-        self, chat_id: str, *, branch: str | None = None, limit: int | None = None, before: str | None = None
+        self,
+        chat_id: str,
+        *,
+        branch: str | None = None,
+        limit: int | None = None,
+        before: str | None = None,
+        siblings: bool = False,
     ) -> list[MessageRecord]:
         """
         Return the chain of a branch (default: the active one), oldest first.
@@ -335,9 +341,13 @@ class ContextStore:
         ``limit`` keeps the last messages, ``before`` those above a message of the chain: together they page backwards
         at a cost that depends on the page alone. Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, and
         ``Message.DoesNotExist`` when ``before`` is not on the branch.
+
+        With ``siblings`` each message has ``siblings``: which of how many versions it is, and the ids of those beside
+        it, in at most two more statements a page.
         """
         using = self.using or router.db_for_read(model_of("Message"))
-        return read_page(using, chat_id, user_id=self.user_id, branch=branch, limit=limit, before=before)
+        page = read_page(using, chat_id, user_id=self.user_id, branch=branch, limit=limit, before=before)
+        return with_siblings(using, chat_id, page) if siblings else page
 
     aget_messages = asynchronous(get_messages)
 

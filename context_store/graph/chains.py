@@ -16,7 +16,7 @@ from django.db.models.functions import Cast
 from context_store.db import Prepared, chunked, outside_trash
 from context_store.exact_json import loads, raw_decode
 from context_store.exceptions import CorruptChat
-from context_store.records import BranchRecord, MessageRecord
+from context_store.records import BranchRecord, MessageRecord, Siblings, VersionedMessageRecord
 from context_store.validation import check_count, check_identifier
 
 from .lineage import ANCESTRY_LENGTH, Ancestry, Place, Span, spans_above
@@ -328,6 +328,29 @@ def look_again(using: str, chat_id: str, branch: str | None, user_id: str | None
     if headed is None:
         raise corrupt(chat_id, "has no active branch") if branch is None else missing("Branch", branch)
     return headed
+
+
+def with_siblings(using: str, chat_id: str, records: Sequence[MessageRecord]) -> list[MessageRecord]:
+    """
+    Return the messages of one chat, each with its place among the messages under its parent, oldest first.
+
+    Takes one statement for replies, and one for first messages where there is one.
+    """
+    versions: dict[str | None, list[str]] = {}
+    messages = rows("Message").using(using).filter(chat_id=chat_id).order_by("created_at", "id")
+    for parents in chunked(record.parent_id for record in records if record.parent_id is not None):
+        for parent_id, message_id in messages.filter(parent_id__in=parents).values_list("parent_id", "id"):
+            versions.setdefault(parent_id, []).append(message_id)
+    if any(record.parent_id is None for record in records):
+        versions[None] = list(messages.filter(parent_id__isnull=True).values_list("id", flat=True))
+    places: dict[str, Siblings] = {}
+    for ids in versions.values():
+        beside = zip([None, *ids], ids, [*ids[1:], None], strict=False)
+        for number, (before, message_id, behind) in enumerate(beside, start=1):
+            places[message_id] = Siblings(number, len(ids), before, behind)
+    # One that has been moved or deleted since the page was read stands alone.
+    alone = Siblings(1, 1, None, None)
+    return [VersionedMessageRecord.of(record, places.get(record.id, alone)) for record in records]
 
 
 def read_messages(using: str, chat_id: str, ids: Iterable[str]) -> dict[str, MessageRecord]:

@@ -334,6 +334,13 @@ class Chat(serializers.Serializer[Any]):
     unread_count = Count(allow_null=True, help_text="In lists with `preview=true`.")
 
 
+class Siblings(serializers.Serializer[Any]):
+    number = Count(help_text="Which version this is, from 1, oldest first.")
+    count = Count(help_text="How many versions there are.")
+    previous_id = Identifier(allow_null=True)
+    next_id = Identifier(allow_null=True)
+
+
 class Message(serializers.Serializer[Any]):
     id = Identifier()
     chat_id = Identifier()
@@ -342,6 +349,7 @@ class Message(serializers.Serializer[Any]):
     type = Identifier(allow_null=True)
     data = JSONValue()  # type: ignore[assignment]
     created_at = Milliseconds()
+    siblings = Siblings(required=False, help_text="In lists with `siblings=true`: the versions of the message.")
 
 
 class Messages(serializers.Serializer[Any]):

@@ -69,3 +69,21 @@ def test_another_user_finds_and_marks_nothing(chats, mallory):
     assert other.post("chats/c1/read/").status_code == 404
     assert other.patch("chats/c1/", {"archived": True}).status_code == 404
     assert other.get("chats/?preview=true&order=title&after=").json()["results"] == []
+
+
+def test_pages_of_messages_tell_versions(api, chat):
+    api.post("chats/chat/messages/m1/edit/", {"id": "m1b", "data": "another beginning"})
+    [message] = api.get("chats/chat/messages/?siblings=true").json()["results"]
+    assert message["siblings"] == {"number": 2, "count": 2, "previous_id": "m1", "next_id": None}
+    assert "siblings" not in api.get("chats/chat/messages/").json()["results"][0]
+
+
+def test_rewind_to_nothing_starts_an_empty_branch(api, chat):
+    answer = api.post("chats/chat/rewind/", {"message_id": None})
+    assert (answer.status_code, answer.json()["head_message_id"]) == (201, None)
+    assert api.get("chats/chat/messages/").json()["results"] == []
+
+
+def test_regenerate_and_activate_go_there_and_back(api, chat):
+    assert api.post("chats/chat/messages/m3/regenerate/").json()["head_message_id"] == "m2"
+    assert api.post("chats/chat/messages/m3/activate/").json()["name"] == "main"

@@ -46,7 +46,7 @@ BY_OPERATION = {
 PLAIN = {"name", "type", "data", "created_at", "title", "metadata", "is_active", "value", "ttl"}
 PLAIN |= {"limit", "offset", "q", "role", "trash", "trashed"}
 PLAIN |= {"limit", "offset", "q", "role", "after", "status", "error", "format", "chunks", "started_at"}
-PLAIN |= {"order", "archived", "pinned", "title_prefix", "preview"}
+PLAIN |= {"order", "archived", "pinned", "title_prefix", "preview", "siblings"}
 ACTING = "user_id"
 
 

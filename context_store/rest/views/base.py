@@ -7,6 +7,7 @@ from typing import Any
 from django.db import DatabaseError, connections, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from rest_framework.exceptions import ValidationError
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -156,3 +157,13 @@ def deleted(was_there: bool, missing: Exception) -> Response:  # noqa: FBT001
     if not was_there:
         raise missing
     return Response(status=204)
+
+
+def true_or_false(request: Request, name: str) -> bool | None:
+    """Return a choice of the query, ``None`` where it makes none."""
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    if text not in ("true", "false"):
+        raise ValidationError({name: ["Must be true or false."]})
+    return text == "true"

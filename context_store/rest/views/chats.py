@@ -21,7 +21,7 @@ from context_store.rest.permissions import acting_user_id, acting_user_id_or_all
 from context_store.rest.schema import operation, parameter
 from context_store.rest.serializers import IDENTIFIER, JSONSchema
 
-from .base import MAX_FORKED, StoreViewSet, deleted, found
+from .base import MAX_FORKED, StoreViewSet, deleted, found, true_or_false
 
 METADATA, CONTAINS = "metadata.", "contains."
 # How many metadata filters a list takes.
@@ -240,16 +240,6 @@ def values_of(request: Request, prefix: str) -> dict[str, Any]:
     if len(names) > MAX_FILTERS:
         raise ValidationError({prefix[:-1]: [f"Has {len(names)} filters, a request may have {MAX_FILTERS}."]})
     return {name.removeprefix(prefix): json_or_text(request.query_params[name], name) for name in names}
-
-
-def true_or_false(request: Request, name: str) -> bool | None:
-    """Return a choice of the query, ``None`` where it makes none."""
-    text = request.query_params.get(name)
-    if text is None:
-        return None
-    if text not in ("true", "false"):
-        raise ValidationError({name: ["Must be true or false."]})
-    return text == "true"
 
 
 def json_or_text(text: str, name: str) -> Any:

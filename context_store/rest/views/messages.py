@@ -16,9 +16,11 @@ from context_store.rest.schema import operation, parameter
 from context_store.rest.serializers import IDENTIFIER
 from context_store.store import ContextStore
 
-from .base import StoreViewSet, found
+from .base import StoreViewSet, found, true_or_false
 
 BRANCH = parameter("branch", IDENTIFIER, "The name of a branch; the active one if it is left out.")
+
+SIBLINGS = parameter("siblings", {"type": "boolean"}, "Whether each message says which of its versions it is.")
 
 
 class MessageViewSet(StoreViewSet):
@@ -28,12 +30,12 @@ class MessageViewSet(StoreViewSet):
     lookup_url_kwarg = "message_id"
     pagination_class = OlderPagination
 
-    @operation("list_messages", {200: shapes.MessagePage}, parameters=[BRANCH], etag=True)
+    @operation("list_messages", {200: shapes.MessagePage}, parameters=[BRANCH, SIBLINGS], etag=True)
     @conditional
     def list(self, request: Request, chat_id: str) -> Response:
         """Return the last messages of the active or the named branch, oldest first; `next` is the older page."""
-        branch = request.query_params.get("branch")
-        return self.page(partial(self.store.get_messages, chat_id, branch=branch))
+        branch, siblings = request.query_params.get("branch"), true_or_false(request, "siblings") is True
+        return self.page(partial(self.store.get_messages, chat_id, branch=branch, siblings=siblings))
 
     @operation("append_messages", {201: shapes.Messages}, request=shapes.MessagesAppend, problems=[409])
     def create(self, request: Request, chat_id: str) -> Response:
