@@ -37,7 +37,7 @@ def check_site(address: str, name: str, password: str) -> Iterator[str]:
     yield site.expect(f"api/search/?q={WORD}", f"<mark>{WORD}</mark>", CHAT)
     yield site.expect("api/schema/?format=json", "openapi", "/api/chats/")
     yield site.expect("api/docs/", "swagger-ui")
-    yield site.answer("What is 12 * (3 + 4)?", "84")
+    yield site.answer("What is 12 * (3 + 4)?", "**84**")
 
 
 def wait(condition: Callable[[], bool]) -> bool:

@@ -7,7 +7,10 @@ from typing import Any
 
 from django.core.management import call_command
 
+from context_store import ContextStore, contexts, sessions
 from context_store.ids import now_ms
+
+from .model import PICTURE
 
 DATA = Path(__file__).resolve().parent / "data"
 # How long ago the newest conversation ended, in milliseconds.
@@ -35,6 +38,62 @@ def moved(value: Any, shift: int, name: str = "") -> Any:
 
 def load(output: Any) -> None:
     """Load what is not there yet."""
+    load_conversations(output)
+    load_rest()
+
+
+def load_rest() -> None:
+    """Load what lies beside the conversations: a session, contexts, and a chat with pictures."""
+    contexts["default"].scoped("user:demo").add("theme", {"name": "dark", "since": now_ms()})
+    contexts["default"].scoped("user:alice").add("basket", {"items": ["Sencha 100 g", "Teapot Kyoto"], "total": 64.9})
+    contexts["default"].scoped("user:bruno").add("draft", "Dear Sir or Madam, …")
+    session = sessions["default"].for_user("bruno")
+    if not session.count("demo-session"):
+        session.append("demo-session", SESSION)
+    store = ContextStore(user_id="demo")
+    _chat, is_new = store.upsert_chat("demo-pictures", title="Where was this taken?", metadata={"tags": ["travel"]})
+    if is_new:
+        store.append_messages("demo-pictures", PICTURES)
+
+
+SESSION = [
+    {"name": "user", "data": "Remind me of the dentist."},
+    {"name": "assistant", "data": "I will. **When** is it?"},
+    {"name": "user", "data": "Tomorrow at nine."},
+]
+PICTURES = [
+    {
+        "name": "user",
+        "data": {
+            "parts": [
+                {"type": "text", "text": "Where was this taken?"},
+                {
+                    "type": "file",
+                    "mediaType": "image/png",
+                    "url": f"data:image/png;base64,{PICTURE}",
+                    "filename": "hills.png",
+                },
+            ]
+        },
+    },
+    {
+        "name": "assistant",
+        "data": {
+            "parts": [
+                {"type": "text", "text": "Green hills below a *low sun*: the Azores, I would say. Compare this one:"},
+                {
+                    "type": "file",
+                    "mediaType": "image/jpeg",
+                    "url": "https://example.com/azores.jpg",
+                    "filename": "azores.jpg",
+                },
+            ]
+        },
+    },
+]
+
+
+def load_conversations(output: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, group in documents().items():
             path = Path(folder, name)

@@ -82,9 +82,7 @@ async def own_answer(prompt: Prompt) -> AsyncIterator[Chunk]:
         async for word in spoken("I begin, and then something happens that", pace):
             yield word
         raise RuntimeError("The demo's model fails when it is asked to.")
-    if "slow" in words:
-        text = f"{text}\n\n{SLOW}"
-    async for word in spoken(text, pace):
+    async for word in spoken(SLOW if "slow" in words else text, pace):
         yield word
 
 

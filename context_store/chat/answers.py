@@ -6,7 +6,7 @@ from threading import Thread
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist
 from django.db import connections
 from django.utils.module_loading import import_string
 
@@ -41,8 +41,10 @@ def begin(store: ContextStore, chat_id: str) -> StreamRecord:
     if len(own.list(chat_id, status=("queued", "running"), limit=MAX_UNFINISHED)) == MAX_UNFINISHED:
         raise InvalidData(f"has {MAX_UNFINISHED} answers that are being written", ("chat",))
     engine.title()
-    (placeholder,) = engine.store.append_messages(chat_id, [{"name": "assistant", "data": {"parts": []}}])
-    stream = own.create(chat_id, message_id=placeholder.id)
+    # The stream first: a page that looks in between takes an empty message without a stream for a lost answer.
+    stream = own.create(chat_id)
+    placeholder = {"id": stream.message_id, "name": "assistant", "data": {"parts": []}}
+    engine.store.append_messages(chat_id, [placeholder])
     Thread(target=_run, args=(own, stream, answer, prompt), name=f"answer-{stream.id}", daemon=True).start()
     return stream
 
@@ -59,6 +61,8 @@ def _run(own: BaseStreams, stream: StreamRecord, answer: Answer, prompt: Prompt)
     try:
         # Not an event loop of the server's: under WSGI there is none, and a generator that blocks would stop a site.
         async_to_sync(_write)(own, stream, answer, prompt)
+    except ObjectDoesNotExist:
+        logger.info("Nobody wants the answer %s any more: its chat is gone.", stream.message_id)
     except Exception:
         logger.exception("The answer %s in chat %s failed.", stream.message_id, stream.chat_id)
     finally:

@@ -28,6 +28,8 @@ SCREENSHOTS = os.environ.get("CONTEXT_STORE_SCREENSHOTS")
 class Browser:
     """A headless Chromium on the live server, with what the tests do in it."""
 
+    patience = PATIENCE
+
     def __init__(self, driver: Any, server: LiveServer, downloads: Path) -> None:
         self.driver = driver
         self.server = server
@@ -71,7 +73,7 @@ class Browser:
         return str(self.one("body").text)
 
     def wait(self, condition: Callable[[], Any], what: object = "") -> Any:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while time.monotonic() < deadline:
             try:
                 if found := condition():
@@ -79,7 +81,7 @@ class Browser:
             except Exception as error:
                 what = error
             time.sleep(0.05)
-        raise AssertionError(f"Did not happen in {PATIENCE} seconds: {what}")
+        raise AssertionError(f"Did not happen in {self.patience} seconds: {what}")
 
     def downloaded(self, name: str) -> Path:
         path = self.downloads / name

@@ -63,7 +63,7 @@ def test_the_demo_tells_address_and_credentials_and_serves(tmp_path: Path) -> No
     assert f"http://127.0.0.1:{port}/" in told
     assert "user name: demo" in told
     assert (tmp_path / "password").read_text() in told
-    assert "8 conversations with 61 messages" in told
+    assert "10 conversations with 66 messages" in told
 
 
 @pytest.mark.vendor("sqlite")
@@ -107,7 +107,7 @@ print(stranger.post("/switch-user/", {"name": "demo"}).status_code)
 def test_one_signs_in_by_the_link_and_is_another_user_in_one_click(tmp_path: Path) -> None:
     assert manage(tmp_path, "demo", "--check", DEMO_DEBUG="1").returncode == 0
     result = manage(tmp_path, "shell", "--no-imports", "-c", FRONT_PAGES, DEMO_DEBUG="1")
-    alice, bruno, demo = ["alice"] * 2, ["bruno"] * 2, ["demo"] * 4
+    alice, bruno, demo = ["alice"] * 2, ["bruno"] * 3, ["demo"] * 5
     assert result.stdout.splitlines() == [
         "/admin/login/?next=/ 403",
         "403",

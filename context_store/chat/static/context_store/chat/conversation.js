@@ -23,6 +23,11 @@ export async function open(chat, messageId) {
   for (let tries = 0; messageId && state.older && !articleOf(messageId) && tries < 20; tries += 1) {
     await older();
   }
+  if (messageId && !articleOf(messageId)) {
+    // It lies on another branch.
+    await call("POST", chatUrl(chat.id, "messages", messageId, "activate"), {});
+    await refresh();
+  }
   const article = messageId && articleOf(messageId);
   article ? focus(article) : toEnd();
 }
@@ -51,7 +56,7 @@ export async function refresh() {
       get(pageUrl(chat.id, "messages"), { limit, siblings: true }),
       call("GET", `${chatUrl(chat.id, "streams")}?status=queued&status=running`),
     ]);
-    if (number !== asked || state.chat !== chat) {
+    if (number !== asked || state.chat?.id !== chat.id) {
       return;
     }
     Object.assign(state, { messages: answer.results, older: answer.next });
@@ -65,7 +70,7 @@ export async function refresh() {
 export async function older() {
   const { chat } = state;
   const answer = await call("GET", state.older);
-  if (state.chat === chat) {
+  if (state.chat?.id === chat.id) {
     const height = scroller.scrollHeight - scroller.scrollTop;
     Object.assign(state, { messages: [...answer.results, ...state.messages], older: answer.next });
     show();
@@ -136,9 +141,12 @@ function working(isWorking) {
   $("log").setAttribute("aria-busy", isWorking);
 }
 
+// Streams that have ended: a list of streams that was asked for before does not know it.
+const ended = new Set();
+
 // Follow the newest of the answers that are being written, if it is one of the messages in view.
 function follow(streams) {
-  const stream = streams.find(({ message_id }) => articleOf(message_id));
+  const stream = streams.find(({ id, message_id }) => !ended.has(id) && articleOf(message_id));
   if (state.answer && (!stream || state.answer.stream.id === stream.id)) {
     return;
   }
@@ -160,6 +168,7 @@ function follow(streams) {
     },
     async end({ status }) {
       state.answer = null;
+      ended.add(stream.id);
       article.classList.remove("writing");
       working(false);
       say(status === "completed" ? words.done : status === "cancelled" ? words.stopped : words.failed);

@@ -32,12 +32,13 @@ export async function showList() {
 }
 
 async function newest() {
+  const query = { order: "-last_message_at", preview: true, limit: shown };
   const archived = $("archived").checked;
-  const listed = await get(API, { limit: shown });
-  known = new Map(listed.results.map((chat) => [chat.id, chat]));
-  const chats = listed.results.filter((chat) => Boolean(chat.archived_at) === archived);
-  const pinned = { results: chats.filter((chat) => chat.pinned_at && !archived) };
-  const rest = { results: chats.filter((chat) => !chat.pinned_at || archived), next: listed.next };
+  const [pinned, rest] = await Promise.all([
+    archived ? { results: [] } : get(API, { ...query, pinned: true, archived: false }),
+    get(API, { ...query, archived, ...(archived ? {} : { pinned: false }) }),
+  ]);
+  known = new Map([...pinned.results, ...rest.results].map((chat) => [chat.id, chat]));
   const lists = [
     ...(pinned.results.length ? group(words.pinned, pinned.results.map(item)) : []),
     ...group(pinned.results.length && rest.results.length ? words.recent : "", rest.results.map(item)),

@@ -31,6 +31,7 @@ async function show() {
     toast(error.message);
   }
   opened();
+  await read();
   if (!narrow.matches) {
     field.focus({ preventScroll: true });
   }
@@ -49,15 +50,31 @@ function opened() {
     const exported = document.querySelector("[data-do=export]");
     exported.href = chatUrl(chat.id, "export");
     exported.download = `${title}.json`;
+    toggled("pin", chat.pinned_at);
+    toggled("archive", chat.archived_at);
   }
   mark(chat?.id ?? null);
   takeDraft();
+}
+
+function toggled(name, isOn) {
+  const button = document.querySelector(`.menu [data-do=${name}]`);
+  button.dataset.on ??= button.textContent;
+  button.textContent = isOn ? button.dataset.off : button.dataset.on;
 }
 
 function go(url) {
   keepDraft();
   history.pushState(null, "", url);
   return show();
+}
+
+async function read() {
+  const { chat } = state;
+  if (chat && !document.hidden && (chat.last_message_at ?? 0) > (chat.read_at ?? 0)) {
+    const { read_at } = await call("POST", chatUrl(chat.id, "read"), {});
+    Object.assign(chat, { read_at });
+  }
 }
 
 // --- The composer. What is typed and not sent yet stays on this device.
@@ -169,6 +186,8 @@ const actions = {
       await change({ title: title || null });
     }
   },
+  pin: () => change({ pinned: !state.chat.pinned_at }),
+  archive: () => change({ archived: !state.chat.archived_at }),
   async delete() {
     const { chat } = state;
     await call("DELETE", `${chatUrl(chat.id)}?trash=true`);
@@ -271,9 +290,14 @@ async function refreshAll() {
   const { chat } = state;
   try {
     if (chat) {
-      state.chat = await get(chatUrl(chat.id));
+      const now = await get(chatUrl(chat.id));
+      if (state.chat?.id !== chat.id) {
+        return;
+      }
+      state.chat = now;
       opened();
       await refresh();
+      await read();
     }
     await showList();
   } catch (error) {
