@@ -51,6 +51,9 @@ class Settings:
     CONTEXTS: Setting[dict[str, dict[str, Any]]] = Setting({})
     # The form of the tables of new databases: a number of hash partitions, or "citus"; None leaves them whole.
     DISTRIBUTION: Setting[int | str | None] = Setting(None)
+    # Days that a chat lies in the trash, and rules by which chats and the rest go; see docs/lifecycle.md.
+    TRASH_DAYS = Setting(30)
+    RETENTION: Setting[dict[str, Any]] = Setting({})
     SESSIONS: Setting[dict[str, dict[str, Any]]] = Setting({})
     STREAMS: Setting[dict[str, dict[str, Any]]] = Setting({})
     # Readers of streams and changes a process under WSGI, where each holds a thread.

@@ -790,12 +790,13 @@ def delete_chats(using: str, chat_ids: Sequence[str]) -> dict[str, int]:
     return retry(using, attempt)
 
 
-def destroy_chats(using: str, chat_ids: Sequence[str]) -> dict[str, int]:
+def destroy_chats(using: str, chat_ids: Sequence[str], due: QuerySet[Any] | None = None) -> dict[str, int]:
     """
     Delete chats as ``delete_chats`` does, but in transactions of at most some thousand rows each.
 
-    First they are given up: from then on they are gone, and cannot be restored. What a process leaves that dies
-    meanwhile, the next call with the id finishes. Raises ``LegalHoldError``, and then has deleted nothing.
+    First they are given up, if they are still among the ``due`` ones: then they are gone, and cannot be restored. What
+    a process leaves that dies meanwhile, the next call with the id finishes. Raises ``LegalHoldError``, and then has
+    deleted nothing.
     """
     deleted: dict[str, int] = {}
 
@@ -803,16 +804,19 @@ def destroy_chats(using: str, chat_ids: Sequence[str]) -> dict[str, int]:
         for label, number in found.items():
             deleted[label] = deleted.get(label, 0) + number
 
-    def give_up() -> None:
+    def give_up() -> list[str]:
         with transaction.atomic(using=using):
             chats = rows("Chat").using(using).filter(pk__in=chat_ids)
             if chats.update(updated_at=F("updated_at")):
                 held = chats.exclude(trashed_at=GIVEN_UP).annotate(may_be_held=may_be_held())
                 if any(any(row) for row in held.values_list("held", "may_be_held")):
                     require_no_hold(using, chat_ids)
+                if due is not None:
+                    chats = chats.filter(pk__in=list(due.filter(pk__in=chat_ids).values_list("pk", flat=True)))
                 chats.update(trashed_at=GIVEN_UP)
+            return list(chats.filter(trashed_at=GIVEN_UP).values_list("pk", flat=True))
 
-    retry(using, give_up)
+    chat_ids = retry(using, give_up)
     large = rows("Chat").using(using).filter(pk__in=chat_ids, message_count__gt=MAX_DELETED)
     for chat_id in list(large.values_list("pk", flat=True)):
         for model in ("Checkpoint", "Branch"):

@@ -12,17 +12,19 @@ if TYPE_CHECKING:
     from .audit import acting
     from .erasure import erase_user, lift_erasure, replay_erasures
     from .holds import hold, release
+    from .retention import apply_retention
 
 # Importable before there are models.
 _PLACES = {
     "acting": "audit",
+    "apply_retention": "retention",
     "erase_user": "erasure",
     "lift_erasure": "erasure",
     "replay_erasures": "erasure",
     "hold": "holds",
     "release": "holds",
 }
-__all__ = ["acting", "erase_user", "hold", "lift_erasure", "release", "replay_erasures"]
+__all__ = ["acting", "apply_retention", "erase_user", "hold", "lift_erasure", "release", "replay_erasures"]
 
 
 def __getattr__(name: str) -> Any:

@@ -83,6 +83,11 @@ class ContextsHolder(Holder):
                 count += _remove_keys(contexts[alias].storage, start)
         return count
 
+    def purge(self, using: str, before: int) -> int:
+        old = rows("ContextEntry").using(using).filter(updated_at__lt=before).order_by()
+        ids = list(old.values_list("pk", flat=True))
+        return sum(old.filter(pk__in=some).delete()[0] for some in chunked(ids))
+
 
 def _scope(user_id: str) -> str:
     return f"{escape(user_scope(user_id))}|"

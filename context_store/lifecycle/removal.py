@@ -15,15 +15,22 @@ BATCH_SIZE = 100
 BATCH_MESSAGES = 2_000
 
 
-def remove_chats(using: str, chat_ids: list[str], counts: dict[str, int]) -> int:
-    """Delete the chats for ever, and count what went, by kind; return how many chats. Raises ``LegalHoldError``."""
+def remove_chats(using: str, chat_ids: list[str], counts: dict[str, int], due: QuerySet[Any] | None = None) -> int:
+    """
+    Delete the chats for ever, those that are still ``due``, and count what went, by kind; return how many chats.
+
+    Raises ``LegalHoldError``.
+    """
     # First what only the ids lead to: after a crash the chats are still there to be found.
     for holder in holders():
         add(counts, holder.name, holder.erase_chats(using, chat_ids))
+    gone = 0
     with audit.in_batch():
-        for label, count in destroy_chats(using, chat_ids).items():
-            add(counts, str(label).rpartition(".")[2].lower(), count)
-    return len(chat_ids)
+        for label, count in destroy_chats(using, chat_ids, due).items():
+            kind = str(label).rpartition(".")[2].lower()
+            add(counts, kind, count)
+            gone += count if kind == "chat" else 0
+    return gone
 
 
 def add(counts: dict[str, int], name: str, count: int) -> None:

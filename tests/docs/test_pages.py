@@ -162,7 +162,13 @@ WALK: dict[str, Callable[[Project, str], Any]] = {
     "docs/import-export.md": import_and_export,
 }
 # The admin's code adapts it to tenants that the project has not, SQL Server needs one; the others have no code.
-NOT_WALKED = {"docs/admin.md", "docs/architecture.md", "docs/sql-server.md", "docs/benchmarks.md"}
+NOT_WALKED = {
+    "docs/operations/lifecycle.md",
+    "docs/admin.md",
+    "docs/architecture.md",
+    "docs/sql-server.md",
+    "docs/benchmarks.md",
+}
 
 
 CHECK_AND_MIGRATE = """

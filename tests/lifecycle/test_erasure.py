@@ -207,7 +207,7 @@ def test_an_erasure_goes_on_after_a_crash(db: None, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "BATCH_SIZE", 2)
     destroy, calls = module.destroy_chats, []
 
-    def crash(using: str, chat_ids: Any) -> Any:
+    def crash(using: str, chat_ids: Any, due: Any = None) -> Any:
         calls.append(chat_ids)
         if len(calls) == 2:
             raise KeyboardInterrupt

@@ -1,0 +1,44 @@
+"""Apply erasures again, after a backup was restored."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import connections, router
+
+from context_store.lifecycle.erasure import replay_erasures
+from context_store.models import Erasure
+
+FIELDS = ("subject", "reason", "requested_by", "options", "counts", "started_at", "finished_at", "lifted_at")
+
+
+class Command(BaseCommand):
+    help = (
+        "Erases again whoever was erased since a restored backup was made. Keep the tombstones outside the database: "
+        "--write FILE after each erasure, --from FILE after a restore."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--database", choices=tuple(connections), help="The database; else the routers decide.")
+        parser.add_argument("--write", type=Path, metavar="FILE", help="Write tombstones as JSON lines, erase none.")
+        parser.add_argument("--from", type=Path, metavar="FILE", dest="source", help="Add these tombstones first.")
+
+    def handle(self, *, database: str | None, write: Path | None, source: Path | None, **options: Any) -> None:
+        erasures = Erasure.objects.using(database or router.db_for_write(Erasure))
+        if write is not None:
+            lines = [json.dumps(row) for row in erasures.order_by("id").values(*FIELDS)]
+            write.write_text("".join(f"{line}\n" for line in lines))
+            self.stdout.write(self.style.SUCCESS(f"Wrote {len(lines)} erasures."))
+            return
+        for line in source.read_text().splitlines() if source else ():
+            row = json.loads(line)
+            known = erasures.filter(subject=row["subject"], started_at=row["started_at"])
+            if known.exists():
+                known.update(lifted_at=row["lifted_at"])
+            else:
+                erasures.create(**row)
+        receipts = replay_erasures(using=database)
+        for receipt in receipts:
+            self.stdout.write(f"{receipt.subject}: {receipt.counts}")
+        self.stdout.write(self.style.SUCCESS(f"Applied {len(receipts)} erasures again."))

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import threading
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import override_settings
+
+from context_store.adapters.a2a.models import AgentTask
+from context_store.contexts.database import DatabaseStorage
+from context_store.ids import now_ms
+from context_store.lifecycle import apply_retention, hold
+from context_store.lifecycle.retention import DAY, LOCK
+from context_store.models import AuditEntry, Chat, Erasure, Message
+from context_store.store import ContextStore
+from tests.store.data import message
+
+RULES: dict[str, Any] = {
+    "chats": [
+        {"metadata": {"kind": "contract"}, "keep": True},
+        {"metadata": {"kind": "draft"}, "age_days": 7, "action": "trash", "name": "drafts"},
+        {"user_id": "bot", "inactive_days": 1, "except_pinned": False, "name": "bots"},
+        {"inactive_days": 100, "name": "old"},
+    ],
+    "holders": {"agent_tasks": 30},
+}
+
+
+@pytest.fixture
+def store(db: None) -> ContextStore:
+    return ContextStore()
+
+
+def make(store: ContextStore, chat_id: str, days: float, user_id: str = "alice", **columns: Any) -> None:
+    """Make a chat that was made, and changed last, so many days ago."""
+    store.create_chat(chat_id, user_id=user_id, metadata=columns.pop("metadata", {}))
+    store.append_messages(chat_id, [message("m1"), message("m2")])
+    time = now_ms() - int(days * DAY)
+    Chat._base_manager.filter(pk=chat_id).update(created_at=time, updated_at=time, **columns)
+
+
+def left() -> list[str]:
+    return sorted(Chat.objects.values_list("pk", flat=True))
+
+
+@override_settings(CONTEXT_STORE_RETENTION=RULES)
+def test_the_first_rule_that_matches_decides(store: ContextStore) -> None:
+    make(store, "contract", 999, metadata={"kind": "contract"})
+    make(store, "draft", 8, metadata={"kind": "draft"})
+    make(store, "new draft", 6, metadata={"kind": "draft"})
+    make(store, "bot", 2, user_id="bot", pinned_at=1)
+    make(store, "old", 101)
+    make(store, "old but pinned", 101, pinned_at=1)
+    make(store, "new", 99)
+    report = apply_retention()
+    assert left() == ["contract", "new", "new draft", "old but pinned"]
+    assert list(Chat.trash.values_list("pk", flat=True)) == ["draft"]
+    assert {name: report.counts.get(name) for name in ("drafts", "bots", "old")} == {"drafts": 1, "bots": 1, "old": 1}
+    assert AuditEntry.objects.filter(action="retention").count() == 1
+    assert not Message._base_manager.filter(chat__in=["old", "bot"]).exists()
+
+
+def test_the_trash_is_emptied_after_its_days(store: ContextStore) -> None:
+    for chat_id, days in (("old", 31), ("new", 29)):
+        make(store, chat_id, 0, trashed_at=now_ms() - days * DAY)
+    apply_retention()
+    assert list(Chat._base_manager.values_list("pk", flat=True)) == ["new"]
+    with override_settings(CONTEXT_STORE_TRASH_DAYS=1):
+        apply_retention()
+    assert not Chat._base_manager.exists()
+
+
+@override_settings(CONTEXT_STORE_RETENTION=RULES)
+def test_what_is_held_stays(store: ContextStore) -> None:
+    make(store, "held", 999)
+    make(store, "other", 999)
+    hold(chat_id="held", reason="Case 7", who="counsel")
+    apply_retention()
+    assert left() == ["held"]
+
+
+@override_settings(CONTEXT_STORE_RETENTION=RULES)
+def test_a_dry_run_counts_and_shows(store: ContextStore) -> None:
+    make(store, "old", 101)
+    out = StringIO()
+    call_command("apply_retention", dry_run=True, stdout=out)
+    assert "old: 1 (old …)" in out.getvalue()
+    assert left() == ["old"]
+
+
+@override_settings(CONTEXT_STORE_RETENTION=RULES)
+def test_a_run_ends_in_time_and_the_next_goes_on(store: ContextStore) -> None:
+    make(store, "old", 101)
+    with pytest.raises(CommandError) as caught:
+        call_command("apply_retention", seconds=-1, stdout=StringIO())
+    assert caught.value.returncode == 3
+    call_command("apply_retention", stdout=StringIO(), pause=0)
+    assert left() == []
+
+
+@override_settings(CONTEXT_STORE_RETENTION=RULES)
+def test_one_worker_at_a_time(store: ContextStore) -> None:
+    make(store, "old", 101)
+    storage = DatabaseStorage("default", "")
+    assert storage.lock(LOCK, 1, 60_000)
+    out = StringIO()
+    call_command("apply_retention", stdout=out)
+    assert "Another worker" in out.getvalue()
+    storage.unlock(LOCK, 1)
+    call_command("apply_retention", stdout=StringIO())
+    assert left() == []
+
+
+@override_settings(CONTEXT_STORE_RETENTION=RULES)
+def test_holders_are_purged_by_their_own_days(store: ContextStore) -> None:
+    for number, days in enumerate((31, 29)):
+        time = (now_ms() - days * DAY) * 10**6
+        AgentTask.objects.create(user_id="a", task_id=str(number), context_id="c", state=3, status_time=time, data={})
+    apply_retention()
+    assert list(AgentTask.objects.values_list("task_id", flat=True)) == ["1"]
+
+
+def test_what_a_dead_worker_gave_up_is_finished(store: ContextStore) -> None:
+    make(store, "gone", 0, trashed_at=0)
+    assert store.list_chats(trashed=True) == []
+    with pytest.raises(Chat.DoesNotExist):
+        store.restore_chat("gone")
+    apply_retention()
+    assert not Chat._base_manager.exists()
+
+
+def test_erasures_go_to_a_file_and_back(store: ContextStore, tmp_path: Any) -> None:
+    make(store, "tea", 0)
+    row = Chat.objects.get(pk="tea")
+    call_command("erase_user", "alice", reason="Asked", yes=True, stdout=StringIO())
+    file = tmp_path / "erasures.jsonl"
+    call_command("replay_erasures", write=file, stdout=StringIO())
+    assert "alice" not in file.read_text()
+    Erasure.objects.all().delete()
+    row.save(force_insert=True)  # The backup.
+    call_command("replay_erasures", source=file, stdout=StringIO())
+    assert not Chat._base_manager.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@override_settings(CONTEXT_STORE_RETENTION=RULES)
+def test_late_answers_are_refused_while_chats_are_purged() -> None:
+    store = ContextStore()
+    for number in range(20):
+        make(store, f"c{number}", 101)
+    refused = []
+
+    def write() -> None:
+        try:
+            for number in range(20):
+                try:
+                    store.append_messages(f"c{number}", [message("late")])
+                except Chat.DoesNotExist:
+                    refused.append(number)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    apply_retention()
+    thread.join()
+    assert Chat.objects.count() + len(refused) == 20
+    call_command("check_context_store", verbosity=0, stdout=StringIO())
