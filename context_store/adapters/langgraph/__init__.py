@@ -11,9 +11,10 @@ from django.utils.module_loading import import_string
 
 if TYPE_CHECKING:
     from .saver import DjangoSaver
+    from .store import DjangoStore
 
-__all__ = ["DjangoSaver"]
-MODULES = {"DjangoSaver": "saver"}
+__all__ = ["DjangoSaver", "DjangoStore"]
+MODULES = {"DjangoSaver": "saver", "DjangoStore": "store"}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,3 +6,10 @@ class LangGraphConfig(AppConfig):
     label = "context_store_langgraph"
     verbose_name = "Context store: LangGraph"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from context_store.lifecycle.holders import register
+
+        from .lifecycle import MemoryHolder
+
+        register(MemoryHolder())

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import models
 
-from context_store.fields import IdentifierField, PayloadField
+from context_store.fields import EpochMillisecondsField, IdentifierField, PayloadField
 
 # Short, so that a key of chat, namespace, checkpoint and task fits into the 900 bytes that SQL Server has for one.
 KEY_LENGTH = 32
@@ -107,3 +107,40 @@ class ThreadWrite(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task_id} {self.number}"
+
+
+class StoreItem(models.Model):
+    """
+    An item of a user's long-term memory. ``namespace`` is its labels with periods between them.
+
+    ``ttl`` is in milliseconds: a read or a write moves ``expires_at`` so far ahead.
+    """
+
+    user_id = IdentifierField()
+    namespace = IdentifierField()
+    key = IdentifierField()
+    value: Any = PayloadField()
+    created_at = EpochMillisecondsField()
+    updated_at = EpochMillisecondsField()
+    expires_at = EpochMillisecondsField(null=True, default=None)
+    ttl = models.BigIntegerField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["user_id", "-updated_at"], name="ctx_langgraph_updated"),
+            models.Index(fields=["expires_at"], name="ctx_langgraph_expires"),
+        ]
+        constraints = [models.UniqueConstraint(fields=["user_id", "namespace", "key"], name="ctx_langgraph_memory")]
+
+    def __str__(self) -> str:
+        return f"{self.namespace} {self.key}"
+
+
+class StoreVector(models.Model):
+    """The embedding of one text of an item, as 32-bit floats, little-endian."""
+
+    item = models.ForeignKey(StoreItem, models.CASCADE, related_name="vectors")
+    vector = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"of {self.item_id}"

@@ -1,17 +1,14 @@
 """Checkpoints of LangGraph's graphs, in the database: a thread is a chat of its owner."""
 
 import random
-import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, router, transaction
+from django.db import router, transaction
 from django.db.models import Q, QuerySet
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
     BaseCheckpointSaver,
@@ -29,13 +26,14 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
 from context_store.asynchronous import asynchronous
 from context_store.db import Literal, chunked, pipelined
-from context_store.exceptions import InvalidData
 from context_store.graph import LockedChat, locked
 from context_store.models import Chat
 from context_store.validation import check_identifier
 
+from .connected import Connected
 from .messages import are_messages, write_messages
 from .models import ThreadCheckpoint, ThreadItem, ThreadValue, ThreadWrite
+from .owners import Owner, check_owner, owner_of
 from .rows import (
     EMPTY,
     ITEMS,
@@ -65,8 +63,6 @@ from .rows import (
 )
 
 Result = TypeVar("Result")
-# Whose threads they are: a user id, or a function that finds it in the config of a call.
-Owner = str | Callable[[RunnableConfig], str]
 # In the class ``list`` is a method.
 Rows = list[CheckpointRow]
 Tuples = list[CheckpointTuple]
@@ -427,18 +423,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
     # Whose, and where
 
     def _owner(self, config: RunnableConfig | None) -> str:
-        if not callable(self.user_id):
-            return self.user_id
-        # Inside a graph its config is that of the call.
-        config = config or var_child_runnable_config.get() or {}
-        try:
-            user_id = self.user_id(config)
-        except (KeyError, AttributeError, TypeError) as error:
-            raise ImproperlyConfigured(
-                "DjangoSaver(user_id=…) finds no user in this call's config:"
-                " put one there, or call saver.for_user(user_id)."
-            ) from error
-        return check_owner(user_id)
+        return owner_of(self.user_id, config)
 
     def _place(self, config: RunnableConfig) -> Place:
         names = config["configurable"]
@@ -450,7 +435,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
             check_checkpoint_id(checkpoint_id) if checkpoint_id else None,
         )
 
-    def _connected(self) -> "Connected":
+    def _connected(self) -> Connected:
         return Connected(self._using or router.db_for_write(ThreadCheckpoint))
 
     def _see(self, place: Place, *, is_there: bool) -> None:
@@ -697,52 +682,6 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         items = ThreadItem.objects.using(chat.using).filter(chat_id=chat.id)
         for run in set(items.order_by().values_list("run", flat=True).distinct()):
             items.filter(run=run, position__gte=ends.get(run, 0)).delete()
-
-
-class Connected:
-    """
-    The database's alias, in a ``with`` block.
-
-    Graphs save in threads of their own, which end without telling Django: a connection that such a thread opens is
-    closed with it.
-    """
-
-    def __init__(self, using: str) -> None:
-        self.using = using
-
-    def __enter__(self) -> str:
-        is_main = threading.current_thread() is threading.main_thread()
-        if not is_main and connections[self.using].connection is None:
-            _worker.__dict__.setdefault("closing", {})[self.using] = Closing(self.using)
-        return self.using
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-
-class Closing:
-    """Closes this thread's connection when it is forgotten, which is when the thread ends."""
-
-    def __init__(self, using: str) -> None:
-        self.connection = connections[using]
-
-    def __del__(self) -> None:
-        # At the end of the process there may be nothing left to close it with.
-        with suppress(Exception):
-            self.connection.close()
-
-
-_worker = threading.local()
-
-
-def check_owner(user_id: Any) -> str:
-    """Return the user id. Raises ``ImproperlyConfigured`` where there is none."""
-    try:
-        return check_identifier(user_id, "user_id")
-    except InvalidData as error:
-        raise ImproperlyConfigured(
-            f"DjangoSaver(user_id=…) needs the owner of the threads, an id or a function of the config: {error}"
-        ) from error
 
 
 def check_thread_id(thread_id: object) -> str:

@@ -1,12 +1,13 @@
 """
-A pytest plugin for LangGraph's own tests: their savers for SQLite are ``DjangoSaver``, and only tests of these run.
+A pytest plugin for LangGraph's own tests: their savers for SQLite and their store in memory are ours.
 
-``DJANGO_DATABASE`` is the database of Django's settings, as JSON; each xdist worker has one of its own beside it. This
-runs where our suite is not: both are called ``tests``.
+Only tests that take one of these run. ``DJANGO_DATABASE`` is the database of Django's settings, as JSON; each xdist
+worker has one of its own beside it. This runs where our suite is not: both are called ``tests``.
 """
 
 import json
 import os
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -18,7 +19,12 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 
-FIXTURES = {"sync_checkpointer": ("sqlite", "sqlite_aes"), "async_checkpointer": ("sqlite_aio",)}
+FIXTURES = {
+    "sync_checkpointer": ("sqlite", "sqlite_aes"),
+    "async_checkpointer": ("sqlite_aio",),
+    "sync_store": ("in_memory",),
+    "async_store": ("in_memory",),
+}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -50,8 +56,9 @@ def create_database(database: dict[str, Any]) -> None:
 def replace_savers() -> None:
     from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
-    from context_store.adapters.langgraph import DjangoSaver
+    from context_store.adapters.langgraph import DjangoSaver, DjangoStore
     from tests import conftest_checkpointer as savers
+    from tests import conftest_store as stores
 
     @contextmanager
     def plain() -> Iterator[DjangoSaver]:
@@ -71,15 +78,26 @@ def replace_savers() -> None:
         yield DjangoSaver(user_id="alice")
         await sync_to_async(connections.close_all)()
 
+    @contextmanager
+    def memory() -> Iterator[DjangoStore]:
+        # Their asynchronous tests take it in the event loop.
+        thread = threading.Thread(target=empty_database)
+        thread.start()
+        thread.join()
+        yield DjangoStore(user_id="alice")
+
+    stores._store_memory = memory
     savers._checkpointer_sqlite = plain
     savers._checkpointer_sqlite_aes = encrypted
     savers._checkpointer_sqlite_aio = asynchronous
 
 
 def empty_database() -> None:
+    from context_store.adapters.langgraph.models import StoreItem
     from context_store.models import Chat
 
     Chat.objects.all().delete()
+    StoreItem.objects.all().delete()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

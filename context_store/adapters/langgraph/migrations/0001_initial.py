@@ -2,6 +2,7 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 import context_store.fields
+import context_store.ids
 
 
 class Migration(migrations.Migration):
@@ -12,6 +13,44 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.CreateModel(
+            name="StoreItem",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("user_id", context_store.fields.IdentifierField()),
+                ("namespace", context_store.fields.IdentifierField()),
+                ("key", context_store.fields.IdentifierField()),
+                ("value", context_store.fields.PayloadField()),
+                ("created_at", context_store.fields.EpochMillisecondsField(default=context_store.ids.now_ms)),
+                ("updated_at", context_store.fields.EpochMillisecondsField(default=context_store.ids.now_ms)),
+                ("expires_at", context_store.fields.EpochMillisecondsField(default=None, null=True)),
+                ("ttl", models.BigIntegerField(null=True)),
+            ],
+            options={
+                "indexes": [
+                    models.Index(fields=["user_id", "-updated_at"], name="ctx_langgraph_updated"),
+                    models.Index(fields=["expires_at"], name="ctx_langgraph_expires"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("user_id", "namespace", "key"), name="ctx_langgraph_memory")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="StoreVector",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("vector", models.BinaryField()),
+                (
+                    "item",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="vectors",
+                        to="context_store_langgraph.storeitem",
+                    ),
+                ),
+            ],
+        ),
         migrations.CreateModel(
             name="ThreadValue",
             fields=[
