@@ -10,10 +10,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from context_store.db.distribution import distribution_columns
 
 CONTENTS = ("context_store_message", "context_store_branch", "context_store_checkpoint", "context_store_searchentry")
 NAMES_A_CHAT = re.compile(r'(?:"?chat_id"?|"context_store_chat"\."id") (?:= %s|IN \(%s)')
@@ -25,6 +30,8 @@ CHATS = re.compile(r'chat_id"? IN \([%s, ]+\)')
 LIST_OF_CHATS = re.compile(r'"context_store_chat"\."id" IN \(')
 # Lists of one statement differ by their length alone.
 LIST = re.compile(r"%s(?:, %s)+")
+HERE = str(Path(__file__).resolve().parent)
+PACKAGE = str(Path(HERE).parent / "context_store")
 PARTITIONED = "TEST_PARTITIONS" in os.environ
 CONDITIONS = ("Index Cond", "Recheck Cond", "Filter", "Hash Cond", "Merge Cond", "TID Cond")
 # Milliseconds.
@@ -37,6 +44,8 @@ class Plans:
     def __init__(self) -> None:
         self.seen: set[str] = set()
         self.new: list[tuple[str, Any]] = []
+        self.for_citus: list[tuple[str, Any]] = []
+        self.columns: dict[str, str] = {}
 
     def watch(self, sender: Any, connection: Any, **kwargs: Any) -> None:
         """Receive ``connection_created``."""
@@ -51,6 +60,8 @@ class Plans:
                 self.seen.add(shape)
                 if NAMES_A_CHAT.search(LEFT_OUT.sub("", shape)) and len(READS.findall(shape)) > (not PARTITIONED):
                     self.new.append((sql, params))
+                if "context_store_" in shape and asked_by_the_store():
+                    self.for_citus.append((sql, params))
         return execute(sql, params, many, context)
 
     @pytest.hookimpl(wrapper=True)
@@ -59,8 +70,23 @@ class Plans:
         # Before the fixtures of the last test remove the database.
         statements, self.new = self.new, []
         found = [problem for statement in statements if (problem := self.problem(*statement))]
+        refused = list(self.refused_by_citus()) if self.for_citus else []
         if found:
             pytest.fail("Looks beyond one chat:\n" + "\n\n".join(found), pytrace=False)
+        if refused:
+            pytest.fail("Citus would refuse:\n" + "\n\n".join(refused), pytrace=False)
+
+    def refused_by_citus(self) -> Iterator[str]:
+        """Give the rules that the new statements break, with their source and the statements."""
+        # Here, since other databases have no use for the parser.
+        from tests.citus import RULES, SOURCE, broken_rules
+
+        statements, self.for_citus = self.for_citus, []
+        if not self.columns:
+            self.columns = asked_aside(distribution_columns)
+        for sql, params in statements:
+            for rule in broken_rules(sql, params, self.columns):
+                yield f"{rule}: {RULES[rule]} ({SOURCE}), in\n{sql}"
 
     def problem(self, sql: str, params: Any) -> str | None:
         """Return what is wrong with the plan of a statement, or ``None``."""
@@ -75,6 +101,34 @@ class Plans:
         scans = [scan for scan in scans_of(plan) if not is_narrowed(scan)]
         beyond = scans[0]["Relation Name"] if scans else widest(plan, sql)
         return f"{beyond}, in\n{sql}\n{plan}" if beyond else None
+
+
+def asked_by_the_store() -> bool:
+    """Tell whether a module of the package sends the statement, not a test."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.startswith(PACKAGE):
+            return not name.endswith("distribution.py")
+        if name.startswith(HERE) and not name.endswith("plans.py"):
+            return False
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+def asked_aside(ask: Callable[[str], Any]) -> Any:
+    """Return what the function finds in the database, in a thread with a connection of its own."""
+    with ThreadPoolExecutor(1) as thread:
+
+        def work() -> Any:
+            from django.db import connections
+
+            try:
+                return ask("default")
+            finally:
+                connections["default"].close()
+
+        return thread.submit(work).result()
 
 
 def explain(sql: str, params: Any) -> dict[str, Any]:
@@ -104,11 +158,19 @@ def whole(table: str) -> str:
     return re.sub(r"_\d+_of_\d+$", "", table)
 
 
+def tasks(plan: dict[str, Any]) -> int:
+    """Return how many shards a plan of Citus asks, 0 for a plan of PostgreSQL."""
+    count = int(plan.get("Distributed Query", {}).get("Job", {}).get("Task Count", 0))
+    return max([count, *map(tasks, plan.get("Plans", ()))])
+
+
 def widest(plan: dict[str, Any], sql: str) -> str | None:
     """Return the name of a table of which the plan has more partitions than the statement has chats, or ``None``."""
     if LIST_OF_CHATS.search(sql):
         return None
     chats = max((found.count("%s") for found in CHATS.findall(sql)), default=1)
+    if tasks(plan) > chats:
+        return f"{tasks(plan)} shards"
     tables = [whole(partition) for partition in {scan["Relation Name"] for scan in scans_of(plan)}]
     return next((table for table in tables if tables.count(table) > chats), None)
 

@@ -334,6 +334,48 @@ class PostgresServer(Server):
             shutil.rmtree(draft)
 
 
+class PgBouncer(Server):
+    """PgBouncer in transaction mode before a PostgreSQL, from a package of the system."""
+
+    default_name = "bouncer"
+
+    def __init__(self, folder: Path, postgres: str, *, pool_size: int, name: str | None = None) -> None:
+        """``postgres`` is what goes into HOST to reach the server: the folder of its socket, or an address."""
+        super().__init__(folder, name=name)
+        self.postgres, self.pool_size = postgres, pool_size
+
+    @staticmethod
+    def binary() -> str | None:
+        """Return where the program is; Debian has it where root's programs are."""
+        return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin")
+
+    def default_options(self) -> dict[str, str | int]:
+        return {"pool_mode": "transaction", "auth_type": "any", "max_client_conn": 200, "unix_socket_mode": "0777"}
+
+    def prepare(self) -> None:
+        settings = {"listen_addr": "", "unix_socket_dir": self.folder, "default_pool_size": self.pool_size}
+        lines = [f"{name} = {value}" for name, value in {**settings, **self.options}.items()]
+        database = f"* = host={self.postgres} user=postgres"
+        self._ini.write_text("\n".join(["[databases]", database, "[pgbouncer]", *lines, ""]))
+        self._ini.chmod(0o644)
+
+    def command(self) -> list[str]:
+        return [str(self.binary()), str(self._ini)]
+
+    def connects(self) -> bool:
+        import psycopg
+
+        try:
+            psycopg.connect(f"postgresql://postgres@:6432/postgres?host={self.folder}", connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    @property
+    def _ini(self) -> Path:
+        return self.folder / "pgbouncer.ini"
+
+
 class RedisServer(Server):
     """A Redis server that keeps nothing on disk, unless its options say so."""
 

@@ -37,6 +37,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="test on so many hash partitions (with --database postgresql)",
     )
     group.addoption(
+        "--citus",
+        action="store_true",
+        help="test on the Citus coordinator that CITUS_URL names, its tables distributed (with --database postgresql)",
+    )
+    group.addoption(
         "--only-database-tests",
         action="store_true",
         help="leave out the tests that have no database, since they do the same whichever is chosen",
@@ -50,8 +55,14 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         # The controller prepared the environment. A worker would outlive a killed controller until its test ends.
         die_with_parent(signal.SIGKILL)
     elif not (options.help or options.version):
+        if options.citus:
+            if "CITUS_URL" not in os.environ:
+                raise pytest.UsageError("--citus: CITUS_URL names no coordinator, such as postgresql://user@host/name.")
+            _set_for_run(early_config, "DATABASE_URL", os.environ["CITUS_URL"])
         start_services(early_config, options.database)
-        if options.partitions:
+        if options.citus:
+            _set_for_run(early_config, "TEST_PARTITIONS", "citus")
+        elif options.partitions:
             _set_for_run(early_config, "TEST_PARTITIONS", str(options.partitions))
     return (yield)
 

@@ -81,7 +81,8 @@ else:
     DATABASES = {"default": server_database(SERVER_URL), "other": server_database(SERVER_URL, "_other")}
 
 if "TEST_PARTITIONS" in os.environ:
-    CONTEXT_STORE_DISTRIBUTION = int(os.environ["TEST_PARTITIONS"])
+    form = os.environ["TEST_PARTITIONS"]
+    CONTEXT_STORE_DISTRIBUTION = int(form) if form.isdecimal() else form
 
 REDIS_URL = worker_redis_url()
 CACHES = {

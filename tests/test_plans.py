@@ -34,6 +34,13 @@ def test_a_statement_touches_no_more_partitions_than_chats():
     assert widest(explain('SELECT * FROM "context_store_message" WHERE id = %s', ["m"]), "") == "context_store_message"
 
 
+def test_a_statement_of_one_chat_asks_one_shard():
+    plan = {"Node Type": "Custom Scan", "Distributed Query": {"Job": {"Task Count": 32}}}
+    assert widest(plan, ONE_TABLE) == "32 shards"
+    plan["Distributed Query"]["Job"]["Task Count"] = 1
+    assert widest(plan, ONE_TABLE) is None
+
+
 def test_statements_that_name_a_chat_and_read_two_tables_are_explained(db):
     plans = Plans()
     for sql in (WITHIN, BEYOND, "SELECT 1", ONE_TABLE):

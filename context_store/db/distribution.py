@@ -31,6 +31,8 @@ CHATS_AT_ONCE = 50
 PATIENCE, TURNS = 1_000, 100
 MIN_PARTITIONS, MAX_PARTITIONS = 2, 1_024
 STORE = "context_store"
+# What Citus distributes by its own key: it grows, and no statement joins it. The rest are small reference tables.
+OWN_KEYS = ("ContextEntry", "AuditEntry")
 
 
 class Table(NamedTuple):
@@ -479,15 +481,32 @@ def citus_statements(using: str) -> list[str]:
         f"SELECT create_distributed_table('{quote(table)}', 'chat_id', colocate_with => '{quote(chat)}')"
         for table in contents
     ]
+    own = distribution_columns(using)
     for table in sorted({*names} - {*contents, chat}):
-        key = _own_key(using, table)
+        key = own.get(table)
         statements.append(
             f"SELECT create_distributed_table('{quote(table)}', '{key}', colocate_with => 'none')"
             if key
             else f"SELECT create_reference_table('{quote(table)}')"
         )
-    statements += [f"ALTER TABLE {quote(table)} ADD CONSTRAINT {quote(name)} {rest}" for table, name, rest in keys]
+    statements += [
+        f"ALTER TABLE {quote(table)} ADD CONSTRAINT {quote(name)} {rest}"
+        for table, name, rest in keys
+        # Citus has no keys from reference tables to distributed ones.
+        if table in own or not any(f" {target}(" in rest for target in own)
+    ]
     return statements
+
+
+def distribution_columns(using: str) -> dict[str, str]:
+    """Return by which column Citus would distribute each table; reference tables have none."""
+    columns = {apps.get_model(STORE, "Chat")._meta.db_table: "id"}
+    columns |= {table.name: "chat_id" for table in state_of(using).tables}
+    for model in store_models(using):
+        table = model._meta.db_table
+        if model.__name__ in OWN_KEYS and (key := _own_key(using, table)):
+            columns[table] = key
+    return columns
 
 
 def citus_undo_statements(using: str) -> list[str]:
@@ -546,6 +565,7 @@ def distribute_empty(using: str, wanted: int | str) -> None:
     if _rows(using, some):
         return
     if wanted == "citus":
+        _execute(using, "CREATE EXTENSION IF NOT EXISTS citus")
         execute_at_once(using, citus_statements(using))
     else:
         move = Move(using, int(wanted), state.tables)
