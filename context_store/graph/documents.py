@@ -7,6 +7,7 @@ from django.db.models import F, Value
 from django.db.models.functions import Coalesce, Left
 
 from context_store.db import retry
+from context_store.exact_json import dumps
 from context_store.exceptions import InvalidData
 from context_store.ids import new_id, now_ms
 from context_store.records import BranchRecord, ChatRecord, CheckpointRecord, Graph, GraphNode, MessageRecord
@@ -201,6 +202,23 @@ def _document(
         "branches": [_without(branch, "chat_id", "message_count") for branch in branches],
         "checkpoints": [_without(checkpoint, "chat_id") for checkpoint in checkpoints],
     }
+
+
+def document_pieces(using: str, chat_id: str, **more: Any) -> Iterator[str]:
+    """Give the document of a chat, in the trash or not, as JSON text in pieces: memory does not grow with the chat."""
+    columns = rows("Chat").using(using).filter(pk=chat_id).values_list(*CHAT_COLUMNS).first()
+    if columns is None:
+        raise missing("Chat", chat_id)
+    branches = [branch.record() for branch in read_branches(using, chat_id, is_locked=True)]
+    checkpoints = [CheckpointRecord._make(row) for row in _checkpoints_of(using, chat_id)]
+    document = _document(to_chat_record(columns, 0), [], branches, checkpoints)
+    yield dumps({**more, **{key: value for key, value in document.items() if key != "messages"}})[:-1]
+    yield ',"messages":['
+    found = _messages(using, chat_id).values_list(*RECORD_COLUMNS).iterator(chunk_size=500)
+    for number, row in enumerate(found):
+        record = _without(MessageRecord(*row), "chat_id", "data")
+        yield f'{"," if number else ""}{dumps(record)[:-1]},"data":{row[5]}}}'
+    yield "]}"
 
 
 def _without(record: Any, *fields: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .erasure import erase_user, lift_erasure, replay_erasures
     from .holds import hold, release
     from .retention import apply_retention
+    from .transfer import export_user, import_user
 
 # Importable before there are models.
 _PLACES = {
@@ -21,10 +22,22 @@ _PLACES = {
     "erase_user": "erasure",
     "lift_erasure": "erasure",
     "replay_erasures": "erasure",
+    "export_user": "transfer",
     "hold": "holds",
+    "import_user": "transfer",
     "release": "holds",
 }
-__all__ = ["acting", "apply_retention", "erase_user", "hold", "lift_erasure", "release", "replay_erasures"]
+__all__ = [
+    "acting",
+    "apply_retention",
+    "erase_user",
+    "export_user",
+    "hold",
+    "import_user",
+    "lift_erasure",
+    "release",
+    "replay_erasures",
+]
 
 
 def __getattr__(name: str) -> Any:

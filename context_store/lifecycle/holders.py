@@ -40,6 +40,10 @@ class Holder:
         """Give all that is stored of the user as JSON objects, one at a time."""
         return ()
 
+    def restore(self, using: str, user_id: str, item: dict[str, Any]) -> bool:
+        """Store what ``export`` gave, for the user; return whether that was possible."""
+        return False
+
     def erase(self, using: str, user_id: str) -> int:
         """Erase all that is stored of the user, in batches; return how much."""
         return 0
@@ -76,6 +80,12 @@ class ContextsHolder(Holder):
                 key = stored.removeprefix(_scope(user_id))
                 yield {"alias": alias, "key": key, "value": contexts[alias].resolve(stored).get()}
 
+    def restore(self, using: str, user_id: str, item: dict[str, Any]) -> bool:
+        if item["alias"] not in contexts:
+            return False
+        contexts[item["alias"]].resolve(_scope(user_id) + item["key"]).set(item["value"])
+        return True
+
     def erase(self, using: str, user_id: str) -> int:
         count = 0
         for alias in contexts:
@@ -109,6 +119,14 @@ class SessionsHolder(Holder):
                 for session in mine.list(user_id=user_id):
                     messages = [message._asdict() for message in mine.load(session.id)]
                     yield {"alias": alias, "session": session._asdict(), "messages": messages}
+
+    def restore(self, using: str, user_id: str, item: dict[str, Any]) -> bool:
+        if item["alias"] not in sessions:
+            return False
+        mine = sessions[item["alias"]].for_user(user_id)
+        mine.save(item["session"]["id"], item["messages"])
+        mine.merge_metadata(item["session"]["id"], item["session"]["metadata"])
+        return True
 
     def erase(self, using: str, user_id: str) -> int:
         count = 0
@@ -163,6 +181,32 @@ class AdminLogHolder(Holder):
         )
 
 
+class StreamsHolder(Holder):
+    """Streams of the user's chats, which go with them."""
+
+    name = "streams"
+
+    def export(self, using: str, user_id: str) -> Iterator[dict[str, Any]]:
+        streams = rows("Stream").using(using).filter(chat__user_id=user_id).order_by("chat_id", "id")
+        for stream in streams.values():
+            key = {"chat_id": stream["chat_id"], "stream_id": stream["id"]}
+            chunks = rows("StreamChunk").using(using).filter(**key).order_by("seq")
+            yield {**stream, "chunks": list(chunks.values("seq", "data", "created_at"))}
+
+    def restore(self, using: str, user_id: str, item: dict[str, Any]) -> bool:
+        chunks = item.pop("chunks")
+        streams = rows("Stream").using(using)
+        if not rows("Chat").using(using).filter(pk=item["chat_id"], user_id=user_id).exists():
+            return False
+        if streams.filter(chat_id=item["chat_id"], id=item["id"]).exists():
+            return False
+        streams.create(**item)
+        key = {"chat_id": item["chat_id"], "stream_id": item["id"]}
+        of_stream: Any = rows("StreamChunk")
+        of_stream.using(using).bulk_create([of_stream.model(**key, **chunk) for chunk in chunks], batch_size=200)
+        return True
+
+
 class AuditHolder(Holder):
     """The audit log: entries stay, under a pseudonym."""
 
@@ -182,5 +226,5 @@ class AuditHolder(Holder):
         return rows("AuditEntry").using(using).filter(chat_id__in=list(chat_ids)).update(chat_id=None)
 
 
-for _holder in (ContextsHolder(), SessionsHolder(), AdminLogHolder(), AuditHolder()):
+for _holder in (ContextsHolder(), SessionsHolder(), StreamsHolder(), AdminLogHolder(), AuditHolder()):
     register(_holder)

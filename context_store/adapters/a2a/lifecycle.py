@@ -23,7 +23,13 @@ class TasksHolder(Holder):
 
     def export(self, using: str, user_id: str) -> Iterator[dict[str, Any]]:
         tasks: Any = self._tasks(using, user_id).order_by("pk")
-        yield from tasks.values("task_id", "context_id", "state", "data").iterator(chunk_size=100)
+        yield from tasks.values("task_id", "context_id", "state", "status_time", "data").iterator(chunk_size=100)
+
+    def restore(self, using: str, user_id: str, item: dict[str, Any]) -> bool:
+        tasks = AgentTask.objects.using(using)
+        key = {"user_id": stored_name(user_id), "task_id": item["task_id"]}
+        rest = {name: value for name, value in item.items() if name != "task_id"}
+        return tasks.get_or_create(**key, defaults=rest)[1]
 
     def erase(self, using: str, user_id: str) -> int:
         return self._delete(self._tasks(using, user_id))

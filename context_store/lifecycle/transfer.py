@@ -1,0 +1,148 @@
+"""Handing over all that is stored of a user, as one ZIP, and taking it in again."""
+
+import json
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import IO, Any
+from zipfile import ZIP_DEFLATED, ZipFile
+
+from django.db import router
+from zipstream import ZipStream
+
+from context_store.exact_json import dumps, loads
+from context_store.exceptions import IdConflict, InvalidData
+from context_store.graph.chains import rows
+from context_store.graph.documents import document_pieces, import_chat
+from context_store.ids import now_ms
+from context_store.validation import check_identifier
+
+from . import audit
+from .holders import holders
+
+FORMAT, VERSION = "context-store-user", 1
+README = """This is all that is stored of one person in this application's conversations.
+
+chats.jsonl  the conversations, one a line; trash.jsonl those that were deleted and can still be restored
+contexts.jsonl, sessions.jsonl, streams.jsonl and others: short-lived notes, sessions, answers while they were written
+manifest.json  how many entries each file has, and its SHA-256: what shows that nothing is missing or changed
+
+Each line of a .jsonl file is one JSON object. Times are milliseconds since 1970-01-01, UTC.
+"""
+# JSON allows them within text, but to some readers they end a line.
+LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029", "\n": " "})
+
+
+def export_user(user_id: str, *, using: str | None = None) -> Iterator[bytes]:
+    """
+    Give the ZIP of all that is stored of a user, piece by piece: ``StreamingHttpResponse(export_user(…))``.
+
+    Memory does not grow with what there is. Chats are read one after another, each as it is then.
+    """
+    check_identifier(user_id, "user_id")
+    alias = using or router.db_for_read(rows("Chat").model)
+    files: dict[str, dict[str, Any]] = {}
+    archive = ZipStream(compress_type=ZIP_DEFLATED)
+    sources: dict[str, Iterator[Iterator[str]]] = {
+        "chats.jsonl": _chats(alias, user_id, trashed=False),
+        "trash.jsonl": _chats(alias, user_id, trashed=True),
+    }
+    for holder in holders():
+        sources[f"{holder.name}.jsonl"] = (iter([dumps(item)]) for item in holder.export(alias, user_id))
+    archive.add(README, "README.txt")
+    for name, lines in sources.items():
+        archive.add(_counted(lines, files.setdefault(name, {})), name)
+    yield from archive.all_files()
+    manifest = {"format": FORMAT, "version": VERSION, "user_id": user_id, "created_at": now_ms(), "files": files}
+    archive.add(json.dumps(manifest, indent=2), "manifest.json")
+    yield from archive.finalize()
+    audit.record("export_user", using=using or router.db_for_write(rows("AuditEntry").model), user_id=user_id)
+
+
+def import_user(file: IO[bytes], *, user_id: str | None = None, using: str | None = None) -> dict[str, int]:
+    """
+    Store what ``export_user`` gave, for the same user or another; return how many entries were stored, by file.
+
+    Chats that the user has already are left as they are: the call can be repeated. Raises ``InvalidData`` for an
+    archive that is not whole, before anything is stored, and ``IdConflict`` for the id of another's chat.
+    """
+    alias = using or router.db_for_write(rows("Chat").model)
+    counts: dict[str, int] = {}
+    with ZipFile(file) as archive:
+        manifest = _verified(archive)
+        owner = check_identifier(manifest["user_id"] if user_id is None else user_id, "user_id")
+        for name in ("chats.jsonl", "trash.jsonl"):
+            counts[name] = sum(_take(alias, owner, document) for document in _lines(archive, name))
+        for holder in holders():
+            name = f"{holder.name}.jsonl"
+            if name in manifest["files"]:
+                counts[name] = sum(holder.restore(alias, owner, item) for item in _lines(archive, name))
+    audit.record("import_user", using=alias, user_id=owner, counts=counts)
+    return counts
+
+
+def _chats(using: str, user_id: str, *, trashed: bool) -> Iterator[Iterator[str]]:
+    """Give the document of each chat in pieces; those in the trash say since when."""
+    chats = rows("Chat").using(using).filter(user_id=user_id).order_by("pk")
+    chats = chats.filter(trashed_at__gt=0) if trashed else chats.filter(trashed_at__isnull=True)
+    columns = chats.values_list("pk", "trashed_at")
+    batch = columns[:500]
+    while found := list(batch):
+        for chat_id, trashed_at in found:
+            more = {"trashed_at": trashed_at} if trashed else {}
+            yield document_pieces(using, chat_id, **more)
+        batch = columns.filter(pk__gt=found[-1][0])[:500]
+
+
+def _counted(lines: Iterator[Iterator[str]], told: dict[str, Any]) -> Iterator[bytes]:
+    """Give the lines as bytes; in the end ``told`` has their number, their size and their SHA-256."""
+    digest, count, size = sha256(), 0, 0
+    for pieces in lines:
+        for piece in pieces:
+            data = piece.translate(LINE_ENDS).encode()
+            digest.update(data)
+            size += len(data)
+            yield data
+        digest.update(b"\n")
+        yield b"\n"
+        count, size = count + 1, size + 1
+    told.update(count=count, bytes=size, sha256=digest.hexdigest())
+
+
+def _verified(archive: ZipFile) -> dict[str, Any]:
+    """Return the manifest of an archive that is whole. Raises ``InvalidData``."""
+    try:
+        manifest: dict[str, Any] = json.loads(archive.read("manifest.json"))
+        files = manifest["files"]
+        if (manifest["format"], manifest["version"]) != (FORMAT, VERSION):
+            raise InvalidData(f"is not {FORMAT!r}, version {VERSION}", ("format",))
+        for name, told in files.items():
+            digest = sha256()
+            with archive.open(name) as stream:
+                while data := stream.read(1 << 20):
+                    digest.update(data)
+            if digest.hexdigest() != told["sha256"]:
+                raise InvalidData("is not what the manifest says", (name,))
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise InvalidData("is no archive of a user") from error
+    return manifest
+
+
+def _lines(archive: ZipFile, name: str) -> Iterator[Any]:
+    with archive.open(name) as stream:
+        for line in stream:
+            yield loads(line.decode())
+
+
+def _take(using: str, user_id: str, document: dict[str, Any]) -> bool:
+    """Store a chat, unless the user has it; one of the trash goes there again."""
+    chat_id = document["chat"]["id"]
+    stored = rows("Chat").using(using).filter(pk=chat_id)
+    owner = stored.values_list("user_id", flat=True).first()
+    if owner == user_id:
+        return False
+    if owner is not None:
+        raise IdConflict(f"Chat id {chat_id!r} is taken.")
+    import_chat(using, document, user_id)
+    if (trashed_at := document.get("trashed_at")) is not None:
+        stored.update(trashed_at=trashed_at)
+    return True

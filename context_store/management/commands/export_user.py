@@ -1,0 +1,24 @@
+"""Hand over all that is stored of a user."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import connections
+
+from context_store.lifecycle.transfer import export_user
+
+
+class Command(BaseCommand):
+    help = "Writes all that is stored of a user into a ZIP file, to be handed over or imported again."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("user_id")
+        parser.add_argument("file", type=Path, help="The ZIP file to write; it must not be there.")
+        parser.add_argument("--database", choices=tuple(connections), help="The database; else the routers decide.")
+
+    def handle(self, *, user_id: str, file: Path, database: str | None, **options: Any) -> None:
+        with file.open("xb") as target:
+            for piece in export_user(user_id, using=database):
+                target.write(piece)
+        self.stdout.write(self.style.SUCCESS(f"Wrote {file}."))

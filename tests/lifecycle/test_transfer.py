@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+from django.core.management import call_command
+from django.test import override_settings
+
+from context_store.adapters.a2a.models import AgentTask
+from context_store.contexts import contexts
+from context_store.exceptions import IdConflict, InvalidData
+from context_store.lifecycle import erase_user, export_user, import_user, lift_erasure
+from context_store.models import Chat
+from context_store.sessions import sessions
+from context_store.store import ContextStore
+from context_store.streams import streams
+from tests.lifecycle.test_erasure import STORES
+from tests.store.data import message
+
+
+@pytest.fixture
+def store(db: None, redis_url: str) -> Iterator[ContextStore]:
+    """Return Alice's store, with something of everything."""
+    with override_settings(**STORES):
+        store = ContextStore(user_id="alice")
+        for chat_id in ("tea", "gone"):
+            store.create_chat(chat_id, title="Tea \u2028 time", metadata={"n": 1e22})
+            store.append_messages(chat_id, [message("m1", data={"x": "line\u2028end", "n": 1}), message("m2")])
+            store.edit_message(chat_id, "m2", "again", new_id="m3")
+            store.create_checkpoint(chat_id, "here", "m2")
+        store.trash_chat("gone")
+        contexts["kept"].scoped("user:alice").set("key", {"a": 1})
+        sessions["redis"].for_user("alice").save("s", [{"id": "s1", "name": "user", "data": "hello"}])
+        AgentTask.objects.create(user_id="alice", task_id="t", context_id="c", state=3, status_time=1, data={"a": 1})
+        mine = streams["default"].for_user("alice")
+        stream = mine.claim(mine.create("tea", format="text").id, chat_id="tea")
+        mine.append(stream.id, ["a", "b"], chat_id="tea")
+        ContextStore(user_id="bob").create_chat("bobs")
+        yield store
+
+
+def archived() -> bytes:
+    return b"".join(export_user("alice"))
+
+
+def test_the_archive_says_what_is_in_it(store: ContextStore) -> None:
+    with ZipFile(BytesIO(archived())) as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+        texts = {name: archive.read(name).decode() for name in manifest["files"]}
+        assert "README.txt" in archive.namelist()
+    counts = {name: told["count"] for name, told in manifest["files"].items()}
+    assert counts.items() >= {"chats.jsonl": 1, "trash.jsonl": 1, "contexts.jsonl": 1, "sessions.jsonl": 1}.items()
+    assert counts.items() >= {"agent_tasks.jsonl": 1, "streams.jsonl": 1}.items()
+    assert json.loads(texts["chats.jsonl"]).keys() == store.export_chat("tea").keys()
+    assert all(len(text.splitlines()) == counts[name] for name, text in texts.items())
+    assert "bobs" not in "".join(texts.values())
+
+
+def test_a_user_comes_back_as_they_were(store: ContextStore) -> None:
+    archive, before = archived(), store.export_chat("tea")
+    erase_user("alice", reason="Asked")
+    lift_erasure("alice")
+    import_user(BytesIO(archive))
+    assert store.export_chat("tea") == before
+    assert [chat.id for chat in store.list_chats(trashed=True)] == ["gone"]
+    assert contexts["kept"].scoped("user:alice").get("key") == {"a": 1}
+    assert [item.data for item in sessions["redis"].for_user("alice").load("s")] == ["hello"]
+    assert AgentTask.objects.get().data == {"a": 1}
+    assert [chunk.data for chunk in streams["default"].for_user("alice").read(stream_id(), chat_id="tea")] == ["a", "b"]
+    assert import_user(BytesIO(archive))["chats.jsonl"] == 0
+    call_command("check_context_store", verbosity=0)
+
+
+def stream_id() -> str:
+    [stream] = streams["default"].for_user("alice").list("tea")
+    return stream.id
+
+
+def test_another_user_may_get_it(store: ContextStore) -> None:
+    archive = archived()
+    with pytest.raises(IdConflict):
+        import_user(BytesIO(archive), user_id="carol")
+    store.delete_chat("tea")
+    store.delete_chat("gone")
+    sessions["redis"].for_user("alice").delete("s")
+    import_user(BytesIO(archive), user_id="carol")
+    assert [chat.id for chat in ContextStore(user_id="carol").list_chats()] == ["tea"]
+
+
+def test_an_archive_that_was_changed_is_refused(store: ContextStore) -> None:
+    changed = BytesIO()
+    with ZipFile(BytesIO(archived())) as source, ZipFile(changed, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name).replace(b"again", b"other"))
+    erase_user("alice", reason="Asked")
+    lift_erasure("alice")
+    for data in (changed, BytesIO(empty())):
+        with pytest.raises(InvalidData):
+            import_user(data)
+    assert not Chat._base_manager.filter(user_id="alice").exists()
+
+
+def empty() -> bytes:
+    made = BytesIO()
+    with ZipFile(made, "w") as target:
+        target.writestr("README.txt", "")
+    return made.getvalue()
+
+
+def test_the_export_of_a_long_chat_comes_in_pieces(store: ContextStore) -> None:
+    store.append_messages("tea", [message(f"x{n}", data="y" * 1000) for n in range(2_000)])
+    sizes: list[Any] = [len(piece) for piece in export_user("alice")]
+    assert max(sizes) < 200_000
