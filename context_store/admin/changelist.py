@@ -38,6 +38,7 @@ SAMPLE_SIZE = 200
 SAMPLE_LENGTH = 10_000
 MAX_KEYS = 8
 MAX_VALUES = 5
+MAX_ITEMS = 20
 LABEL_LENGTH = 60
 
 
@@ -210,6 +211,8 @@ class MetadataFilter(ChoiceFilter):
         if self.value() is None:
             return queryset
         entry = _entry(self.value() or "")
+        if len(entry) == 1 and isinstance(entry[0], list):
+            return queryset.filter(metadata__holds=tuple(entry[0]))
         return (
             queryset.filter(metadata__has_key=entry[0]) if len(entry) == 1 else queryset.filter(metadata__entry=entry)
         )
@@ -268,21 +271,33 @@ def _choices(sample: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
         if len(values) <= MAX_VALUES and not any(isinstance(value, (dict, list)) for value in values):
             for value in sorted(values, key=str):
                 yield json.dumps([key, value]), _label((key, value))
+        # Of lists, as tags are, their items.
+        items = {
+            item for value in values if isinstance(value, list) for item in value if isinstance(item, str) and item
+        }
+        for item in sorted(items)[:MAX_ITEMS]:
+            yield json.dumps([[key, item]]), _label((key, item))
 
 
 def _label(entry: tuple[Any, ...]) -> str:
-    key, *values = entry
+    key, *values = entry[0] if isinstance(entry[0], list) else entry
     parts = [str(key), *(value if isinstance(value, str) else json.dumps(value) for value in values)]
     return visible(": ".join(parts))[:LABEL_LENGTH]
 
 
 def _entry(value: str) -> tuple[Any, ...]:
-    """Return ``(key,)`` or ``(key, value)``; nothing for what is not a choice."""
+    """Return ``(key,)``, ``(key, value)``, or ``([key, item],)`` for a list's item; nothing for what is no choice."""
     try:
         entry = json.loads(value)
         if not isinstance(entry, list) or len(entry) not in (1, 2):
             return ()
-        check_metadata({entry[0]: entry[-1]}, "metadata")
+        if len(entry) == 1 and isinstance(entry[0], list):
+            key, item = entry[0]
+            if not isinstance(item, str):
+                return ()
+            check_metadata({key: item}, "metadata")
+        else:
+            check_metadata({entry[0]: entry[-1]}, "metadata")
     except (TypeError, ValueError, RecursionError):
         return ()
     return tuple(entry)

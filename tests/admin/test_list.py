@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
@@ -228,3 +229,45 @@ def test_ids_of_every_kind_lead_to_their_chat(reader: Client, store: ContextStor
         assert str(chat.pk) in message.context_data["json"]
         for page in ("history/", "graph/", "export/"):
             assert reader.get(url.replace("change/", page)).status_code == 200
+
+
+def test_items_of_lists_are_choices_of_the_metadata_filter(reader: Client, store: ContextStore) -> None:
+    store.create_chat("c1", user_id="alice", metadata={"tags": ["billing", "tea"]})
+    store.create_chat("c2", user_id="alice", metadata={"tags": ["tea"]})
+    assert "tags: billing" in reader.get(LIST).content.decode()
+    assert found(reader, metadata='[["tags", "billing"]]') == ["c1"]
+    assert found(reader, metadata='[["tags", "tea"]]') == ["c1", "c2"]
+    for wrong in ('[["tags", "coffee", "x"]]', '[["tags"]]', '[["tags", ["x"]]]', "[[]]"):
+        assert reader.get(LIST, {"metadata": wrong}).url.endswith("?e=1")  # type: ignore[attr-defined]
+
+
+def test_people_are_shown_and_found_by_name_and_email(boss: Client, reader: Client, store: ContextStore) -> None:
+    User.objects.create_user("alice", email="tea@example.com", first_name="Alice", last_name="Ito")
+    store.create_chat("c1", user_id="alice")
+    store.create_chat("c2", user_id="tester")
+    page = boss.get(LIST).content.decode()
+    user = User.objects.get(username="alice")
+    assert f'<a href="/admin/auth/user/{user.pk}/change/"><bdi>Alice Ito</bdi></a>' in page
+    assert found(boss, q="Ito") == found(boss, q="tea@example") == ["c1"]
+    # Not for staff who may not see users.
+    assert "Ito" not in reader.get(LIST).content.decode()
+    assert found(reader, q="Ito") == []
+
+
+def test_people_take_one_query_a_page(boss: Client, store: ContextStore, django_assert_num_queries: object) -> None:
+    for number in range(5):
+        User.objects.create_user(f"user{number}", first_name="A", last_name="B")
+        store.create_chat(f"c{number}", user_id=f"user{number}")
+    boss.get(LIST)
+    # Session, user; filter choices, count, page, branches, people.
+    with django_assert_num_queries(7):  # type: ignore[operator]
+        boss.get(LIST)
+
+
+def test_ids_that_are_primary_keys_lead_to_people(boss: Client, store: ContextStore, settings: Any) -> None:
+    settings.CONTEXT_STORE_PEOPLE = "context_store.admin.people.by_primary_key"
+    user = User.objects.create_user("carol", first_name="Carol", last_name="Diaz")
+    for user_id in (str(user.pk), "no-key", "0001"):
+        store.create_chat(f"c{user_id}", user_id=user_id)
+    assert boss.get(LIST).content.decode().count("Carol Diaz") == 1
+    assert found(boss, q="Diaz") == [f"c{user.pk}"]

@@ -249,3 +249,40 @@ def test_a_large_message_shows_its_beginning(reader: Client, store: ContextStore
     assert (text[-1]["is_cut"], lists[-1]["is_cut"]) == (True, True)
     assert len(response.content) < 300_000
     assert "lists" in reader.get(f"{CHAT}messages/m1/").content.decode()
+
+
+def test_markdown_of_a_model_is_rendered_beside_what_was_written(reader: Client, store: ContextStore) -> None:
+    store.create_chat("c1", user_id="alice")
+    store.append_messages(
+        "c1", [{"name": "user", "data": "**Why?**"}, {"name": "assistant", "data": "**So** <b>.</b>"}]
+    )
+    page = reader.get(PAGE).content.decode()
+    assert '<div class="ctx-text ctx-markdown"><p dir="auto"><strong>So</strong> &lt;b&gt;.&lt;/b&gt;</p>' in page
+    assert page.count("As written") == 1
+    assert "**So** &lt;b&gt;.&lt;/b&gt;" in page
+    assert "<strong>Why?" not in page
+
+
+def test_pictures_are_shown_on_demand(reader: Client, store: ContextStore) -> None:
+    held, linked = "data:image/png;base64,iVBORw0KGgo=", "https://example.com/a.png"
+    parts = [
+        {"type": "file", "mediaType": "image/png", "url": url} for url in (held, linked, "data:image/svg+xml,<svg>")
+    ]
+    store.create_chat("c1", user_id="alice")
+    store.append_messages("c1", [{"name": "user", "data": {"parts": parts}}])
+    page = reader.get(PAGE).content.decode()
+    assert re.findall('<img class="ctx-shown" src="([^"]*)"', page) == [held]
+    assert f'data-ctx-picture="{linked}"' in page
+
+
+def test_a_long_chat_is_entered_at_its_first_newest_and_any_message(reader: Client, store: ContextStore) -> None:
+    store.create_chat("c1", user_id="alice")
+    store.append_messages("c1", [{"name": "user", "data": f"text {n}"} for n in range(1, 201)])
+    page = reader.get(PAGE)
+    assert page.context_data["is_newest"]
+    assert "data-ctx-newest" in page.content.decode()
+    assert numbers(reader, page.context_data["first_url"].partition("#")[0])[0] == 1
+    first = reader.get(PAGE, {"number": "1"})
+    assert numbers(reader, first.context_data["newest_url"].partition("#")[0])[-1] == 200
+    assert 100 in numbers(reader, number="100")
+    assert numbers(reader, number="999")[-1] == 200

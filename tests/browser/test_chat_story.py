@@ -146,6 +146,14 @@ def test_a_chat_from_its_first_question_to_its_versions(page: Chatting) -> None:
     assert page.texts()[0] == "Show me some code."
     assert len(page.texts()) == 2
     page.picture("chat-4-edited")
+    versions = page.one("#log article:first-child .versions")
+    assert versions.text == "2 / 2"
+    page.press("previous", 0)
+    page.wait(lambda: page.texts()[0] == "Show me a table of teas.")
+    assert page.one("#log article:first-child .versions").text == "1 / 2"
+    assert (len(page.texts()), page.texts()[-1]) == (4, stopped)
+    page.press("next", 0)
+    page.wait_for("def pieces")
     assert page.complaints() == []
 
 
@@ -158,6 +166,7 @@ def test_an_answer_that_fails_is_given_again(page: Chatting) -> None:
     page.wait(lambda: page.all(".writing"))
     page.wait_idle()
     assert len(page.texts()) == 2
+    page.wait(lambda: page.one("#log article:last-child .versions").text == "2 / 2")
     assert page.complaints() == []
 
 
