@@ -23,7 +23,18 @@ DATABASES = ("sqlite", "postgresql")
 SCALES = ("tiny", "small", "full")
 OK, MISSED, NO_ROWS = 0, 1, 2
 # Each has ``rows()``, which may take ``database``, ``scale`` and ``only``; a module that is not there is left out.
-MODULES = ("core", "turns", "contexts", "sessions", "rest", "engine", "hostile", "adapters", "partitions")
+MODULES = (
+    "core",
+    "turns",
+    "contexts",
+    "sessions",
+    "rest",
+    "engine",
+    "hostile",
+    "adapters",
+    "adapters_langgraph",
+    "partitions",
+)
 # What needs the extra ``peers``, and is asked for by ``--peers``.
 PEERS = ("peers",)
 # They use no database: a run over all of them measures these once.

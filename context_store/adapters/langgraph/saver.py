@@ -146,6 +146,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         self.messages_channel = messages_channel
         self._using = using
         self._seen: dict[tuple[str, str], bool] = {}
+        self._lengths: dict[str, int] = {}
 
     def for_user(self, user_id: str) -> "DjangoSaver":
         """Return the same saver for the threads of one user."""
@@ -300,8 +301,16 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
                     insert(chat.using, "ThreadCheckpoint", CHECKPOINT_COLUMNS, [(*row, run_key)])
                 insert(chat.using, "ThreadValue", VALUE_COLUMNS, stored)
 
-        is_first = not place.checkpoint_id
-        self._write(place, work, begins=is_first and not (place.namespace and self._was_there(place)), touch=True)
+        begins = not place.checkpoint_id and not (place.namespace and self._was_there(place))
+        # As a rule the list is longer by what is new since this saver last stored it: then the chat's row is written
+        # once, and else corrected.
+        length = next((len(value.values) for value in lists if value.is_chat), 0)
+        adding = max(0, length - self._lengths.get(place.chat_id, length))
+        self._write(place, work, begins=begins, touch=True, adding=adding)
+        if length:
+            while len(self._lengths) >= MAX_SEEN:
+                self._lengths.pop(next(iter(self._lengths), ""), None)
+            self._lengths[place.chat_id] = length
         return place.config(row.id)
 
     async def aput(
@@ -444,7 +453,9 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
             self._seen.pop(next(iter(self._seen), ("", "")), None)
         self._seen[place.user_id, place.chat_id] = is_there
 
-    def _write(self, place: Place, work: Callable[[LockedChat], None], *, begins: bool, touch: bool) -> None:
+    def _write(
+        self, place: Place, work: Callable[[LockedChat], None], *, begins: bool, touch: bool, adding: int = 0
+    ) -> None:
         """
         Do the work with the thread's chat, which is made if this ``begins`` the thread.
 
@@ -454,12 +465,12 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         """
         with self._connected() as using:
             try:
-                locked(using, place.chat_id, work, user_id=place.user_id, touch=touch)
+                locked(using, place.chat_id, work, user_id=place.user_id, touch=touch, adding=adding)
             except Chat.DoesNotExist:
                 if not begins:
                     raise
                 Chat.objects.using(using).upsert_chat(place.chat_id, user_id=place.user_id)
-                locked(using, place.chat_id, work, user_id=place.user_id, touch=touch)
+                locked(using, place.chat_id, work, user_id=place.user_id, touch=touch, adding=adding)
             self._see(place, is_there=True)
 
     def _was_there(self, place: Place) -> bool:
