@@ -72,7 +72,8 @@ def deactivate() -> None:
 def activate_both() -> None:
     with connection.cursor() as cursor:
         connection.check_constraints()
-        cursor.execute("DROP INDEX ctx_branch_active")
+        table = " ON context_store_branch" if connection.vendor == "microsoft" else ""
+        cursor.execute(f"DROP INDEX ctx_branch_active{table}")
     Branch.objects.filter(chat_id="c1").update(is_active=True)
 
 

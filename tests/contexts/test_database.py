@@ -61,7 +61,8 @@ def test_transaction_begins_with_a_write(contexts: BaseContexts) -> None:
     ):
         with CaptureQueriesContext(connection) as queries:
             call()
-        assert queries[0]["sql"].split()[0] in ("UPDATE", "DELETE", "INSERT")
+        # mssql-django puts the first part before what returns a number of rows.
+        assert queries[0]["sql"].removeprefix("SET NOCOUNT OFF; ").split()[0] in ("UPDATE", "DELETE", "INSERT")
 
 
 def test_refused_insert_leaves_the_callers_transaction_usable(contexts: BaseContexts) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 from django.test import TestCase, TransactionTestCase
 
 
@@ -15,9 +16,16 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any, database_vend
         from django.db import connections
 
         with django_db_blocker.unblock():
-            for connection in connections.all():
+            for connection in filter(is_of_tests, connections.all()):
                 with connection.cursor() as cursor:
                     cursor.execute("ALTER DATABASE CURRENT SET READ_COMMITTED_SNAPSHOT ON WITH ROLLBACK IMMEDIATE")
+
+
+def is_of_tests(connection: Any) -> bool:
+    """Tell whether the database is one that Django made for tests: no other one is altered."""
+    named = (connection.settings_dict.get("TEST") or {}).get("NAME")
+    name = str(connection.settings_dict["NAME"])
+    return name == named if named else name.startswith(TEST_DATABASE_PREFIX)
 
 
 @pytest.fixture(autouse=True)

@@ -1,10 +1,12 @@
 """The settings that MSSQL_URL makes, and the connections that they make."""
 
 import importlib
+from types import SimpleNamespace
 
 import pytest
 
 import tests.settings
+from tests.mssql.real import is_of_tests
 from tests.mssql.servers import offline_settings
 
 
@@ -39,6 +41,19 @@ def test_microsofts_own_driver_is_the_default(databases):
     )
     assert other["NAME"] == "chats_other"
     assert default["ENGINE"] == "mssql"
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_altered"),
+    [
+        ({"NAME": "chats"}, False),
+        ({"NAME": "test_chats"}, True),
+        ({"NAME": "chats", "TEST": {"NAME": "trial"}}, False),
+        ({"NAME": "trial", "TEST": {"NAME": "trial"}}, True),
+    ],
+)
+def test_only_databases_made_for_tests_are_altered(settings, is_altered):
+    assert is_of_tests(SimpleNamespace(settings_dict=settings)) is is_altered
 
 
 def test_pyodbc_gets_no_mars(databases):
