@@ -163,7 +163,8 @@ def _messages(using: str, chat_id: str) -> Any:
 def _pointers(
     using: str, chat_id: str, user_id: str | None = None
 ) -> tuple[list[BranchRecord], list[CheckpointRecord]]:
-    branches = [branch.record() for branch in read_branches(using, chat_id, user_id=user_id)]
+    # In the trash or not: who asks has looked, and does so again at the end.
+    branches = [branch.record() for branch in read_branches(using, chat_id, user_id=user_id, is_locked=True)]
     return branches, [CheckpointRecord._make(row) for row in _checkpoints_of(using, chat_id)]
 
 

@@ -1,0 +1,107 @@
+"""Eight processes use chats while these are trashed, restored, purged and their owner erased."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from io import StringIO
+
+import pytest
+from django.core.exceptions import ObjectDoesNotExist
+from django.core.management import call_command
+from django.db import models
+
+from context_store.exceptions import HeadConflict, IdConflict, UserErased
+from context_store.graph.locked import GIVEN_UP
+from context_store.ids import now_ms
+from context_store.lifecycle import apply_retention, erase_user
+from context_store.lifecycle.retention import DAY
+from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
+from context_store.store import ContextStore
+from tests.races import run_processes
+from tests.store.data import message
+
+CHATS = [f"c{number}" for number in range(4)]
+ROUNDS = 12
+# What a writer may be told while a chat comes and goes.
+REFUSED = (ObjectDoesNotExist, IdConflict, HeadConflict, UserErased)
+
+
+def use(worker: int) -> int:
+    """Append to, fork and search the chats, and make new ones; return how many calls were refused."""
+    store, refused = ContextStore(user_id="alice"), 0
+    for number in range(ROUNDS):
+        chat_id = CHATS[(number + worker) % len(CHATS)]
+        calls: list[Callable[[], object]] = [
+            partial(store.append_messages, chat_id, [message(f"w{worker}-{number}")]),
+            partial(store.fork_chat, chat_id, f"fork-{worker}-{number}"),
+            partial(store.search_messages, chat_id, "text"),
+            partial(store.upsert_chat, chat_id),
+        ]
+        for call in calls:
+            try:
+                call()
+            except REFUSED:
+                refused += 1
+    return refused
+
+
+def trash_and_restore() -> None:
+    store = ContextStore(user_id="alice")
+    for _ in range(ROUNDS):
+        for chat_id in CHATS:
+            store.trash_chat(chat_id)
+            try:
+                store.restore_chat(chat_id)
+            except ObjectDoesNotExist:
+                continue
+
+
+def purge() -> None:
+    for chat_id in CHATS[:2]:
+        if ContextStore().trash_chat(chat_id):
+            Chat._base_manager.filter(pk=chat_id, trashed_at__gt=GIVEN_UP).update(trashed_at=now_ms() - 31 * DAY)
+    apply_retention()
+
+
+def erase() -> None:
+    erase_user("alice", reason="Asked")
+
+
+def stored() -> None:
+    store = ContextStore(user_id="alice")
+    for chat_id in CHATS:
+        store.create_chat(chat_id)
+        store.append_messages(chat_id, [message("m1"), message("m2")])
+
+
+def orphans() -> list[str]:
+    """Return the tables with rows of chats that are not there."""
+    tables: list[type[models.Model]] = [Message, Branch, Checkpoint, SearchEntry]
+    ids = set(Chat._base_manager.values_list("pk", flat=True))
+    return [
+        table.__name__
+        for table in tables
+        if set(table._base_manager.values_list("chat_id", flat=True)) - ids  # type: ignore[attr-defined]
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.vendor("postgresql")
+def test_chats_that_come_and_go_leave_no_orphan() -> None:
+    stored()
+    run_processes(*[partial(use, worker) for worker in range(6)], trash_and_restore, purge).raise_errors()
+    assert orphans() == []
+    call_command("check_context_store", verbosity=0, stdout=StringIO())
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.vendor("postgresql")
+def test_nothing_of_an_erased_user_comes_back() -> None:
+    stored()
+    run_processes(*[partial(use, worker) for worker in range(6)], trash_and_restore, erase).raise_errors()
+    assert not Chat._base_manager.filter(user_id="alice").exists()
+    assert orphans() == []
+    call_command("check_context_store", verbosity=0, stdout=StringIO())
