@@ -361,7 +361,7 @@ class DjangoSession:
     def _use_branch(chat: LockedChat, name: str) -> Any:
         try:
             return chat.use_branch(name)
-        except Branch.DoesNotExist as error:
+        except (Branch.DoesNotExist, InvalidData) as error:
             raise _no_branch(name) from error
 
     def _branches(self, owner: str) -> list[dict[str, Any]]:

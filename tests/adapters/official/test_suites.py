@@ -80,10 +80,16 @@ def run_suite(
 
 
 # Tests by name, with why they cannot hold here.
-OPENAI_LEFT_OUT: dict[str, str] = {}
+OPENAI_LEFT_OUT = {
+    "test_sqlite_session_closed_rejects_empty_add_items": "nothing is closed here: connections are Django's",
+    "test_advanced_sqlite_session_closed_rejects_empty_add_items": "the same",
+    "test_branch_ids_remain_reserved_after_delete_and_clear": "the name of a deleted branch is free again",
+    "test_delete_branch_preserves_exact_branch_id": "no name of the store begins or ends with white space",
+}
 CLAUDE_LEFT_OUT = {
     "test_load_concurrency_is_bounded": "counts turns of the event loop, of a store that never waits",
     "test_cancelled_after_mkdtemp_cleans_temp_dir": "counts turns of the event loop, too",
+    "test_eager_flush_mode_appends_per_frame_before_result": "counts turns of the event loop, too",
 }
 
 
@@ -96,7 +102,7 @@ def test_sessions_of_openai_agents(database: Any, tmp_path: Path) -> None:
     ]
     paths = [f"tests/{name}" for name in files]
     passed, output = run_suite("openai", "openai-agents", paths, database, tmp_path / "sdist", OPENAI_LEFT_OUT)
-    assert passed >= 60, output
+    assert passed >= 100, output
 
 
 @pytest.mark.thorough
