@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections
+from django.db import connections
 
 from context_store.exceptions import InvalidData
 from context_store.validation import MAX_IDENTIFIER_LENGTH, check_identifier
@@ -41,12 +41,12 @@ async def in_thread(function: Callable[..., Result], *arguments: Any) -> Result:
     """Return what the function returns, run in Django's thread for synchronous code."""
 
     def run() -> Result:
-        # What Django does before and after a request, of which agents and workers have none.
-        close_old_connections()
-        try:
-            return function(*arguments)
-        finally:
-            close_old_connections()
+        # Agents and workers have no requests, before and after which Django does that. Connections that are made for
+        # one request (CONN_MAX_AGE=0) stay open between calls: a new one for each would take longer than the call.
+        for connection in connections.all(initialized_only=True):
+            if connection.errors_occurred or connection.settings_dict["CONN_MAX_AGE"] != 0:
+                connection.close_if_unusable_or_obsolete()
+        return function(*arguments)
 
     return await sync_to_async(run)()
 

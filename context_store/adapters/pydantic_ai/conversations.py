@@ -102,12 +102,17 @@ class DjangoConversationStore(ConversationStore):  # type: ignore[misc] # Its ty
             if len(self._places) >= MOST_PLACES:
                 self._places.clear()
             self._places[owner, branch.head_message_id] = (conversation_id, branch.place)
-        return self._record_of(owner, conversation_id, branch.head_message_id)
+        try:
+            return self._record_of(owner, conversation_id, branch.head_message_id)
+        except Chat.DoesNotExist:  # Deleted just now.
+            return None
 
     def _record_of(self, owner: str, chat_id: str, head_id: str | None) -> ConversationRecord:
-        for record in self._conversations(owner).filter(chat_id=chat_id).values_list("record", flat=True):
+        saved = self._conversations(owner).filter(chat_id=OuterRef("pk")).values("record")
+        chats: Any = self._chats(owner).filter(pk=chat_id).annotate(record=Subquery(saved))
+        record, time = chats.values_list("record", "updated_at").get()
+        if record is not None:
             return _current(record, head_id)
-        [time] = self._chats(owner).filter(pk=chat_id).values_list("updated_at", flat=True)
         return ConversationRecord(
             conversation_id=chat_id,
             head_id=head_id,
