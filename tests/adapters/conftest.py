@@ -6,8 +6,8 @@ NEEDS = {
     "claude_agent_sdk": ["test_claude_agent.py"],
     "agents": ["test_openai_agents.py"],
     "pydantic_ai": ["test_pydantic_ai.py"],
+    "langgraph": [],
 }
 ALL = ["test_pairs.py", "official"]
-collect_ignore = [path for package, paths in NEEDS.items() if find_spec(package) is None for path in paths]
-if collect_ignore:
-    collect_ignore += ALL
+missing = [package for package in NEEDS if find_spec(package) is None]
+collect_ignore = [path for package in missing for path in NEEDS[package]] + (ALL if missing else [])

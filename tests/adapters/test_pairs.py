@@ -6,12 +6,16 @@ from typing import Any, NamedTuple
 
 import pytest
 from claude_agent_sdk import SessionKey
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage, message_to_dict
+from langgraph.graph import END, START, MessagesState, StateGraph
 from pydantic_ai.conversation import Conversation
 from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, ToolCallPart, ToolReturnPart, UserPromptPart
 
 from context_store import ContextStore
 from context_store.adapters.ai_sdk import from_ui_messages, to_ui_messages
 from context_store.adapters.claude_agent import DjangoSessionStore
+from context_store.adapters.langgraph import DjangoSaver
+from context_store.adapters.langgraph.reading import langchain_messages
 from context_store.adapters.openai_agents import DjangoSession
 from context_store.adapters.pydantic_ai import DjangoConversationStore
 from context_store.messages import ToolCall, ToolResult, output_text, parts_of, text_of
@@ -128,6 +132,32 @@ def read_pydantic() -> Spoken:
     return Spoken(texts, calls, answers)
 
 
+def say(messages: list[Any]) -> None:
+    """Let a graph that answers nothing take the messages."""
+    builder = StateGraph(MessagesState)
+    builder.add_node("listen", lambda state: {"messages": []})
+    builder.add_edge(START, "listen")
+    builder.add_edge("listen", END)
+    graph = builder.compile(DjangoSaver(user_id="alice"))
+    graph.invoke({"messages": messages}, {"configurable": {"thread_id": CHAT}})
+
+
+def begin_langgraph() -> None:
+    call = {"name": "stock", "args": {"tea": "sencha"}, "id": "c1"}
+    answer = ToolMessage("12 bags", tool_call_id="c1", name="stock")
+    say([HumanMessage(QUESTION), AIMessage("", tool_calls=[call]), answer, AIMessage(ANSWER)])
+
+
+def go_on_langgraph() -> None:
+    messages = langchain_messages(ContextStore(user_id="alice").get_messages(CHAT))
+    say([*messages, HumanMessage(MORE)])
+
+
+def read_langgraph() -> Spoken:
+    messages = langchain_messages(ContextStore(user_id="alice").get_messages(CHAT))
+    return spoken_in([{"name": "assistant", "data": message_to_dict(message)} for message in messages])
+
+
 def spoken_in(messages: list[dict[str, Any]]) -> Spoken:
     """Say what is in messages of a format that the reader knows."""
     store = ContextStore(user_id="reader")
@@ -155,6 +185,7 @@ FRAMEWORKS = {
     "openai-agents": Framework(begin_openai, go_on_openai, read_openai),
     "claude-agent": Framework(begin_claude, go_on_claude, read_claude),
     "ai-sdk": Framework(begin_ai_sdk, go_on_ai_sdk, read_ai_sdk),
+    "langgraph": Framework(begin_langgraph, go_on_langgraph, read_langgraph),
     "pydantic-ai": Framework(begin_pydantic, go_on_pydantic, read_pydantic),
 }
 PAIRS = [(first, second) for first in FRAMEWORKS for second in FRAMEWORKS]

@@ -13,7 +13,7 @@ from context_store.adapters.ai_sdk import apply_request, from_ui_messages, parse
 from context_store.messages import text_of
 from tests.conftest import missing
 
-pytestmark = [pytest.mark.django_db, pytest.mark.thorough]
+pytestmark = [pytest.mark.django_db, pytest.mark.thorough, pytest.mark.vendor("sqlite")]
 PROGRAM = """
 import { DefaultChatTransport, convertToModelMessages, validateUIMessages } from "ai";
 import { readFileSync } from "node:fs";
