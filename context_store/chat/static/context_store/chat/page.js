@@ -72,7 +72,7 @@ function go(url) {
 async function read() {
   const { chat } = state;
   if (chat && !document.hidden && (chat.last_message_at ?? 0) > (chat.read_at ?? 0)) {
-    const { read_at } = await call("POST", chatUrl(chat.id, "read"), {});
+    const { read_at } = await call("POST", chatUrl(chat.id, "read"), {}, { keepalive: true });
     Object.assign(chat, { read_at });
   }
 }
