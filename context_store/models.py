@@ -56,6 +56,8 @@ class Chat(Held):
     message_count = models.PositiveIntegerField(default=0, editable=False)
     # Grows with every change of the chat or of what is in it: what the chat was read at.
     revision = models.PositiveBigIntegerField(default=new_revision, editable=False)
+    # The revision at which something in the chat was last deleted: no row tells of that to a reader of changes.
+    resync_revision = models.PositiveBigIntegerField(db_default=0, editable=False)
     created_at = EpochMillisecondsField()
     updated_at = EpochMillisecondsField()
     # Messages alone move it; renaming, tagging and reading do not.
@@ -127,6 +129,8 @@ class Message(Held):
     depth = models.IntegerField(editable=False)
     ancestry = PayloadField(null=True, editable=False)
     created_at = EpochMillisecondsField()
+    # The chat's revision at which the row was last written: what a reader of changes has missed.
+    revision = models.PositiveBigIntegerField(db_default=0, editable=False)
 
     objects = ScopedManager.from_queryset(MessageQuerySet)()
 
@@ -136,6 +140,7 @@ class Message(Held):
         indexes = [
             # Children in the order in which they are listed.
             models.Index(fields=["chat", "parent_id", "created_at", "id"], name="ctx_message_parent"),
+            models.Index(fields=["chat", "revision"], name="ctx_message_revision"),
             # For a message that is asked for without its chat.
             models.Index(fields=["id"], name="ctx_message_id"),
         ]
@@ -174,6 +179,7 @@ class Branch(Held):
     )
     is_active = models.BooleanField(default=False)
     created_at = EpochMillisecondsField()
+    revision = models.PositiveBigIntegerField(db_default=0, editable=False)
 
     objects = ScopedManager.from_queryset(BranchQuerySet)()
 
@@ -212,6 +218,7 @@ class Checkpoint(Held):
         related_name="checkpoints",
     )
     created_at = EpochMillisecondsField()
+    revision = models.PositiveBigIntegerField(db_default=0, editable=False)
 
     objects = ScopedManager.from_queryset(CheckpointQuerySet)()
 

@@ -14,12 +14,25 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Hashable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing
+from typing import Any, Generic, Self, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.db import connections
 
 logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 SHORTEST, LONGEST = 0.025, 0.5
 # The wait is this part of the time since the last news: half a second after a chunk the next one is seen within 100 ms.
@@ -35,6 +48,8 @@ class Source:
 
     # Whether somebody calls ``Poller.nudge`` when there is news.
     is_listening = False
+    # Seconds between two looks where nothing happens.
+    longest = LONGEST
 
     def look(self, waiting: Mapping[Hashable, Sequence["Subscription"]]) -> set[Hashable]:
         """Deliver what is new to those who wait, by key; return the keys that had news."""
@@ -139,14 +154,48 @@ class Subscription:
         self.__exit__(*error)
 
 
+class Watcher(Generic[Item]):
+    """
+    What is delivered to a subscription, item by item: for ``for`` and ``async for``.
+
+    ``begin`` makes the subscription; it may ask a server first, and raises where there is nothing to watch.
+    """
+
+    def __init__(self, begin: Callable[[], Subscription]) -> None:
+        self.begin = begin
+
+    def __iter__(self) -> Iterator[Item]:
+        for batch in self.batches():
+            yield from batch
+
+    async def __aiter__(self) -> AsyncIterator[Item]:
+        async with aclosing(self.abatches()) as batches:
+            async for batch in batches:
+                for item in batch:
+                    yield item
+
+    def batches(self, timeout: float | None = None) -> Generator[list[Item], None, None]:
+        """Give what comes together; with ``timeout`` (seconds) an empty batch when nothing came for so long."""
+        with self.begin() as subscription:
+            while (batch := subscription.take(timeout)) is not None:
+                yield batch
+
+    async def abatches(self, timeout: float | None = None) -> AsyncGenerator[list[Item], None]:
+        """Do what ``batches`` does, without a thread or a connection for this reader."""
+        async with await sync_to_async(self.begin)() as subscription:
+            while (batch := await subscription.atake(timeout)) is not None:
+                yield batch
+
+
 class _Pace:
     """When a key is looked at."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: float) -> None:
+        self.longest = longest
         self.news = self.due = time.monotonic()
 
     def delay(self, now: float) -> float:
-        return min(max((now - self.news) / PATIENCE, SHORTEST), LONGEST)
+        return min(max((now - self.news) / PATIENCE, SHORTEST), self.longest)
 
 
 class Poller:
@@ -163,7 +212,7 @@ class Poller:
         with self._changed:
             readers = self._readers.setdefault(reader.source, {})
             readers.setdefault(reader.key, set()).add(reader)
-            self._paces.setdefault((reader.source, reader.key), _Pace()).due = 0
+            self._paces.setdefault((reader.source, reader.key), _Pace(reader.source.longest)).due = 0
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="context-store-poller", daemon=True)
                 self._thread.start()
@@ -181,13 +230,13 @@ class Poller:
                 self._readers.pop(reader.source, None)
             self._changed.notify()
 
-    def nudge(self, source: Source, key: Hashable = None) -> None:
-        """Look now: for a key, or for all of a source."""
+    def nudge(self, source: Source, concerns: Callable[[Any], bool] = bool) -> None:
+        """Look now for the keys of a source that news concern."""
         with self._changed:
-            keys = [key] if key is not None else list(self._readers.get(source, {}))
-            for known in keys:
-                if pace := self._paces.get((source, known)):
-                    pace.due = 0
+            keys = [key for key in self._readers.get(source, {}) if concerns(key)]
+            for key in keys:
+                self._paces[source, key].due = 0
+                self._paces[source, key].news = time.monotonic()
             if keys:
                 self._changed.notify()
 
@@ -234,8 +283,11 @@ class Poller:
                 delay = pace.delay(now)
                 if pace.due - now > delay / 2:
                     continue
-                pace.due = now + (LISTENING if source.is_listening else delay)
-                if waiting := [reader for reader in readers if reader.is_waiting]:
+                waiting = [reader for reader in readers if reader.is_waiting]
+                # Who has not taken the last news yet has to be looked for again, whoever listens.
+                is_quiet = source.is_listening and len(waiting) == len(readers)
+                pace.due = now + (LISTENING if is_quiet else delay)
+                if waiting:
                     found.setdefault(source, {})[key] = waiting
         # Nobody is due: then nobody comes along, either.
         return found

@@ -123,6 +123,20 @@ class ChunkRecord(NamedTuple):
     created_at: int
 
 
+class ChangeRecord(NamedTuple):
+    """
+    What became of a chat: ``kind`` is message, branch, checkpoint, stream, chat, deleted or resync.
+
+    ``data`` is the record as it is now; ``None`` with ``deleted``, the chat is gone, and with ``resync``: more has
+    changed than can be told, or something was deleted, so the chat is to be read anew.
+    """
+
+    kind: str
+    chat_id: str
+    revision: int
+    data: Any = None
+
+
 class SearchHit(NamedTuple):
     """
     ``rank``: higher is better. ``snippet``: HTML, its text escaped, matches in ``<mark>``.

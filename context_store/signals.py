@@ -8,6 +8,10 @@ from django.dispatch import Signal
 
 # Arguments: chat_id, messages (list of MessageRecord, parents first), using.
 messages_appended = Signal()
+# Arguments: chat_id, message_ids, using. Their name, type, data or parent.
+message_changed = Signal()
+# Arguments: chat_id, revision, using. Every write of a chat or of what is in it, once a transaction, but for its end.
+chat_changed = Signal()
 # Arguments: chat_id, user_id, using.
 chat_deleted = Signal()
 # Arguments of both: chat_id, user_id, using.

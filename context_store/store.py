@@ -12,13 +12,15 @@ from .asynchronous import asynchronous
 from .graph import append_messages, read_page
 from .graph.chains import model_of, with_siblings
 from .managers.branches import BranchQuerySet
+from .managers.changes import watch_chat, watch_list
 from .managers.chats import ChatQuerySet
 from .managers.checkpoints import CheckpointQuerySet
 from .managers.messages import MessageQuerySet
 from .managers.search import SearchEntryQuerySet
-from .records import BranchRecord, ChatRecord, CheckpointRecord, Graph, MessageRecord, SearchHits
+from .polling import Watcher
+from .records import BranchRecord, ChangeRecord, ChatRecord, CheckpointRecord, Graph, MessageRecord, SearchHits
 from .types import MessageInput, Updater
-from .validation import check_identifier
+from .validation import check_identifier, check_time
 
 __all__ = ["UNSET", "ContextStore"]
 
@@ -258,6 +260,31 @@ class ContextStore:
         return self._chats.fork_chat(source_id, new_id, user_id=user_id, head=head, most=most)
 
     afork_chat = asynchronous(fork_chat)
+
+    def watch(self, chat_id: str, *, after: int | None = None) -> Watcher[ChangeRecord]:
+        """
+        Return what changes in a chat, for ``async for`` and ``for``, until it is deleted.
+
+        From the revision ``after`` on (see ``get_revision``), or from now. One that has missed too much, or a deletion,
+        gets the change ``resync``. Raises ``Chat.DoesNotExist`` as the watching begins.
+        """
+        check_identifier(chat_id, "chat_id")
+
+        def position() -> int:
+            revision = self.get_revision(chat_id)
+            if revision is None:
+                raise self._chats.missing(chat_id)
+            return revision if after is None else check_time(after, "after")
+
+        return watch_chat(self._chats.write_db, chat_id, self.user_id, position)
+
+    def watch_list(self, user_id: str | None = None, *, tag: str | None = None) -> Watcher[Any]:
+        """
+        Return what changes in the list of a user's chats, each time with a tag: ``(changes, tag)``.
+
+        Who comes back with a tag that is no longer that of the list gets the change ``resync``.
+        """
+        return watch_list(self._chats.write_db, self._chats.owner_of_new(user_id), tag)
 
     # Messages
 

@@ -2,7 +2,8 @@
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -14,11 +15,13 @@ from django.utils.module_loading import import_string
 from context_store.asynchronous import asynchronous
 from context_store.backends import BaseBackend
 from context_store.exceptions import ContextsUnavailable, InvalidData, UpdateConflict
+from context_store.polling import Subscription, Watcher
 from context_store.types import UNSET, Unset
 
 from .locks import ContextLock
 from .stats import Counters, Stats
 from .storage import MISSING, SEPARATOR, Storage, decode, encode, milliseconds, scope_prefix, stored_key, unescape
+from .watching import ContextSource, tag_of
 
 Result = TypeVar("Result")
 Seconds = float | Unset | None
@@ -109,6 +112,23 @@ class BoundContext:
     adelete = asynchronous(delete)
 
 
+class ContextWatcher:
+    """The new values of a context, for ``for`` and ``async for``."""
+
+    def __init__(self, watcher: Watcher[Any]) -> None:
+        self._watcher = watcher
+
+    def __iter__(self) -> Iterator[Any]:
+        return (value for value in self._watcher if value is not MISSING)
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        async with aclosing(self._watcher.abatches()) as batches:
+            async for batch in batches:
+                for value in batch:
+                    if value is not MISSING:
+                        yield value
+
+
 class BaseContexts(BaseBackend):
     """
     Small JSON values under string keys, with a time to live.
@@ -152,6 +172,7 @@ class BaseContexts(BaseBackend):
         self._stats = Stats(alias, self.options["OBSERVER"], self.options["LOG_INTERVAL"])
         self._scope = ""
         self.storage = self.make_storage()
+        self.source = ContextSource(self)
 
     def make_storage(self) -> Storage:
         """Return where the values lie."""
@@ -269,6 +290,29 @@ class BaseContexts(BaseBackend):
     def alock(self, key: str, timeout: float = 30, *, blocking_timeout: float | None = None) -> ContextLock:
         """Return the same lock, for ``async with contexts.alock(…)``; it may be awaited like the other twins."""
         return self.lock(key, timeout, blocking_timeout=blocking_timeout)
+
+    def watch(self, key: str) -> "ContextWatcher":
+        """
+        Return the new values of a key, for ``async for`` and ``for``: each time that another value is found there.
+
+        The look is every 25 ms to 500 ms: of values that replace each other faster one gets the last. What is deleted
+        or expires is no value.
+        """
+        return ContextWatcher(self.watched(key))
+
+    def watched(self, key: str, tag: str | None = None) -> Watcher[Any]:
+        """
+        Return the values of a key, ``MISSING`` for none, as they differ from the one with the tag (``tag_of``).
+
+        Without a tag from the value on that is there as the watching begins.
+        """
+        stored = stored_key(self._scope, key, "key")
+
+        def begin() -> Subscription:
+            position = tag_of(self.get(key, MISSING)) if tag is None else tag
+            return Subscription(self.source, stored, position)
+
+        return Watcher(begin)
 
     # Many keys. They are not atomic as a whole: each key is read or written on its own.
 

@@ -14,7 +14,7 @@ from context_store.validation import JSONText, check_identifier, check_json, che
 from .lineage import Place
 
 FIELDS = frozenset(MessageRecord._fields)
-ROW_COLUMNS = (*MessageRecord._fields, "segment", "depth", "ancestry")
+ROW_COLUMNS = (*MessageRecord._fields, "segment", "depth", "ancestry", "revision")
 
 
 @dataclass(slots=True)

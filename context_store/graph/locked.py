@@ -118,9 +118,9 @@ class LockedChat:
 
     The lock is one UPDATE of the row, which moves the revision on and already counts the messages that the caller is
     about to add (``adding``): so the row is written once. ``touch`` sets ``updated_at``. ``user_id`` narrows to a chat
-    of this user. One in the trash is not there, unless ``in_trash`` is set. Raises
-    ``Chat.DoesNotExist``, and ``RevisionConflict`` where the chat is not at the expected revision.
-    Leaving the block commits; an error undoes everything.
+    of this user. One in the trash is not there, unless ``in_trash`` is set. With ``is_deleting`` readers of changes are
+    told to read anew. Raises ``Chat.DoesNotExist``, and ``RevisionConflict`` where the chat is not at the expected
+    revision. Leaving the block commits; an error undoes everything.
 
     Times are milliseconds since the epoch. What methods return is what is stored, without reading it again.
     """
@@ -135,6 +135,7 @@ class LockedChat:
         touch: bool = True,
         expected_revision: int | Unset = UNSET,
         in_trash: bool = False,
+        is_deleting: bool = False,
     ) -> None:
         self.using = using
         self.id = check_identifier(chat_id, "chat_id")
@@ -145,10 +146,13 @@ class LockedChat:
         self._touch = touch
         self._expected_revision = expected_revision
         self._in_trash = in_trash
+        self._is_deleting = is_deleting
         self._branch: HeadedBranch | None = None
         self.has_known = False
         self._moved: dict[str, HeadedBranch] = {}
         self._is_kept = True
+        # Whether a row went that a lock with ``is_deleting`` did not tell of.
+        self._is_resync = False
 
     def __enter__(self) -> Self:
         self._transaction = transaction.atomic(using=self.using)
@@ -166,10 +170,11 @@ class LockedChat:
             return
         try:
             if error[0] is None:
-                if self._added != self._counted:
+                if self._added != self._counted or self._is_resync:
                     self._correct_count()
                 if signals.branch_head_moved.receivers:
                     self._announce_heads()
+                announce_change(self.using, self.id, self.revision)
         except BaseException as failure:
             self._transaction.__exit__(type(failure), failure, failure.__traceback__)
             raise
@@ -190,6 +195,7 @@ class LockedChat:
             adding=adding,
             has_messages=adding > 0,
             in_trash=self._in_trash,
+            is_deleting=self._is_deleting,
         )
         if not found:
             raise missing("Chat", self.id)
@@ -199,6 +205,8 @@ class LockedChat:
 
     def _correct_count(self) -> None:
         changes: dict[str, Any] = {"message_count": F("message_count") + self._added - self._counted}
+        if self._is_resync:
+            changes["resync_revision"] = self.revision
         if self._added > 0 and not self._counted and self._touch:
             changes["last_message_at"] = _latest("last_message_at", now_ms())
         rows("Chat").using(self.using).filter(pk=self.id).update(**changes)
@@ -340,7 +348,8 @@ class LockedChat:
             message_id, chat_id, parent_id, name, kind, _, created_at = given.record
             # The first message of a run keeps its ancestry.
             text = check_json(ancestry) if ancestry and segment == message_id else None
-            values.append((message_id, chat_id, parent_id, name, kind, given.text, created_at, segment, depth, text))
+            row = (message_id, chat_id, parent_id, name, kind, given.text, created_at, segment, depth, text)
+            values.append((*row, self.revision))
         insert_rows(self.using, "Message", ROW_COLUMNS, values)
         records = [given.record for given, _ in placed]
         self.index([(given.record, given.content) for given, _ in placed])
@@ -386,24 +395,35 @@ class LockedChat:
             messages = rows("Message").using(self.using).filter(chat_id=self.id)
             if len(some) == 1:
                 given, record = some[0]
-                messages.filter(id=record.id).update(name=record.name, type=record.type, data=given.text)
+                messages.filter(id=record.id).update(
+                    name=record.name, type=record.type, data=given.text, revision=self.revision
+                )
             else:
-                self._update_each(messages, "name", {record.id: record.name for _, record in some})
+                self._update_each(messages, "name", {record.id: record.name for _, record in some}, self.revision)
                 self._update_each(messages, "type", {record.id: record.type for _, record in some})
                 self._update_each(messages, "data", {record.id: given.text for given, record in some})
         self.reindex([(record, given.content) for given, record in changed])
+        self._announce_messages([record.id for _, record in changed])
         return [record for _, record in changed]
 
+    def _announce_messages(self, ids: Sequence[str]) -> None:
+        if ids:
+            message = model_of("Message")
+            signals.after_commit(self.using, signals.message_changed, message, chat_id=self.id, message_ids=[*ids])
+
     @staticmethod
-    def _update_each(messages: QuerySet[Any], column: str, values: Mapping[str, Any]) -> None:
-        """Set a column of each message, by id."""
+    def _update_each(
+        messages: QuerySet[Any], column: str, values: Mapping[str, Any], revision: int | None = None
+    ) -> None:
+        """Set a column of each message, by id, and with a revision that of all."""
+        same = {} if revision is None else {"revision": revision}
         field = messages.model._meta.get_field(column)
         for ids in chunked(values):
             cases = [When(id=message_id, then=Value(values[message_id], output_field=field)) for message_id in ids]
             value: Any = Case(*cases, output_field=field)
             if connections[messages.db].features.requires_casted_case_in_updates:
                 value = Cast(value, output_field=field)
-            messages.filter(id__in=ids).update(**{column: value})
+            messages.filter(id__in=ids).update(**{column: value}, **same)
 
     def edit(
         self, message_id: str, given: Input, *, name: str | None = None, type: str | None | Unset = UNSET
@@ -459,7 +479,8 @@ class LockedChat:
             # What follows in the same run goes along for sure: this refuses most before the whole graph is read.
             following = messages.filter(segment=place.segment, depth__gte=place.depth).order_by()
             self._refuse_over(most, following[: most + 1].count())
-        messages.filter(id=message_id).update(parent_id=parent_id)
+        messages.filter(id=message_id).update(parent_id=parent_id, revision=self.revision)
+        self._announce_messages([message_id])
         wrong = self.misplaced()
         self._refuse_over(most, len(wrong))
         self.repair_lineage(wrong)
@@ -474,7 +495,9 @@ class LockedChat:
         """Set the parents of messages, by id. Call ``repair_lineage`` when all are set."""
         if parents:
             self.require_no_hold()
-        self._update_each(rows("Message").using(self.using).filter(chat_id=self.id), "parent_id", parents)
+        self._update_each(
+            rows("Message").using(self.using).filter(chat_id=self.id), "parent_id", parents, self.revision
+        )
 
     def misplaced(self) -> dict[str, tuple[Place, Place]]:
         """
@@ -512,6 +535,7 @@ class LockedChat:
             for model, key in (("SearchEntry", "message_id__in"), ("Message", "id__in")):
                 delete_rows(rows(model).using(self.using).filter(chat_id=self.id, **{key: some}))
         self._added -= len(ids)
+        self._is_resync = True
 
     def delete_run_above(self, segment: str, cut: int, first: str) -> None:
         """Delete the first ``cut`` messages of the run that begins the chat; then ``first`` begins it."""
@@ -524,6 +548,7 @@ class LockedChat:
         delete_rows(fallen)
         run.update(segment=first, depth=F("depth") - cut)
         self._added -= cut
+        self._is_resync = True
 
     # Search entries
 
@@ -551,7 +576,7 @@ class LockedChat:
     def move_head(self, message_id: str | None, place: Place | None) -> None:
         """Set the head of the branch that is written to: a message of the chat with its place, or none."""
         branch = (self._branch or self.use_branch())._replace(head_message_id=message_id, place=place)
-        _move_head(self.using, chat_id=self.id, branch_id=branch.id, head=message_id)
+        _move_head(self.using, chat_id=self.id, branch_id=branch.id, head=message_id, revision=self.revision)
         self._branch = self._moved[branch.id] = branch
 
     def start_branch(
@@ -574,11 +599,11 @@ class LockedChat:
         branch_id = new_id() if branch_id is None else check_identifier(branch_id, "branch_id")
         name = self._new_name() if name is None else check_identifier(name, "name")
         if is_active:
-            self._branches().filter(is_active=True).update(is_active=False)
+            self._branches().filter(is_active=True).update(is_active=False, revision=self.revision)
         branch = HeadedBranch(branch_id, self.id, name, message_id, is_active, now_ms(), place)
-        columns = HeadedBranch._fields[:-1]
+        columns = (*HeadedBranch._fields[:-1], "revision")
         with id_conflicts(f"The name {name!r} or the id {branch_id!r}"):
-            insert_rows(self.using, "Branch", columns, [branch[:-1]])
+            insert_rows(self.using, "Branch", columns, [(*branch[:-1], self.revision)])
         if is_active:
             self._branch = branch
         return branch
@@ -587,8 +612,8 @@ class LockedChat:
         """Make a branch of the chat the active one, and the one that is written to."""
         if not branch.is_active:
             # Two statements: the database allows one active branch at a time.
-            self._branches().filter(is_active=True).update(is_active=False)
-            self._branches().filter(id=branch.id).update(is_active=True)
+            self._branches().filter(is_active=True).update(is_active=False, revision=self.revision)
+            self._branches().filter(id=branch.id).update(is_active=True, revision=self.revision)
             branch = branch._replace(is_active=True)
         self._branch = branch
         return branch
@@ -637,11 +662,12 @@ class LockedChat:
         named = rows("Checkpoint").using(self.using).filter(chat_id=self.id, name=name)
         for stored_id in named.values_list("id", flat=True):
             self.require_no_hold()
-            named.update(message_id=message_id, created_at=now)
+            named.update(message_id=message_id, created_at=now, revision=self.revision)
             return CheckpointRecord(stored_id, self.id, name, message_id, now), False
         record = CheckpointRecord(new_id() if checkpoint_id is None else checkpoint_id, self.id, name, message_id, now)
         with id_conflicts(f"Checkpoint id {record.id!r}"):
-            insert_rows(self.using, "Checkpoint", CheckpointRecord._fields, [record])
+            columns = (*CheckpointRecord._fields, "revision")
+            insert_rows(self.using, "Checkpoint", columns, [(*record, self.revision)])
         return record, True
 
     def delete_checkpoint(self, name: str) -> bool:
@@ -739,6 +765,7 @@ def change_chat(
                 changes = {**changes, "updated_at": max(record.updated_at, now_ms())}
             record = record._replace(**changes)
             chats.update(revision=F("revision") + 1, **changes)
+            announce_change(using, chat_id, revision + 1)
             return record
 
     return retry(using, attempt) if is_repeatable else attempt()
@@ -878,6 +905,11 @@ def _tables_of_others() -> list[Any]:
     return [model for model in models if model._meta.app_label != "context_store"]
 
 
+def announce_change(using: str, chat_id: str, revision: int) -> None:
+    """Tell that the chat, or something in it, has changed, once that is committed."""
+    signals.after_commit(using, signals.chat_changed, model_of("Chat"), chat_id=chat_id, revision=revision)
+
+
 def delete_rows(found: QuerySet[Any]) -> int:
     """Delete the rows in one statement, without reading them; return how many there were."""
     count: int = found.order_by()._raw_delete(found.db)
@@ -922,12 +954,21 @@ def id_conflicts(what: str) -> Iterator[None]:
 
 @Prepared
 def _lock(
-    *, chat_id: str, user_id: str | None, now: int | None, adding: int, has_messages: bool, in_trash: bool
+    *,
+    chat_id: str,
+    user_id: str | None,
+    now: int | None,
+    adding: int,
+    has_messages: bool,
+    in_trash: bool,
+    is_deleting: bool,
 ) -> Update:
     chats = (rows("Chat") if in_trash else chats_of()).filter(pk=chat_id)
     if user_id is not None:
         chats = chats.filter(user_id=user_id)
     changes: dict[str, Any] = {"revision": F("revision") + 1, "message_count": F("message_count") + adding}
+    if is_deleting:
+        changes["resync_revision"] = F("revision") + 1
     if now is not None:
         changes["updated_at"] = _latest("updated_at", now)
         if has_messages:
@@ -942,5 +983,6 @@ def _latest(column: str, now: int) -> Case:
 
 
 @Prepared
-def _move_head(*, chat_id: str, branch_id: str, head: str | None) -> Update:
-    return Update(rows("Branch").filter(chat_id=chat_id, id=branch_id), {"head_message_id": head})
+def _move_head(*, chat_id: str, branch_id: str, head: str | None, revision: int) -> Update:
+    branch = rows("Branch").filter(chat_id=chat_id, id=branch_id)
+    return Update(branch, {"head_message_id": head, "revision": revision})

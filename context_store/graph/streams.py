@@ -35,7 +35,7 @@ Answer = Callable[[str, Iterable[Any]], Any]
 
 
 def streams_of(using: str, *, user_id: str | None = None, **narrowed: Any) -> QuerySet[Any]:
-    """Return the streams, of one user's chats or of all."""
+    """Return the streams, of one user's chats or of all; those of chats in the trash are not there."""
     found = outside_trash(rows("Stream").using(using)).filter(**narrowed)
     return found if user_id is None else found.filter(chat__user_id=user_id)
 
@@ -273,7 +273,7 @@ def delete_stream(using: str, record: StreamRecord) -> bool:
         delete_rows(rows("StreamChunk").using(using).filter(chat_id=record.chat_id, stream_id=record.id))
         return bool(was_there)
 
-    return locked(using, record.chat_id, work, touch=False)
+    return locked(using, record.chat_id, work, touch=False, is_deleting=True)
 
 
 def expired_streams(using: str, *, queued_before: int) -> list[StreamRecord]:

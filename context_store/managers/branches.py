@@ -177,7 +177,9 @@ class BranchQuerySet(ScopedQuerySet["models.Branch"]):
     def delete_branch(self, chat_id: str, name: str) -> bool:
         """Delete the branch, not its messages. Raises ``InvalidData`` for the active one."""
         check_identifier(name, "name")
-        return self._locked("delete_branch", chat_id, lambda chat: chat.delete_branch(name), touch=False)
+        return self._locked(
+            "delete_branch", chat_id, lambda chat: chat.delete_branch(name), touch=False, is_deleting=True
+        )
 
 
 def move(

@@ -66,5 +66,7 @@ class CheckpointQuerySet(ScopedQuerySet["models.Checkpoint"]):
         """Delete the checkpoint, not its message; ``False`` if there is none."""
         check_identifier(name, "name")
         with suppress(model_of("Chat").DoesNotExist):
-            return self._locked("delete_checkpoint", chat_id, lambda chat: chat.delete_checkpoint(name), touch=False)
+            return self._locked(
+                "delete_checkpoint", chat_id, lambda chat: chat.delete_checkpoint(name), touch=False, is_deleting=True
+            )
         return False

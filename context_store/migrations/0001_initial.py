@@ -47,6 +47,7 @@ class Migration(migrations.Migration):
                 ("metadata", context_store.fields.MetadataField(blank=True, default=dict)),
                 ("message_count", models.PositiveIntegerField(default=0, editable=False)),
                 ("revision", models.PositiveBigIntegerField(default=context_store.ids.new_revision, editable=False)),
+                ("resync_revision", models.PositiveBigIntegerField(db_default=0, editable=False)),
                 ("created_at", context_store.fields.EpochMillisecondsField(default=context_store.ids.now_ms)),
                 ("updated_at", context_store.fields.EpochMillisecondsField(default=context_store.ids.now_ms)),
                 ("last_message_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
@@ -90,6 +91,7 @@ class Migration(migrations.Migration):
                 ("depth", models.IntegerField(editable=False)),
                 ("ancestry", context_store.fields.PayloadField(editable=False, null=True)),
                 ("created_at", context_store.fields.EpochMillisecondsField(default=context_store.ids.now_ms)),
+                ("revision", models.PositiveBigIntegerField(db_default=0, editable=False)),
                 (
                     "chat",
                     models.ForeignKey(
@@ -117,6 +119,7 @@ class Migration(migrations.Migration):
                 "permissions": [("view_message_content", "Can read the content of messages")],
                 "indexes": [
                     models.Index(fields=["chat", "parent_id", "created_at", "id"], name="ctx_message_parent"),
+                    models.Index(fields=["chat", "revision"], name="ctx_message_revision"),
                     models.Index(fields=["id"], name="ctx_message_id"),
                 ],
                 "constraints": [
@@ -148,6 +151,7 @@ class Migration(migrations.Migration):
                 ("head_message_id", context_store.fields.IdentifierField(blank=True, null=True)),
                 ("is_active", models.BooleanField(default=False)),
                 ("created_at", context_store.fields.EpochMillisecondsField(default=context_store.ids.now_ms)),
+                ("revision", models.PositiveBigIntegerField(db_default=0, editable=False)),
                 (
                     "chat",
                     models.ForeignKey(
@@ -204,6 +208,7 @@ class Migration(migrations.Migration):
                 ("name", context_store.fields.IdentifierField()),
                 ("message_id", context_store.fields.IdentifierField()),
                 ("created_at", context_store.fields.EpochMillisecondsField(default=context_store.ids.now_ms)),
+                ("revision", models.PositiveBigIntegerField(db_default=0, editable=False)),
                 (
                     "chat",
                     models.ForeignKey(

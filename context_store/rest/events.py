@@ -50,6 +50,9 @@ class Feed(Protocol):
 
     def abatches(self, timeout: float) -> AsyncGenerator[Any, None]: ...
 
+    def begin(self) -> bytes:
+        """Return what is sent at once."""
+
     def render(self, batch: Any) -> bytes:
         """Return the events of a batch, nothing where it is empty."""
 
@@ -101,7 +104,7 @@ def respond(request: Request, feed: Feed, headers: dict[str, str] | None = None)
 
 async def _asynchronous(feed: Feed) -> AsyncIterator[bytes]:
     await _let_go()
-    yield RETRY
+    yield RETRY + feed.begin()
     error: Exception | None = None
     try:
         async with aclosing(feed.abatches(KEEP_ALIVE)) as batches:
@@ -153,7 +156,7 @@ class Reader:
 
     def _read(self, feed: Feed) -> Generator[bytes, None, None]:
         close_connections()
-        yield RETRY
+        yield RETRY + feed.begin()
         error: Exception | None = None
         silent = 0.0
         wait = KEEP_ALIVE if self._socket is None else PRESENCE

@@ -29,5 +29,12 @@ import_view = views.ChatViewSet.as_view(
 urlpatterns = [
     path("chats/import/", import_view, {"chat_id": "import"}, name="chat-import"),
     path(f"{CHAT}/stream/", views.ChatStreamViewSet.as_view({"get": "resume"}), name="chat-stream"),
+    path(f"{CHAT}/events/", views.ChangesViewSet.as_view({"get": "chat"}), name="chat-events"),
+    path(
+        "contexts/<context_store_id:key>/events/",
+        views.ChangesViewSet.as_view({"get": "context"}),
+        name="context-events",
+    ),
+    path("events/", views.ChangesViewSet.as_view({"get": "chats"}), name="events"),
     *router.urls,
 ]

@@ -160,6 +160,75 @@ def test_under_wsgi_there_are_so_many_readers_and_then_503(start: Any) -> None:
         assert len(list(events(response))) == 2
 
 
+def named(got: Iterator[dict[str, str]], name: str) -> dict[str, str]:
+    """Return the next event of that name."""
+    return next(event for event in got if event.get("event") == name)
+
+
+@kinds
+def test_page_learns_what_changes_in_its_chat(start: Any, kind: str) -> None:
+    url, store = start(kind), ContextStore()
+    with closing(get(url, "/chats/chat/events/")) as response:
+        got = events(response)
+        thread = later(lambda: store.append_messages("chat", [{"id": "m", "name": "user", "data": "And?"}]))
+        message, branch, chat = next(got), next(got), next(got)
+        thread.join()
+        assert [event["event"] for event in (message, branch, chat)] == ["message", "branch", "chat"]
+        assert json.loads(message["data"])["data"] == "And?"
+        assert json.loads(branch["data"])["head_message_id"] == "m"
+        assert int(chat["id"]) == store.get_revision("chat")
+    store.update_chat("chat", title="Renamed")
+    store.add_message({"id": "m", "chat_id": "chat", "name": "user", "data": "Edited"})
+    with closing(get(url, "/chats/chat/events/", Last_Event_ID=chat["id"])) as response:
+        got = events(response)
+        assert json.loads(named(got, "message")["data"])["data"] == "Edited"
+        told = named(got, "chat")
+        assert json.loads(told["data"])["title"] == "Renamed"
+    store.create_branch("chat", "aside")
+    store.delete_branch("chat", "aside")
+    with closing(get(url, "/chats/chat/events/", Last_Event_ID=told["id"])) as response:
+        got = events(response)
+        assert next(got)["event"] == "resync"
+        thread = later(lambda: store.delete_chat("chat"))
+        assert [event["event"] for event in got] == ["deleted"]
+        thread.join()
+    assert get(url, "/chats/chat/events/").status_code == 404
+
+
+@kinds
+def test_list_of_chats_stays_current(start: Any, kind: str) -> None:
+    url, store = start(kind), ContextStore()
+    with closing(get(url, "/events/")) as response:
+        got = events(response)
+        thread = later(lambda: store.update_chat("chat", title="Renamed"))
+        assert json.loads(named(got, "chat")["data"])["title"] == "Renamed"
+        thread.join()
+        store.create_chat("other", user_id="mallory", title="secret")
+        store.delete_chat("chat")
+        assert json.loads(named(got, "deleted")["data"]) == {"id": "chat"}
+    with closing(get(url, "/events/", Last_Event_ID="00000000")) as response:
+        assert next(events(response))["event"] == "resync"
+    assert get(url, "/events/", Last_Event_ID="x").status_code == 400
+
+
+@pytest.mark.vendor("sqlite", "postgresql")
+def test_page_learns_of_new_values_of_a_context(start: Any, client: Any, settings: Any) -> None:
+    url = start("asgi")
+    page = requests.Session()
+    page.auth = LOGIN
+    with closing(get(url, "/contexts/k/events/")) as response:
+        got = events(response)
+        page.put(f"{url}/contexts/k/", json={"value": [1]}, timeout=LONG)
+        first = next(got)
+        assert (first["event"], json.loads(first["data"])) == ("value", {"key": "k", "value": [1]})
+    page.put(f"{url}/contexts/k/", json={"value": 2}, timeout=LONG)
+    with closing(get(url, "/contexts/k/events/", Last_Event_ID=first["id"])) as response:
+        got = events(response)
+        assert json.loads(next(got)["data"])["value"] == 2
+        page.delete(f"{url}/contexts/k/", timeout=LONG)
+        assert next(got)["event"] == "deleted"
+
+
 @kinds
 def test_owner_who_loses_the_chat_gets_no_further_event(start: Any, kind: str) -> None:
     from context_store.models import Chat

@@ -2,6 +2,7 @@
 
 from .base import StoreViewSet
 from .branches import BranchViewSet, CheckpointViewSet
+from .changes import ChangesViewSet
 from .chats import ChatViewSet, SearchViewSet
 from .keyed import ContextViewSet, SessionViewSet
 from .messages import MessageByIdViewSet, MessageViewSet
@@ -9,6 +10,7 @@ from .streams import ChatStreamViewSet, StreamViewSet
 
 __all__ = [
     "BranchViewSet",
+    "ChangesViewSet",
     "ChatStreamViewSet",
     "ChatViewSet",
     "CheckpointViewSet",

@@ -41,7 +41,7 @@ class EventsViewSet(StoreViewSet):
     throttle_kind: str | None = None
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:  # noqa: FBT001, FBT002
-        is_stream = getattr(self, "action", None) in ("events", "resume")
+        is_stream = getattr(self, "action", None) in ("events", "resume", "chat", "chats", "context")
         return super().perform_content_negotiation(request, force=force or is_stream)
 
 
@@ -198,6 +198,9 @@ class StreamFeed:
 
     def abatches(self, timeout: float) -> AsyncGenerator[Batch, None]:
         return self.follower.abatches(timeout)
+
+    def begin(self) -> bytes:
+        return b""
 
     def render(self, batch: Batch) -> bytes:
         return b"".join(events.event(chunk.data, id=chunk.seq) for chunk in batch[1])

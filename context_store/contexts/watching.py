@@ -1,0 +1,47 @@
+"""New values of contexts, for whoever waits for them."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from context_store.exact_json import dumps
+from context_store.exceptions import ContextsUnavailable
+from context_store.polling import Source, Subscription
+
+from .storage import MISSING
+
+if TYPE_CHECKING:
+    from .base import BaseContexts
+
+
+def tag_of(value: Any) -> str:
+    """Return what two values have in common that are the same, and none that are not."""
+    return "none" if value is MISSING else sha256(dumps(value).encode()).hexdigest()[:16]
+
+
+class ContextSource(Source):
+    """
+    Looks for all keys that somebody watches at once; the key is the key as it is stored.
+
+    ``position`` is the tag of the value that the reader has. Of values that replace each other between two looks it
+    gets the last one, and ``MISSING`` when there is none any more.
+    """
+
+    def __init__(self, contexts: "BaseContexts") -> None:
+        self.contexts = contexts
+
+    def failed(self, error: Exception) -> Exception:
+        return ContextsUnavailable(f"The contexts {self.contexts.alias!r} do not answer.")
+
+    def look(self, waiting: Mapping[Hashable, Sequence[Subscription]]) -> set[Hashable]:
+        values = self.contexts.storage.load_many([str(key) for key in waiting])
+        news = set()
+        for key, readers in waiting.items():
+            value = values.get(str(key), MISSING)
+            tag = tag_of(value)
+            for reader in readers:
+                if reader.position != tag:
+                    reader.position = tag
+                    reader.deliver([value])
+                    news.add(key)
+        return news
