@@ -263,7 +263,7 @@ def test_what_others_wrote_is_unread_until_it_is_seen(page: Chatting) -> None:
     page.open("/")
     page.wait(lambda: "Hello" in page.titles())
     page.script(
-        "fetch(arguments[0], {method: 'POST', body: JSON.stringify({messages: [{name: 'user', data: 'More'}]}),"
+        "fetch(arguments[0], {method: 'POST', body: JSON.stringify({messages: [{name: 'assistant', data: 'More'}]}),"
         " headers: {'Content-Type': 'application/json', 'X-CSRFToken': document.body.dataset.csrf}})",
         f"/api/chats/{chat_id}/messages/",
     )
