@@ -46,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.database is None:
         return run_each(options)
     with ExitStack() as stack:
-        start_services(stack, options)
+        keep = Path(options.keep, f"{options.database}-{options.scale}") if options.keep else None
+        start_services(stack, options.database, keep)
         set_up_databases()
         return report(options)
 
@@ -78,14 +79,13 @@ def run_each(options: argparse.Namespace) -> int:
     return NO_ROWS if verdicts == {NO_ROWS} else max(verdicts - {NO_ROWS})
 
 
-def start_services(stack: ExitStack, options: argparse.Namespace) -> None:
-    """Start the servers, and tell the tests' settings by the environment where they are."""
-    database = options.database
-    if options.keep:
-        folder = Path(options.keep, f"{database}-{options.scale}").resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-    else:
+def start_services(stack: ExitStack, database: str, keep: Path | None = None) -> None:
+    """Start the servers, and tell the tests' settings by the environment where they are; ``keep``: in this folder."""
+    if keep is None:
         folder = stack.enter_context(ServerFolder())
+    else:
+        folder = keep.resolve()
+        folder.mkdir(parents=True, exist_ok=True)
     redis = stack.enter_context(RedisServer(folder))
     os.environ.update(
         DJANGO_SETTINGS_MODULE="tests.settings",
