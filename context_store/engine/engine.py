@@ -251,11 +251,10 @@ class ContextEngine:
 
         def work(chat: LockedChat) -> Saved:
             message, is_new = chat.edit(message_id, given, **options)
-            chat.undo_unless_added()
             outcome = Outcome.EDITED if is_new else Outcome.CONTAINED
             return Saved(chat.branch.head_message_id, chat.branch.name, outcome, [message])
 
-        saved = self._read(self._locked(work, adding=1))
+        saved = self._read(self._locked(work, adding=1, undo_unless_added=True))
         self._head = saved.head_message_id
         return saved
 

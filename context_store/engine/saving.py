@@ -56,8 +56,7 @@ def save(
             saving.handle_stored(fragment, record)
     saving.append_new()
     outcome = max(saving.outcomes, key=list(Outcome).index)
-    if outcome is Outcome.CONTAINED:
-        chat.undo_unless_added()
+    chat.undo_unless_added = outcome is Outcome.CONTAINED
     return Saved(chat.branch.head_message_id, chat.branch.name, outcome, saving.saved)
 
 

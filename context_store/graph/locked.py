@@ -10,6 +10,7 @@ updates or deletes rows of a chat.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from django.db import Error, IntegrityError, connections, transaction
@@ -99,13 +100,8 @@ def append_messages(
     if branch is not None:
         check_identifier(branch, "branch")
     inputs = parse_messages(messages, chat_id=chat_id)
-
-    def work(chat: LockedChat) -> list[MessageRecord]:
-        records = chat.append(inputs, branch=branch, expected_head=expected_head)
-        chat.undo_unless_added()
-        return records
-
-    return locked(using, chat_id, work, user_id=user_id, adding=len(inputs))
+    work = partial(LockedChat.append, inputs=inputs, branch=branch, expected_head=expected_head)
+    return locked(using, chat_id, work, user_id=user_id, adding=len(inputs), undo_unless_added=True)
 
 
 class _UndoneError(Exception):
@@ -122,6 +118,9 @@ class LockedChat:
     told to read anew. Raises ``Chat.DoesNotExist``, and ``RevisionConflict`` where the chat is not at the expected
     revision. Leaving the block commits; an error undoes everything.
 
+    With ``undo_unless_added`` everything is undone at the end if no message was added: a call that only repeats another
+    one changes nothing.
+
     Times are milliseconds since the epoch. What methods return is what is stored, without reading it again.
     """
 
@@ -136,6 +135,7 @@ class LockedChat:
         expected_revision: int | Unset = UNSET,
         in_trash: bool = False,
         is_deleting: bool = False,
+        undo_unless_added: bool = False,
     ) -> None:
         self.using = using
         self.id = check_identifier(chat_id, "chat_id")
@@ -150,9 +150,11 @@ class LockedChat:
         self._branch: HeadedBranch | None = None
         self.has_known = False
         self._moved: dict[str, HeadedBranch] = {}
-        self._is_kept = True
         # Whether a row went that a lock with ``is_deleting`` did not tell of.
         self._is_resync = False
+        self.undo_unless_added = undo_unless_added
+        # What is cut counts against what is added; this one never goes back.
+        self._has_inserted = False
 
     def __enter__(self) -> Self:
         self._transaction = transaction.atomic(using=self.using)
@@ -165,7 +167,7 @@ class LockedChat:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if error[0] is None and not self._is_kept:
+        if error[0] is None and self.undo_unless_added and not self._has_inserted:
             self._transaction.__exit__(_UndoneError, _UndoneError(), None)
             return
         try:
@@ -179,10 +181,6 @@ class LockedChat:
             self._transaction.__exit__(type(failure), failure, failure.__traceback__)
             raise
         self._transaction.__exit__(*error)
-
-    def undo_unless_added(self) -> None:
-        """Undo everything at the end if no message was added: a call that only repeats another one changes nothing."""
-        self._is_kept = self._added > 0
 
     def _lock(self) -> None:
         now = now_ms() if self._touch else None
@@ -354,6 +352,7 @@ class LockedChat:
         records = [given.record for given, _ in placed]
         self.index([(given.record, given.content) for given, _ in placed])
         self._added += len(records)
+        self._has_inserted = self._has_inserted or bool(records)
         if signals.messages_appended.receivers:
             signals.after_commit(
                 self.using, signals.messages_appended, model_of("Message"), chat_id=self.id, messages=records

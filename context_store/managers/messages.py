@@ -259,11 +259,9 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
         [given] = parse_messages([message], chat_id=chat_id)
 
         def work(chat: LockedChat) -> tuple[MessageRecord, bool]:
-            edited = chat.edit(message_id, given, name=name, type=type)
-            chat.undo_unless_added()
-            return edited
+            return chat.edit(message_id, given, name=name, type=type)
 
-        return self._locked("edit", chat_id, work, adding=1)
+        return self._locked("edit", chat_id, work, adding=1, undo_unless_added=True)
 
 
 def several_chats(message_id: str) -> IdConflict:

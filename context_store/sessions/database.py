@@ -77,14 +77,15 @@ class DatabaseSessions(BaseSessions):
 
         def append(chat: LockedChat) -> list[MessageRecord]:
             stored = chat.append(inputs)
-            chat.undo_unless_added()
             # What a hold covers stays, beyond the limit as well.
             if limit is not None and not chat.held:
                 # Nobody sees what is beyond the configured limit, so some may wait to be deleted together.
                 keep_newest(chat, limit, limit // 10 if limit == self.max_messages else 0)
             return stored
 
-        return [_message(record) for record in self._write(session_id, append, adding=len(inputs))]
+        return [
+            _message(record) for record in self._write(session_id, append, adding=len(inputs), undo_unless_added=True)
+        ]
 
     def _merge(self, session_id: str, metadata: dict[str, Any]) -> dict[str, Any]:
         return self._in_session(
@@ -120,12 +121,10 @@ class DatabaseSessions(BaseSessions):
         records = [SessionRecord._make(row) for row in chats.annotate(length=length).values_list(*columns)]
         return [record._replace(message_count=self._shown(record.message_count)) for record in records]
 
-    def _write(self, session_id: str, work: Callable[[LockedChat], Result], *, adding: int = 0) -> Result:
+    def _write(self, session_id: str, work: Callable[[LockedChat], Result], **options: Any) -> Result:
         """Return what the work does with the session's chat, which is made if there is none."""
         using = self._chats.write_db
-        return self._in_session(
-            session_id, lambda: locked(using, session_id, work, user_id=self._user_id, adding=adding)
-        )
+        return self._in_session(session_id, lambda: locked(using, session_id, work, user_id=self._user_id, **options))
 
     def _in_session(self, session_id: str, write: Callable[[], Result]) -> Result:
         """Return what the writer gives; where there is no chat make it first, in one transaction."""
