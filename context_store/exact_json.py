@@ -143,6 +143,16 @@ def _write(value: Any, encode: Callable[[Any], str], write: Callable[[str], obje
         write(encode(value))
 
 
+class ExactEncoder(json.JSONEncoder):
+    """Mixed into a class of encoders: writes what that one does, but for numbers with a form of their own."""
+
+    def encode(self, value: Any) -> str:
+        if not has_written_numbers(value):
+            return super().encode(value)
+        text = dumps(value, encode=super().encode)
+        return text if self.indent is None else indented(text)[0]
+
+
 def indented(text: str, limit: int | None = None) -> tuple[str, bool]:
     """
     Return JSON text indented, numbers and escapes as they are written there, and whether it was cut.

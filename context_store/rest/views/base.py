@@ -123,6 +123,9 @@ class StoreViewSet(ViewSet):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        # Callers whom CONTEXT_STORE_USER_ID does not know are refused beside whom the project's own permissions refuse.
+        if own_user_id(request) is None:
+            self.permission_denied(request)
         if "Transfer-Encoding" in request.headers and not request.headers.get("Content-Length"):
             # Django REST framework would take it for no body.
             raise LengthRequired
@@ -131,12 +134,6 @@ class StoreViewSet(ViewSet):
             value = self.kwargs.pop(name)
             if name in self.path_arguments:
                 self.kwargs[name] = decode_id(value, name) if "~" in value else value
-
-    def check_permissions(self, request: Request) -> None:
-        # Callers whom CONTEXT_STORE_USER_ID does not know are refused beside whom the project's own permissions refuse.
-        if own_user_id(request) is None:
-            self.permission_denied(request)
-        super().check_permissions(request)
 
     def get_renderers(self) -> list[BaseRenderer]:
         return [exact(renderer) for renderer in super().get_renderers()]
