@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Self, TypeVar
 
-from django.db import Error, IntegrityError, connections, transaction
+from django.db import Error, IntegrityError, connections, router, transaction
 from django.db.models import CASCADE, Case, F, QuerySet, Value, When
 from django.db.models.functions import Cast
 
@@ -806,7 +806,7 @@ def delete_chats(using: str, chat_ids: Sequence[str]) -> dict[str, int]:
             for model in ("Stream", "StreamChunk", "SearchEntry", "Checkpoint", "Branch", "Message"):
                 contents = rows(model).using(using).filter(chat_id__in=gone)
                 deleted[contents.model._meta.label] = delete_rows(contents)
-            for model in _tables_of_others():
+            for model in _tables_of_others(using):
                 deleted[model._meta.label] = delete_rows(model._base_manager.using(using).filter(chat_id__in=gone))
             deleted[chats.model._meta.label] = delete_rows(chats)
             for chat_id, user_id in gone.items():
@@ -897,11 +897,12 @@ def set_trashed(
     return retry(using, attempt)
 
 
-def _tables_of_others() -> list[Any]:
-    """Return the models of other apps whose rows go with their chat: adapters have some."""
+def _tables_of_others(using: str) -> list[Any]:
+    """Return the models of other apps whose rows go with their chat, in this database: adapters have some."""
     relations: Any = model_of("Chat")._meta.get_fields(include_hidden=True)
     models = (relation.related_model for relation in relations if getattr(relation, "on_delete", None) is CASCADE)
-    return [model for model in models if model._meta.app_label != "context_store"]
+    others = (model for model in models if model._meta.app_label != "context_store")
+    return [model for model in others if router.allow_migrate_model(using, model)]
 
 
 def announce_change(using: str, chat_id: str, revision: int) -> None:
