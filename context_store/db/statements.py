@@ -17,7 +17,7 @@ from django.apps import apps
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.sqlite3.base import FORMAT_QMARK_REGEX, SQLiteCursorWrapper
-from django.db.models import IntegerField, QuerySet, sql
+from django.db.models import BooleanField, IntegerField, QuerySet, sql
 
 from context_store.validation import JSONText
 
@@ -177,8 +177,8 @@ def _compile(
     converters = [
         (place, convert, expression)
         for place, (convert, expression) in sorted(compiler.get_converters(expressions).items())
-        # What drivers give as a number is one already.
-        if not isinstance(expression.output_field, IntegerField)
+        # What drivers give as a number is one already, and 0 and 1 serve as booleans.
+        if not isinstance(expression.output_field, (BooleanField, IntegerField))
     ]
     return text, params, bool(expressions), converters
 

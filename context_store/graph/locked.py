@@ -176,7 +176,8 @@ class LockedChat:
                     self._correct_count()
                 if signals.branch_head_moved.receivers:
                     self._announce_heads()
-                announce_change(self.using, self.id, self.revision)
+                if signals.chat_changed.receivers:
+                    announce_change(self.using, self.id, self.revision)
         except BaseException as failure:
             self._transaction.__exit__(type(failure), failure, failure.__traceback__)
             raise
@@ -197,7 +198,8 @@ class LockedChat:
         )
         if not found:
             raise missing("Chat", self.id)
-        self.user_id, self.revision, self.message_count, self.held = found[0]
+        self.user_id, self.revision, self.message_count, held = found[0]
+        self.held = bool(held)
         if self._expected_revision not in (UNSET, self.revision - 1):
             raise RevisionConflict(f"Chat {self.id!r} has changed.")
 

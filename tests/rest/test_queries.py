@@ -93,6 +93,9 @@ QUERIES = {
     "reopen_stream": 8,
     "follow_stream": 1,
     "resume_stream": 1,
+    "watch_chat": 1,
+    "watch_chats": 1,
+    "watch_context": 1,
     "restore_chat": 5,
 }
 

@@ -30,6 +30,12 @@ CALLS = {
     "count_chats": lambda bob: bob.count_chats(user_id="alice") or None,
     "get_revision": lambda bob: bob.get_revision("chat"),
     "delete_chat": lambda bob: bob.delete_chat("chat"),
+    "archive_chat": lambda bob: bob.archive_chat("chat"),
+    "unarchive_chat": lambda bob: bob.unarchive_chat("chat"),
+    "pin_chat": lambda bob: bob.pin_chat("chat"),
+    "unpin_chat": lambda bob: bob.unpin_chat("chat"),
+    "mark_read": lambda bob: bob.mark_read("chat"),
+    "watch": lambda bob: next(iter(bob.watch("chat"))),
     "trash_chat": lambda bob: bob.trash_chat("chat"),
     "restore_chat": lambda bob: bob.restore_chat("chat"),
     "fork_chat": lambda bob: bob.fork_chat("chat", head="m1"),
@@ -68,12 +74,19 @@ CALLS = {
 }
 # Their own tests are below: an id that is taken has to be refused.
 ON_CREATION = {"create_chat", "upsert_chat", "import_chat"}
+# It asks for a user, not for a chat.
+BY_USER = {"watch_list"}
 
 
 def test_every_method_is_tried():
     methods = {name for name, _ in inspect.getmembers(ContextStore, inspect.isfunction) if not name.startswith("_")}
     twins = {f"a{name}" for name in methods}
-    assert methods - twins == CALLS.keys() | ON_CREATION
+    assert methods - twins == CALLS.keys() | ON_CREATION | BY_USER
+
+
+def test_another_users_list_cannot_be_watched(bob):
+    with pytest.raises(OwnerMismatch):
+        bob.watch_list("alice")
 
 
 @pytest.mark.parametrize("name", CALLS)
