@@ -94,8 +94,8 @@ QUERIES = {
     "follow_stream": 1,
     "resume_stream": 1,
     "watch_chat": 1,
-    "watch_chats": 1,
-    "watch_context": 1,
+    "watch_chats": 0,
+    "watch_context": 0,
     "restore_chat": 5,
 }
 
