@@ -57,7 +57,7 @@ class Chat(Held):
     # Grows with every change of the chat or of what is in it: what the chat was read at.
     revision = models.PositiveBigIntegerField(default=new_revision, editable=False)
     # The revision at which something in the chat was last deleted: no row tells of that to a reader of changes.
-    resync_revision = models.PositiveBigIntegerField(db_default=0, editable=False)
+    resync_revision = models.PositiveBigIntegerField(default=0, editable=False)
     created_at = EpochMillisecondsField()
     updated_at = EpochMillisecondsField()
     # Messages alone move it; renaming, tagging and reading do not.
@@ -348,11 +348,11 @@ class LegalHold(models.Model):
     chat_id = IdentifierField(null=True, blank=True)
     metadata = PayloadField(null=True, blank=True)
     reason = models.TextField()
-    placed_by = models.CharField(max_length=255)
+    placed_by = IdentifierField()
     since = EpochMillisecondsField()
     until = EpochMillisecondsField(null=True, blank=True, default=None)
     released_at = EpochMillisecondsField(null=True, blank=True, default=None)
-    released_by = models.CharField(max_length=255, blank=True, default="")
+    released_by = IdentifierField(null=True, blank=True)
 
     class Meta:
         verbose_name = _("legal hold")
@@ -375,7 +375,7 @@ class Erasure(models.Model):
 
     subject = IdentifierField()
     reason = models.TextField()
-    requested_by = models.CharField(max_length=255, blank=True, default="")
+    requested_by = IdentifierField(null=True, blank=True)
     options = PayloadField(default=dict)
     counts = PayloadField(default=dict)
     started_at = EpochMillisecondsField()
@@ -395,8 +395,8 @@ class Erasure(models.Model):
 class AuditEntry(models.Model):
     """Who did what to whose data, without content. Entries are added, and after an erasure get pseudonyms."""
 
-    action = models.CharField(max_length=40)
-    actor = models.CharField(max_length=255, blank=True, default="")
+    action = IdentifierField()
+    actor = IdentifierField(null=True, blank=True)
     user_id = IdentifierField(null=True, blank=True)
     chat_id = IdentifierField(null=True, blank=True)
     detail = PayloadField(default=dict)

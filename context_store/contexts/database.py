@@ -129,16 +129,17 @@ class DatabaseStorage(Storage):
         chunks = _chunks(sorted(self._prefix + key for key in keys))
         return sum(self._delete(self._entries.filter(live(), pk__in=chunk)) for chunk in chunks)
 
-    @retried(alias="database")
     def keys(self, start: str) -> list[str]:
         found = self._entries.filter(pk__startswith=self._prefix + start).values_list("pk", flat=True)
         # On some databases LIKE takes capital letters for small ones.
         return [key.removeprefix(self._prefix) for key in found if key.startswith(self._prefix + start)]
 
+    @retried(alias="database")
     def erase_many(self, keys: list[str]) -> int:
         chunks = _chunks(sorted(self._prefix + key for key in keys))
         return sum(self._delete(self._entries.filter(pk__in=chunk)) for chunk in chunks)
 
+    @retried(alias="database")
     def expire(self, key: str, ttl: int | None) -> bool:
         return self._row(key).filter(live()).update(expires_at=_expiry(ttl)) > 0
 

@@ -49,7 +49,7 @@ def record(
     """Add an entry; ``detail`` is counts and ids, no text of a conversation."""
     entries = rows("AuditEntry")
     alias = using or router.db_for_write(entries.model)
-    values = {"action": action, "actor": actor(), "user_id": user_id, "chat_id": chat_id, "detail": detail}
+    values = {"action": action, "actor": actor() or None, "user_id": user_id, "chat_id": chat_id, "detail": detail}
     entry = entries.using(alias).create(**values, created_at=now_ms())
     audited.send_robust(type(entry), using=alias, entry=entry)
 

@@ -121,7 +121,7 @@ def _tombstone(using: str, user_id: str, reason: str, copies: str, who: str) -> 
     if standing is not None:
         return standing
     return erasures.create(
-        subject=subjects[0], reason=reason, requested_by=who, options={"copies": copies}, started_at=now_ms()
+        subject=subjects[0], reason=reason, requested_by=who or None, options={"copies": copies}, started_at=now_ms()
     )
 
 

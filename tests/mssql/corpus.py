@@ -270,10 +270,10 @@ def _finds_offline(get_compiler: Callable[..., Any]) -> Callable[..., Any]:
     """Let a query within the one that is compiled find the same connection under the name of its own database."""
 
     @functools.wraps(get_compiler)
-    def find(self: Any, using: Any = None, connection: Any = None, **kwargs: Any) -> Any:
+    def find(self: Any, using: Any = None, connection: Any = None, *args: Any, **kwargs: Any) -> Any:
         if using is None or _target.connection is None:
-            return get_compiler(self, using, connection, **kwargs)
-        compiler = get_compiler(self, None, _target.connection, **kwargs)
+            return get_compiler(self, using, connection, *args, **kwargs)
+        compiler = get_compiler(self, None, _target.connection, *args, **kwargs)
         compiler.using = using
         return compiler
 

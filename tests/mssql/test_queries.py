@@ -149,7 +149,7 @@ def chats_to_delete(connection, rows):
         if "@@TRANCOUNT" in sql:
             return [(1,)]
         if sql.startswith("SELECT") and "[user_id]" in sql:
-            return [(f"c{number}", "alice") for number in range(rows)]
+            return [(f"c{number}", "alice", None, 0, 0) for number in range(rows)]
         return [(f"c{number}",) for number in range(rows)] if "SELECT [context_store_chat].[id]" in sql else ()
 
     statements = connection.listen(answer)
@@ -160,13 +160,10 @@ def chats_to_delete(connection, rows):
 def test_a_chain_of_any_depth_is_deleted_in_one_statement(newest_server, grammar):
     """SQL Server checks the messages' parents when the statement ends; nothing walks them."""
     deletions = chats_to_delete(newest_server, 1)
-    assert [sql.split("[")[1].split("]")[0] for sql in deletions] == [
-        "context_store_searchentry",
-        "context_store_checkpoint",
-        "context_store_branch",
-        "context_store_message",
-        "context_store_chat",
-    ]
+    names = [sql.split("[")[1].split("]")[0].removeprefix("context_store_") for sql in deletions]
+    # Those of adapters come behind the store's own.
+    assert names[:6] == ["stream", "streamchunk", "searchentry", "checkpoint", "branch", "message"]
+    assert names[-1] == "chat"
     assert not [sql for sql in deletions if "parent_id" in sql]
     assert len(chats_to_delete(newest_server, CHUNK_SIZE)) == len(deletions)
 
@@ -179,7 +176,7 @@ def test_a_chat_is_locked_by_writing_its_row(newest_server, statements):
         store(newest_server).append_messages("c", [{"name": "user", "data": "hi"}])
     first = next(sql for sql, _ in statements if "TRANCOUNT" not in sql)
     assert first.startswith("SET NOCOUNT OFF; UPDATE [context_store_chat] SET ")
-    assert first.endswith("WHERE [context_store_chat].[id] = @p3") or "WHERE [context_store_chat].[id] = " in first
+    assert "[context_store_chat].[id] = @p" in first.partition("WHERE")[2]
 
 
 def failing(error, *, times=1, when="INSERT INTO"):

@@ -106,5 +106,5 @@ def test_migrations_reverse() -> None:
             cursor.execute(left)
             assert cursor.fetchall() == []
     finally:
-        call_command("migrate", "context_store", verbosity=0)
+        call_command("migrate", verbosity=0)
     assert search_backends["default"].has_current_index()
