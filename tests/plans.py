@@ -27,7 +27,8 @@ READS = re.compile(rf'(?:FROM|JOIN|UPDATE|USING) "?({"|".join(CONTENTS)})\b')
 LEFT_OUT = re.compile(r"NOT \([^()]*\)|SET .+?(?= WHERE |$)")
 CHATS = re.compile(r'chat_id"? IN \([%s, ]+\)')
 # Of several chats each row finds its partition when the statement runs, so that all of them are in the plan.
-LIST_OF_CHATS = re.compile(r'"context_store_chat"\."id" IN \(')
+LIST_OF_CHATS = re.compile(r'"context_store_(?:chat"\."id|branch"\."chat_id)" IN \(')
+CHAT = re.compile(r'chat_id" = (?=%s)')
 # Lists of one statement differ by their length alone.
 LIST = re.compile(r"%s(?:, %s)+")
 HERE = str(Path(__file__).resolve().parent)
@@ -99,7 +100,7 @@ class Plans:
             self.new.append((sql, params))
             return None
         scans = [scan for scan in scans_of(plan) if not is_narrowed(scan)]
-        beyond = scans[0]["Relation Name"] if scans else widest(plan, sql)
+        beyond = scans[0]["Relation Name"] if scans else widest(plan, sql, params)
         return f"{beyond}, in\n{sql}\n{plan}" if beyond else None
 
 
@@ -164,11 +165,12 @@ def tasks(plan: dict[str, Any]) -> int:
     return max([count, *map(tasks, plan.get("Plans", ()))])
 
 
-def widest(plan: dict[str, Any], sql: str) -> str | None:
+def widest(plan: dict[str, Any], sql: str, params: Any = ()) -> str | None:
     """Return the name of a table of which the plan has more partitions than the statement has chats, or ``None``."""
     if LIST_OF_CHATS.search(sql):
         return None
-    chats = max((found.count("%s") for found in CHATS.findall(sql)), default=1)
+    named = {params[sql[: found.end()].count("%s")] for found in CHAT.finditer(sql)} if params else set()
+    chats = max(1, len(named), *(found.count("%s") for found in CHATS.findall(sql)))
     if tasks(plan) > chats:
         return f"{tasks(plan)} shards"
     tables = [whole(partition) for partition in {scan["Relation Name"] for scan in scans_of(plan)}]

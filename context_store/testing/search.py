@@ -506,7 +506,7 @@ class SearchContract(StoredTexts):
 
     def test_changed_entry_is_found_by_its_new_words(self) -> None:
         self.store("old words")
-        self.entries.update(content="new words", chat_id="chat", user_id="bob")
+        self.entries.update(content="new words", user_id="bob")
         self.wait_for_index()
         assert len(self.search("new", user_id="bob")) == 1
         assert self.search("new", user_id="alice") == []

@@ -98,7 +98,7 @@ def change_owner() -> None:
 
 
 def stray_entry() -> None:
-    SearchEntry.objects.filter(message_id="y").update(chat_id="c1")
+    SearchEntry._base_manager.filter(message_id="y").update(chat_id="c1")
 
 
 DAMAGE = [

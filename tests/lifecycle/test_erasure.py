@@ -113,7 +113,7 @@ def dump() -> bytes:
     parts = []
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
-            with cursor.copy(f'COPY "{table}" TO STDOUT') as copied:
+            with cursor.copy(f'COPY (SELECT * FROM "{table}") TO STDOUT') as copied:
                 parts.append(b"".join(bytes(data) for data in copied))
     return b"\n".join(parts)
 
