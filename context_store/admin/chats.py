@@ -192,8 +192,10 @@ class ChatAdmin(StoreAdmin):
         # A chat in the trash cannot be opened: what it holds is nobody's to read.
         return None if in_trash(request) else super().get_list_display_links(request, list_display)
 
-    def get_actions(self, request: HttpRequest) -> Any:
-        actions = super().get_actions(request)
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
+        # From Django 6.1 on actions are also on the page of one chat.
+        where: dict[str, Any] = {} if action_location is None else {"action_location": action_location}
+        actions = super().get_actions(request, **where)
         usable = ("restore_selected", "delete_selected")
         trashed = in_trash(request)
         return {name: act for name, act in actions.items() if (name in usable if trashed else name != usable[0])}
