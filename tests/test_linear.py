@@ -19,7 +19,8 @@ from tests.importers.test_linear import seconds
 from tests.search.test_linear import TEXTS
 
 MEGABYTE = 1_000_000
-pytestmark = pytest.mark.thorough
+# It times each worst text three times over: minutes, and a quiet machine.
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
