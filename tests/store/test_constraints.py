@@ -80,10 +80,13 @@ def test_metadata_filters_use_their_index(store):
 @pytest.mark.parametrize("head", ["m3", "n3"])
 def test_chains_are_read_by_index_ranges(store, chat, head):
     store.add_messages([node("n2", "m1"), node("n3", "n2")])
+    # So many that no other index of the chat would do as well.
+    store.append_messages(chat, [message(f"x{number}") for number in range(500)])
     with CaptureQueriesContext(connection) as queries:
         store.get_message_chain(head, limit=2)
     with transaction.atomic(), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
+            cursor.execute("ANALYZE context_store_message")
             cursor.execute("SET LOCAL enable_seqscan = off")
         explain = {"sqlite": "EXPLAIN QUERY PLAN"}.get(connection.vendor, "EXPLAIN")
         cursor.execute(f"{explain} {queries[-1]['sql']}")
