@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from django.db import connections, transaction
 from django.db.models import Model
+from django.db.models.expressions import DatabaseDefault
 
 from context_store.ids import new_id, now_ms
 from context_store.models import Branch, Chat, Message, SearchEntry
@@ -187,7 +188,10 @@ def _branch_row(conversation: Conversation) -> tuple[Any, ...]:
 
 
 def _values(row: Model) -> tuple[Any, ...]:
-    return tuple(getattr(row, field.attname) for field in row._meta.local_concrete_fields)
+    """Return the values of the columns, with what the database has as their default."""
+    fields = row._meta.local_concrete_fields
+    values = ((field, getattr(row, field.attname)) for field in fields)
+    return tuple(field.db_default if isinstance(value, DatabaseDefault) else value for field, value in values)
 
 
 def _message_rows(conversation: Conversation) -> Iterator[tuple[Any, ...]]:

@@ -13,7 +13,7 @@ from context_store.messages import UI, answer_of, error_of
 from context_store.polling import Source
 from context_store.records import ChunkRecord, StreamRecord
 from context_store.types import MessageInput
-from context_store.validation import JSONText, check_count, check_identifier, check_json, check_text
+from context_store.validation import JSONText, check_count, check_identifier, check_json, check_text, check_time
 
 from .followers import Follower
 from .producers import Production
@@ -137,6 +137,9 @@ class BaseStreams(BaseBackend):
         branch: str | None = None,
     ) -> tuple[StreamRecord, bool]:
         """Create the stream, or return the existing one unchanged; with it, whether it was created."""
+        for name, value in (("message_id", message_id), ("format", format), ("branch", branch)):
+            if value is not None:
+                check_identifier(value, name)
         record = self.get(stream_id, chat_id=chat_id)
         if record is None:
             try:
@@ -199,6 +202,8 @@ class BaseStreams(BaseBackend):
         returned it, keeps a producer that lost its stream from writing into another's. Raises ``StreamConflict``.
         """
         texts, error = self.encoded(chunks)
+        if started_at is not None:
+            check_time(started_at, "started_at")
         record = self.require(stream_id, chat_id)
         last_seq, _ = self.append_texts(record._replace(started_at=started_at), texts)
         if error is not None:

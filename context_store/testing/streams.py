@@ -113,6 +113,12 @@ class StreamsContract(Base):
         self.assertTrue(created)
         self.assertEqual(self.streams.upsert("chat", "s", format="text"), (first, False))
 
+    def test_upsert_checks_what_it_would_create(self) -> None:
+        self.streams.upsert("chat", "s")
+        for name, value in (("format", "a\x9b"), ("message_id", ""), ("branch", " main")):
+            with self.assertRaises(InvalidData):
+                self.streams.upsert("chat", "s", **{name: value})
+
     def test_list_is_newest_first_and_by_status(self) -> None:
         for stream_id in "abc":
             self.streams.create("chat", stream_id)
@@ -199,6 +205,7 @@ class StreamsContract(Base):
         time.sleep(0.002)
         self.streams.claim("s")
         self.assertRaises(StreamConflict, self.streams.append, "s", ["old"], started_at=lost)
+        self.assertRaises(InvalidData, self.streams.append, "s", ["old"], started_at=2**63)
         self.assertEqual(self.streams.read("s"), [])
 
     def test_chunk_of_type_error_fails_the_stream(self) -> None:
