@@ -6,20 +6,21 @@ from typing import Any
 from django.db import transaction
 from django.dispatch import Signal
 
-# Arguments: chat_id, messages (list of MessageRecord, parents first), using.
+#: Arguments: chat_id, messages (list of MessageRecord, parents first), using.
 messages_appended = Signal()
-# Arguments: chat_id, message_ids, using. Their name, type, data or parent.
+#: Arguments: chat_id, message_ids, using. Their name, type, data or parent.
 message_changed = Signal()
-# Arguments: chat_id, revision, using. Every write of a chat or of what is in it, once a transaction, but for its end.
+#: Arguments: chat_id, revision, using. Every write of a chat or of what is in it, once a transaction, but for its end.
 chat_changed = Signal()
-# Arguments: chat_id, user_id, using.
+#: Arguments: chat_id, user_id, using.
 chat_deleted = Signal()
-# Arguments of both: chat_id, user_id, using.
+#: Arguments: chat_id, user_id, using.
 chat_trashed = Signal()
+#: Arguments: chat_id, user_id, using.
 chat_restored = Signal()
-# Arguments: entry (AuditEntry), using: something was exported, trashed, deleted, held, released or erased.
+#: Arguments: entry (AuditEntry), using: something was exported, trashed, deleted, held, released or erased.
 audited = Signal()
-# Arguments: chat_id, branch_id, name, head_message_id, using.
+#: Arguments: chat_id, branch_id, name, head_message_id, using.
 branch_head_moved = Signal()
 
 

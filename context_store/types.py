@@ -13,6 +13,7 @@ class Unset:
         return "UNSET"
 
 
+#: What an argument is that was not given.
 UNSET = Unset()
 
 
