@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import combinations
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Warning
@@ -15,6 +15,7 @@ from django.utils.connection import BaseConnectionHandler, ConnectionDoesNotExis
 from django.utils.module_loading import import_string
 
 from .conf import PREFIX, settings
+from .validation import check_identifier
 
 Backend = TypeVar("Backend")
 
@@ -40,6 +41,29 @@ class BaseBackend:
     def places(cls, options: Mapping[str, Any]) -> list[tuple[Any, str]]:
         """Return where it keeps keys: what is equal for the same place, and what the keys begin with there."""
         return []
+
+
+class UserBackend(BaseBackend):
+    """A backend whose things belong to users: as it is configured it has everybody's."""
+
+    def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        super().__init__(alias, params)
+        self._user_id: str | None = None
+
+    def __repr__(self) -> str:
+        user = f" of {self._user_id!r}" if self._user_id is not None else ""
+        return f"<{type(self).__name__} {self.alias!r}{user}>"
+
+    @property
+    def user_id(self) -> str | None:
+        """The user whose things these are, or ``None`` for everybody's."""
+        return self._user_id
+
+    def for_user(self, user_id: str) -> Self:
+        """Return the same backend with what belongs to the user: what others have does not exist for it."""
+        inner = object.__new__(type(self))
+        inner.__dict__.update(self.__dict__, _user_id=check_identifier(user_id, "user_id"))
+        return inner
 
 
 if TYPE_CHECKING:

@@ -1,12 +1,13 @@
 """What adapters share: whose the conversations are, the extra that is missing, and the thread for synchronous code."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import connections
+from django.utils.module_loading import import_string
 
 from context_store.exceptions import InvalidData
 from context_store.validation import MAX_IDENTIFIER_LENGTH, check_identifier
@@ -25,6 +26,22 @@ def requires(extra: str) -> Iterator[None]:
         raise ImportError(
             f"{error.name} is not installed: pip install 'django-context-store[{extra}]'", name=error.name
         ) from error
+
+
+def lazy_names(package: str, modules: Mapping[str, str], extra: str) -> Callable[[str], Any]:
+    """
+    Return a package's ``__getattr__``, which imports a name from its module below the package when it is asked for.
+
+    Django imports an app's package before models may be loaded, and migrations need no framework.
+    """
+
+    def get(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        with requires(extra):
+            return import_string(f"{package}.{modules[name]}.{name}")
+
+    return get
 
 
 def check_user_id(user_id: UserId) -> UserId:

@@ -2,7 +2,7 @@
 
 from .keys import CompositeForeignKey
 from .retries import driver_errors, is_deadlock, is_timeout, retried, retry
-from .scrubbing import deleting_securely, wait_for_writers
+from .scrubbing import deleting_securely, space_hint, wait_for_writers
 from .statements import CHUNK_SIZE, Literal, Prepared, Update, chunked, hold_row, insert_rows, pipelined
 from .trash import NOT_IN_TRASH, outside_trash
 
@@ -24,5 +24,6 @@ __all__ = [
     "pipelined",
     "retried",
     "retry",
+    "space_hint",
     "wait_for_writers",
 ]

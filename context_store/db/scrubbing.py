@@ -33,6 +33,13 @@ def deleting_securely(using: str) -> Iterator[None]:
             _execute(using, "PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+def space_hint(using: str) -> str:
+    """Return what is left to the operator of the database, so that nothing of what was deleted is in its files."""
+    if connections[using].vendor == "sqlite":
+        return ""
+    return "VACUUM the tables of context_store, and drop old backups."
+
+
 def _execute(using: str, sql: str) -> int:
     with connections[using].cursor() as cursor:
         cursor.execute(sql)

@@ -1,8 +1,10 @@
 """Whole chats: their graph, one versioned JSON document that goes out and in again, and copies."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import F, Value
 from django.db.models.functions import Coalesce, Left
 
@@ -26,7 +28,7 @@ from .chains import (
 )
 from .inputs import parse_messages
 from .lineage import Place, place_all
-from .locked import CHAT_COLUMNS, MAIN, NewChat, to_chat_record
+from .locked import CHAT_COLUMNS, MAIN, LockedChat, NewChat, locked, to_chat_record
 
 FORMAT = "context-store-chat"
 VERSION = 1
@@ -85,8 +87,15 @@ def export_chat(using: str, chat_id: str, *, user_id: str | None = None, head: s
     return document
 
 
-def import_chat(using: str, document: Mapping[str, Any], user_id: str, *, origins: Sequence[str] = ()) -> ChatRecord:
-    """Store the document's chat for the user. Raises ``IdConflict`` and ``InvalidData``."""
+def import_chat(
+    using: str,
+    document: Mapping[str, Any],
+    user_id: str,
+    *,
+    origins: Sequence[str] = (),
+    trashed_at: int | None = None,
+) -> ChatRecord:
+    """Store the document's chat for the user, or in the trash. Raises ``IdConflict`` and ``InvalidData``."""
     chat = _chat(document, user_id)
     inputs = {given.record.id: given for given in parse_messages(_section(document, "messages", list), chat_id=chat.id)}
     places = place_all({message_id: given.record.parent_id for message_id, given in inputs.items()})
@@ -103,7 +112,7 @@ def import_chat(using: str, document: Mapping[str, Any], user_id: str, *, origin
     )
 
     def store() -> ChatRecord:
-        with NewChat(using, chat, origins=origins) as stored:
+        with NewChat(using, chat, origins=origins, trashed_at=trashed_at) as stored:
             stored.insert([(inputs[message_id], place) for message_id, place in places.items()])
             stored.insert_branches(branches)
             stored.insert_checkpoints(checkpoints)
@@ -141,6 +150,19 @@ def fork_chat(
     origins = sorted({source_owner, *(stored or ())} - {owner})
     renamed = _renamed(document, new_id() if new_chat_id is None else new_chat_id)
     return import_chat(using, renamed, owner, origins=origins)
+
+
+def forget_origins(using: str, chat_ids: Iterable[str], *, whole: bool = False) -> None:
+    """Take from chats the link to the people whose words were copied into them, and if ``whole`` title and metadata."""
+    changes: dict[str, Any] = {"title": None, "metadata": {}} if whole else {}
+
+    def forget(chat: LockedChat) -> None:
+        rows("Chat").using(using).filter(pk=chat.id).update(origins=None, **changes)
+
+    for chat_id in chat_ids:
+        # It may have been deleted meanwhile.
+        with suppress(ObjectDoesNotExist):
+            locked(using, chat_id, forget, in_trash=True, touch=False)
 
 
 def owner_of(document: Any) -> Any:

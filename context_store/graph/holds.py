@@ -1,19 +1,23 @@
 """
 Legal holds and tombstones, as writers see them.
 
-A chat's column ``held`` says whether to look: it is kept by ``lifecycle.hold`` and ``release``, and set when a chat is
-made, so that an append pays nothing for holds. What deletes looks at the holds themselves as well.
+A chat's column ``held`` says whether to look: it is set when a chat is made and when a hold is placed, and cleared when
+one ends, so that an append pays nothing for holds. What deletes looks at the holds themselves as well.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Exists, IntegerField, OuterRef, Q, QuerySet, Value
 
+from context_store.db import chunked
 from context_store.exceptions import LegalHoldError, UserErased
 from context_store.ids import now_ms, pseudonyms
 
 from .chains import rows
+
+BATCH = 500
 
 
 def active_holds(now: int | None = None) -> QuerySet[Any]:
@@ -52,7 +56,7 @@ def is_held_from_birth(using: str, chat_id: str, user_id: str, metadata: Any) ->
     """
     Return whether a hold covers a chat that is to be made, in one statement. Raises ``UserErased`` for a tombstone.
 
-    Holds on metadata are left to ``lifecycle.holds.mark``, which ``hold`` and ``apply_retention`` call.
+    What gets its metadata later is found by ``refresh_held``.
     """
     hold, tombstone = Value(1, output_field=IntegerField()), Value(2, output_field=IntegerField())
     about = Q(user_id=user_id) | Q(chat_id=chat_id) | Q(metadata__isnull=False)
@@ -68,3 +72,39 @@ def is_held_from_birth(using: str, chat_id: str, user_id: str, metadata: Any) ->
         item.metadata is None or all(metadata.get(name) == value for name, value in item.metadata.items())
         for item in named
     )
+
+
+def set_held(using: str, hold: Any, *, only_new: bool = False) -> None:
+    """
+    Set ``held`` on the chats that a hold covers, in batches.
+
+    On all of them, unless ``only_new``: who clears it at this moment may not have seen the hold, and is waited for.
+    """
+    chats = rows("Chat").using(using).filter(covered_by(hold)).order_by("pk")
+    if only_new:
+        chats = chats.filter(held=False)
+    rest = chats
+    while ids := list(rest.values_list("pk", flat=True)[:BATCH]):
+        rows("Chat").using(using).filter(pk__in=ids).update(held=True)
+        rest = chats.filter(pk__gt=ids[-1])
+
+
+def clear_held(using: str) -> None:
+    """Clear ``held`` on the chats that no hold covers any more."""
+    covered = Q(pk__in=[])
+    for hold in active_holds().using(using):
+        covered |= covered_by(hold)
+    chats = rows("Chat").using(using)
+    for ids in chunked(list(chats.filter(held=True).exclude(covered).values_list("pk", flat=True))):
+        with transaction.atomic(using=using):
+            chats.filter(pk__in=ids).update(held=False)
+            # Holds that were placed since; one that is placed from here on waits for these rows, see ``set_held``.
+            for hold in active_holds().using(using):
+                chats.filter(covered_by(hold), pk__in=ids).update(held=True)
+
+
+def refresh_held(using: str) -> None:
+    """Bring ``held`` up to date: holds end by their time, and chats get metadata that a hold is about."""
+    for hold in active_holds().using(using).filter(metadata__isnull=False):
+        set_held(using, hold, only_new=True)
+    clear_held(using)

@@ -684,10 +684,13 @@ class NewChat(LockedChat):
     Raises ``IdConflict`` for an id that is taken.
     """
 
-    def __init__(self, using: str, record: ChatRecord, *, origins: Sequence[str] = ()) -> None:
+    def __init__(
+        self, using: str, record: ChatRecord, *, origins: Sequence[str] = (), trashed_at: int | None = None
+    ) -> None:
         super().__init__(using, record.id, adding=record.message_count)
         self.record = record
         self._origins = list(origins) or None
+        self._trashed_at = trashed_at
 
     def _lock(self) -> None:
         record = self.record
@@ -705,6 +708,7 @@ class NewChat(LockedChat):
             archived_at=record.archived_at,
             pinned_at=record.pinned_at,
             read_at=record.read_at,
+            trashed_at=self._trashed_at,
         )
         with id_conflicts(f"Chat id {record.id!r}"):
             chat.save(force_insert=True, using=self.using)

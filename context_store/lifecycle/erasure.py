@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
-from django.db import connections, router, transaction
+from django.db import router
 from django.db.models import Q
 
-from context_store.db import deleting_securely, wait_for_writers
+from context_store.db import deleting_securely, space_hint, wait_for_writers
 from context_store.exceptions import InvalidData, LegalHoldError
 from context_store.graph.chains import rows
+from context_store.graph.documents import forget_origins
 from context_store.graph.holds import active_holds, require_no_hold
 from context_store.ids import now_ms, pseudonyms
 from context_store.search.backends import search_backends
@@ -58,17 +59,14 @@ def erase_user(
     wait_for_writers(alias)
     _require_no_holds(alias, user_id, copies)
     counts: dict[str, int] = dict(stored.counts)
-    backend = search_backends[alias]
     with deleting_securely(alias):
         while _erase_once(alias, user_id, copies, counts, stored):
             pass
-        with connections[alias].cursor() as cursor:
-            backend.scrub(cursor.execute)
+        search_backends[alias].scrub()
         stored.finished_at = now_ms()
         rows("Erasure").using(alias).filter(pk=stored.pk).update(counts=counts, finished_at=stored.finished_at)
         audit.record("erase", using=alias, user_id=stored.subject, counts=counts)
-    hint = "VACUUM the tables of context_store, and drop old backups." if backend.connection.vendor != "sqlite" else ""
-    return Receipt(stored.pk, stored.subject, reason, counts, stored.started_at, stored.finished_at, hint)
+    return Receipt(stored.pk, stored.subject, reason, counts, stored.started_at, stored.finished_at, space_hint(alias))
 
 
 def lift_erasure(user_id: str, *, using: str | None = None) -> bool:
@@ -157,18 +155,10 @@ def _erase_once(using: str, user_id: str, copies: str, counts: dict[str, int], s
             for batch in batches(rows("Chat").using(using).filter(pk__in=copied)):
                 found += remove_chats(using, batch, counts)
         else:
-            _anonymise(using, copied)
+            forget_origins(using, copied, whole=True)
             add(counts, "anonymised copies", len(copied))
     else:
-        _anonymise(using, [chat_id for chat_id, _ in _copies(using, user_id)], whole=False)
+        forget_origins(using, [chat_id for chat_id, _ in _copies(using, user_id)])
     for holder in holders():
         add(counts, holder.name, holder.erase(using, user_id))
     return found
-
-
-def _anonymise(using: str, chat_ids: list[str], *, whole: bool = True) -> None:
-    """Take the link to the people of whom they have words from chats, and if ``whole`` title and metadata."""
-    for chat_id in chat_ids:
-        with transaction.atomic(using=using):
-            changes: dict[str, Any] = {"title": None, "metadata": {}} if whole else {}
-            rows("Chat").using(using).filter(pk=chat_id).update(origins=None, **changes)

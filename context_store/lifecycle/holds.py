@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import router, transaction
-from django.db.models import Q
+from django.db import router
 
-from context_store.db import chunked
+from context_store.db import wait_for_writers
 from context_store.exceptions import InvalidData
 from context_store.graph.chains import rows
-from context_store.graph.holds import active_holds, covered_by
+from context_store.graph.holds import clear_held, set_held
 from context_store.ids import now_ms
 from context_store.validation import check_identifier, check_metadata, check_time
 
@@ -53,9 +52,10 @@ def hold(
         since=now_ms() if since is None else check_time(since, "since"),
         until=None if until is None else check_time(until, "until"),
     )
-    # Twice: what was written while the hold was made is found the second time.
-    for _ in range(2):
-        mark(alias, placed)
+    set_held(alias, placed)
+    # Chats that were being made while the hold was.
+    wait_for_writers(alias)
+    set_held(alias, placed)
     audit.record("hold", using=alias, user_id=user_id, chat_id=chat_id, hold=placed.pk)
     return placed
 
@@ -67,34 +67,7 @@ def release(hold_id: int, *, who: str, using: str | None = None) -> bool:
     changed = holds.using(alias).filter(pk=hold_id, released_at__isnull=True)
     if not changed.update(released_at=now_ms(), released_by=who):
         return False
-    unmark(alias)
+    clear_held(alias)
     released = holds.using(alias).get(pk=hold_id)
     audit.record("release", using=alias, user_id=released.user_id, chat_id=released.chat_id, hold=hold_id)
     return True
-
-
-def mark(using: str, placed: Any) -> int:
-    """Set ``held`` on the chats that a hold covers, in batches; return how many were new."""
-    chats = rows("Chat").using(using).filter(covered_by(placed), held=False).order_by("pk")
-    count = 0
-    while ids := list(chats.values_list("pk", flat=True)[:500]):
-        count += chats.model._base_manager.using(using).filter(pk__in=ids).update(held=True)
-    return count
-
-
-def unmark(using: str) -> int:
-    """Clear ``held`` on the chats that no hold covers any more; return how many."""
-    covered = Q(pk__in=[])
-    for active in active_holds().using(using):
-        covered |= covered_by(active)
-    chats = rows("Chat").using(using)
-    free = list(chats.filter(held=True).exclude(covered).values_list("pk", flat=True))
-    return sum(chats.filter(pk__in=ids).update(held=False) for ids in chunked(free))
-
-
-def refresh(using: str) -> None:
-    """Bring ``held`` up to date: holds end by their time, and chats get metadata that a hold is about."""
-    with transaction.atomic(using=using):
-        for active in active_holds().using(using).filter(metadata__isnull=False):
-            mark(using, active)
-        unmark(using)

@@ -14,13 +14,13 @@ from context_store.contexts.database import DatabaseStorage
 from context_store.db import outside_trash
 from context_store.exceptions import LegalHoldError, LockTimeout
 from context_store.graph.chains import rows
+from context_store.graph.holds import refresh_held
 from context_store.graph.locked import set_trashed
 from context_store.ids import now_ms
 from context_store.search.backends import search_backends
 
 from . import audit
 from .holders import holders
-from .holds import refresh
 from .removal import add, batches, remove_chats
 
 DAY = 86_400_000
@@ -65,7 +65,7 @@ def apply_retention(
         raise LockTimeout("Another worker applies retention.")
     counts: dict[str, int] = {}
     try:
-        refresh(alias)
+        refresh_held(alias)
         is_complete = _apply(alias, counts, end, pause, progress, lambda: storage.relock(LOCK, token, LOCK_TTL))
     finally:
         storage.unlock(LOCK, token)
@@ -140,9 +140,7 @@ def _apply(
         if days is not None:
             add(counts, holder.name, holder.purge(using, now_ms() - days * DAY))
     if counts:
-        backend = search_backends[using]
-        with backend.connection.cursor() as cursor:
-            backend.scrub(cursor.execute)
+        search_backends[using].scrub()
     return True
 
 

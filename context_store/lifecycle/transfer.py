@@ -14,7 +14,7 @@ from context_store.exceptions import IdConflict, InvalidData
 from context_store.graph.chains import rows
 from context_store.graph.documents import document_pieces, import_chat
 from context_store.ids import now_ms
-from context_store.validation import check_identifier
+from context_store.validation import check_identifier, check_time
 
 from . import audit
 from .holders import holders
@@ -136,13 +136,13 @@ def _lines(archive: ZipFile, name: str) -> Iterator[Any]:
 def _take(using: str, user_id: str, document: dict[str, Any]) -> bool:
     """Store a chat, unless the user has it; one of the trash goes there again."""
     chat_id = document["chat"]["id"]
-    stored = rows("Chat").using(using).filter(pk=chat_id)
-    owner = stored.values_list("user_id", flat=True).first()
+    owner = rows("Chat").using(using).filter(pk=chat_id).values_list("user_id", flat=True).first()
     if owner == user_id:
         return False
     if owner is not None:
         raise IdConflict(f"Chat id {chat_id!r} is taken.")
-    import_chat(using, document, user_id)
-    if (trashed_at := document.get("trashed_at")) is not None:
-        stored.update(trashed_at=trashed_at)
+    trashed_at = document.get("trashed_at")
+    if trashed_at is not None:
+        check_time(trashed_at, "trashed_at")
+    import_chat(using, document, user_id, trashed_at=trashed_at)
     return True

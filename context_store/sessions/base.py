@@ -5,10 +5,10 @@ Times are integer milliseconds since the Unix epoch, UTC.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from context_store.asynchronous import asynchronous
-from context_store.backends import BaseBackend
+from context_store.backends import UserBackend
 from context_store.contexts.locks import ContextLock
 from context_store.contexts.storage import Storage, escape, lock_key, milliseconds
 from context_store.exceptions import InvalidData, OwnerMismatch, SessionDoesNotExist, SessionsUnavailable
@@ -71,7 +71,7 @@ class SessionLock(ContextLock):
         return super()._take()
 
 
-class BaseSessions(BaseBackend):
+class BaseSessions(UserBackend):
     """
     Conversations addressed only by a session id.
 
@@ -108,22 +108,6 @@ class BaseSessions(BaseBackend):
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)
         self.max_messages = _max_messages(self.options["MAX_MESSAGES"], "MAX_MESSAGES")
-        self._user_id: str | None = None
-
-    def __repr__(self) -> str:
-        user = f" of {self._user_id!r}" if self._user_id is not None else ""
-        return f"<{type(self).__name__} {self.alias!r}{user}>"
-
-    @property
-    def user_id(self) -> str | None:
-        """The user whose sessions these are, or ``None`` for everybody's."""
-        return self._user_id
-
-    def for_user(self, user_id: str) -> Self:
-        """Return the sessions of one user."""
-        inner = object.__new__(type(self))
-        inner.__dict__.update(self.__dict__, _user_id=check_identifier(user_id, "user_id"))
-        return inner
 
     # Reading
 

@@ -1,10 +1,10 @@
 """What all backends of streams share: the calls and their twins, users, and what is checked at first."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from context_store.asynchronous import asynchronous
-from context_store.backends import BaseBackend
+from context_store.backends import UserBackend
 from context_store.exceptions import IdConflict, InvalidData, StreamsUnavailable
 from context_store.graph.chains import missing
 from context_store.graph.streams import COMPLETED, FAILED, FINISHED, QUEUED, RUNNING, STATES
@@ -44,7 +44,7 @@ def is_seconds(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 2**31
 
 
-class BaseStreams(BaseBackend):
+class BaseStreams(UserBackend):
     """
     Answers while they are written.
 
@@ -73,22 +73,6 @@ class BaseStreams(BaseBackend):
         super().__init__(alias, params)
         self.lease = int(self.options["LEASE"] * 1000)
         self.chunk_ttl = int(self.options["CHUNK_TTL"] * 1000)
-        self._user_id: str | None = None
-
-    def __repr__(self) -> str:
-        user = f" of {self._user_id!r}" if self._user_id is not None else ""
-        return f"<{type(self).__name__} {self.alias!r}{user}>"
-
-    @property
-    def user_id(self) -> str | None:
-        """The user whose streams these are, or ``None`` for everybody's."""
-        return self._user_id
-
-    def for_user(self, user_id: str) -> Self:
-        """Return the streams of one user's chats."""
-        inner = object.__new__(type(self))
-        inner.__dict__.update(self.__dict__, _user_id=check_identifier(user_id, "user_id"))
-        return inner
 
     # Streams
 

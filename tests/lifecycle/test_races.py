@@ -14,11 +14,11 @@ from django.db import models
 from context_store.exceptions import HeadConflict, IdConflict, UserErased
 from context_store.graph.locked import GIVEN_UP
 from context_store.ids import now_ms
-from context_store.lifecycle import apply_retention, erase_user
+from context_store.lifecycle import apply_retention, erase_user, hold, release
 from context_store.lifecycle.retention import DAY
-from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
+from context_store.models import Branch, Chat, Checkpoint, LegalHold, Message, SearchEntry
 from context_store.store import ContextStore
-from tests.races import run_processes
+from tests.races import run_processes, run_threads
 from tests.store.data import message
 
 CHATS = [f"c{number}" for number in range(4)]
@@ -105,3 +105,16 @@ def test_nothing_of_an_erased_user_comes_back() -> None:
     assert not Chat._base_manager.filter(user_id="alice").exists()
     assert orphans() == []
     call_command("check_context_store", verbosity=0, stdout=StringIO())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_hold_placed_while_another_ends_holds() -> None:
+    ContextStore().create_chat("tea", user_id="alice")
+    place = partial(hold, user_id="alice", reason="Case 7", who="counsel")
+    first = place()
+    for _ in range(10):
+        run_threads(partial(release, first.pk, who="counsel"), place).raise_errors()
+        first = LegalHold.objects.get(released_at=None)
+        assert Chat.objects.get(pk="tea").held
+    release(first.pk, who="counsel")
+    assert not Chat.objects.get(pk="tea").held

@@ -166,7 +166,7 @@ class SearchBackend(BaseBackend):
     def drop_index(self, execute: Execute) -> None:
         """Drop what ``create_index`` made, as far as it is there, of older versions too."""
 
-    def scrub(self, execute: Execute) -> None:
+    def scrub(self) -> None:
         """Remove from the index what deleted entries have left in it."""
 
     def index_stamp(self) -> str | None:

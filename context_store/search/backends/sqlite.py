@@ -136,15 +136,16 @@ class SQLiteBackend(SearchBackend):
             execute(f"DROP TABLE IF EXISTS {index}")
         execute(f"DROP VIEW IF EXISTS {SOURCE}")
 
-    def scrub(self, execute: Execute) -> None:
+    def scrub(self) -> None:
         # FTS5 keeps words of deleted rows until their segments are merged: here by steps, until nothing is left to do.
-        for index in (STEMS, WORDS):
-            execute(f"INSERT INTO {index}({index}, rank) VALUES ('merge', -500)")
-            while True:
-                before = self.connection.connection.total_changes
-                execute(f"INSERT INTO {index}({index}, rank) VALUES ('merge', 500)")
-                if self.connection.connection.total_changes - before < 2:
-                    break
+        with self.connection.cursor() as cursor:
+            for index in (STEMS, WORDS):
+                cursor.execute(f"INSERT INTO {index}({index}, rank) VALUES ('merge', -500)")
+                while True:
+                    before = self.connection.connection.total_changes
+                    cursor.execute(f"INSERT INTO {index}({index}, rank) VALUES ('merge', 500)")
+                    if self.connection.connection.total_changes - before < 2:
+                        break
 
     def index_stamp(self) -> str | None:
         names = [STEMS, WORDS, SOURCE]
