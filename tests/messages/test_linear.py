@@ -83,6 +83,7 @@ def seconds(read: Callable[[MessageRecord], Any], data: Any) -> float:
         gc.enable()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("worst", WORST)
 def test_twice_the_data_takes_at_most_three_times_as_long(worst: str, reader: str) -> None:

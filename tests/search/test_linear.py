@@ -64,6 +64,7 @@ def seconds(work: Callable[[str], None], text: str) -> float:
     return min(times)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("work", [prepare, normalise, match, show])
 @pytest.mark.parametrize("piece", TEXTS.values(), ids=TEXTS)
 def test_time_is_linear(work: Callable[[str], None], piece: str, settings: object) -> None:
