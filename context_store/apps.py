@@ -18,6 +18,7 @@ class ContextStoreConfig(AppConfig):
         from .lifecycle.audit import record_signal
 
         post_migrate.connect(distribute_new_tables, sender=self)
+        signals.chat_deleted.connect(forget_chat, dispatch_uid="context_store.streams")
         for signal, action in (
             (signals.chat_deleted, "delete"),
             (signals.chat_trashed, "trash"),
@@ -25,6 +26,14 @@ class ContextStoreConfig(AppConfig):
         ):
             # A signal holds no more than a weak reference otherwise.
             signal.connect(record_signal(action), weak=False, dispatch_uid=f"context_store.audit.{action}")
+
+
+def forget_chat(chat_id: str, using: str, **kwargs: Any) -> None:
+    """Remove what streams keep of a deleted chat outside of the database."""
+    from .streams import streams
+
+    for alias in streams:
+        streams[alias].forget_chat(chat_id)
 
 
 def distribute_new_tables(using: str, **kwargs: Any) -> None:

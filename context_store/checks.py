@@ -56,7 +56,7 @@ def check_streams(**kwargs: Any) -> list[CheckMessage]:
 @register("context_store")
 def check_shared_keys(**kwargs: Any) -> list[CheckMessage]:
     """Check that no two aliases share keys."""
-    return check_prefixes(contexts, sessions)
+    return check_prefixes(contexts, sessions, streams)
 
 
 @register("context_store", Tags.database)

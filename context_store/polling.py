@@ -24,7 +24,8 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import aclosing
+from contextlib import aclosing, closing
+from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -39,6 +40,8 @@ SHORTEST, LONGEST = 0.025, 0.5
 PATIENCE = 5
 # Seconds between two looks where the server says when there is news: looks then only find the dead.
 LISTENING = 2.0
+# Seconds until somebody tries again to listen.
+RETRY = 1.0
 # Seconds that readers wait for a server that does not answer.
 OUTAGE = 30.0
 
@@ -152,6 +155,51 @@ class Subscription:
 
     async def __aexit__(self, *error: object) -> None:
         self.__exit__(*error)
+
+
+class Listener:
+    """
+    The thread in which a source is told that there is news: ``listen`` gives the keys, or what they begin with.
+
+    It gives something, if only nothing new, every half second, so that the thread ends soon after ``stop``. While it
+    fails the source is looked at as if nobody listened.
+    """
+
+    def __init__(self, source: Source, listen: Callable[[], Generator[set[Any], None, None]]) -> None:
+        self._source, self._listen = source, listen
+        self._is_over = threading.Event()
+
+    def start(self) -> None:
+        self._is_over = threading.Event()
+        run = partial(self._run, self._is_over)
+        threading.Thread(target=run, name="context-store-listener", daemon=True).start()
+
+    def stop(self) -> None:
+        self._is_over.set()
+        self._source.is_listening = False
+
+    def _run(self, is_over: threading.Event) -> None:
+        while not is_over.is_set():
+            try:
+                with closing(self._listen()) as news:
+                    for keys in news:
+                        if is_over.is_set():
+                            return
+                        if not self._source.is_listening:
+                            # What came before somebody listened nobody was told of.
+                            self._source.is_listening = True
+                            poller().nudge(self._source)
+                        elif keys:
+                            poller().nudge(self._source, partial(_concerns, keys))
+            except Exception as error:
+                logger.warning("News is looked for, as nobody can listen to the server: %s", error)
+            if not is_over.is_set():
+                self._source.is_listening = False
+                is_over.wait(RETRY)
+
+
+def _concerns(keys: set[Any], key: Any) -> bool:
+    return key in keys or (isinstance(key, tuple) and key[:2] in keys)
 
 
 class Watcher(Generic[Item]):

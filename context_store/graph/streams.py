@@ -32,6 +32,9 @@ REAPED_AT_ONCE = 100
 
 # Format and chunks -> the data of the message, or None where nothing was said.
 Answer = Callable[[str, Iterable[Any]], Any]
+# A stream that ends -> its last seq, the data of its chunks, and what is to be said where they are lost. No chunk may
+# follow, but where the transaction is undone.
+Close = Callable[[StreamRecord], tuple[int, Iterable[Any], str | None]]
 
 
 def streams_of(using: str, *, user_id: str | None = None, **narrowed: Any) -> QuerySet[Any]:
@@ -96,15 +99,24 @@ def change_stream(
     return locked(using, record.chat_id, work, touch=touch)
 
 
-def claim_stream(using: str, record: StreamRecord, *, lease: int) -> StreamRecord:
-    """Begin a queued stream; ``lease`` is in milliseconds. Raises ``StreamConflict`` for one that is not queued."""
+def claim_stream(
+    using: str, record: StreamRecord, *, lease: int, begin: Callable[[StreamRecord], None] | None = None
+) -> StreamRecord:
+    """
+    Begin a queued stream; ``lease`` is in milliseconds. Raises ``StreamConflict`` for one that is not queued.
+
+    ``begin`` is called with the claimed stream before that is committed.
+    """
 
     def change(chat: LockedChat, row: QuerySet[Any], now: StreamRecord) -> StreamRecord:
         if now.status != QUEUED:
             raise StreamConflict(f"Stream {now.id!r} is {now.status}: only one that is queued can be claimed.")
         # The time tells producers of one stream apart.
         at = now_ms()
-        return _written(row, now, status=RUNNING, started_at=at, lease_expires_at=at + lease, revision=chat.revision)
+        claimed = _written(row, now, status=RUNNING, started_at=at, lease_expires_at=at + lease, revision=chat.revision)
+        if begin is not None:
+            begin(claimed)
+        return claimed
 
     return change_stream(using, record, change)
 
@@ -165,14 +177,19 @@ def finish_stream(
     message: MessageInput | None = None,
     is_expired: bool = False,
     started_at: int | None = None,
+    close: Close | None = None,
 ) -> StreamRecord:
     """
     End a stream, and store its answer as a message of the chat in the same transaction.
 
     The first end wins: of a stream that has ended nothing changes. One whose end was asked for ends as cancelled.
-    ``message`` is the answer; without it ``answer`` makes its data of the chunks. ``is_expired``: only if its lease is
-    over by now. Raises ``Stream.DoesNotExist``, and ``StreamConflict`` to complete one that nobody has claimed.
+    ``message`` is the answer; without it ``answer`` makes its data of the chunks, which ``close`` gives where they are
+    not in this database. ``is_expired``: only if its lease is over by now. Raises ``Stream.DoesNotExist``, and
+    ``StreamConflict`` to complete one that nobody has claimed.
     """
+
+    def close_here(ended: StreamRecord) -> tuple[int, Iterable[Any], None]:
+        return ended.last_seq, (chunk.data for chunk in read_chunks(using, ended.chat_id, ended.id)), None
 
     def change(chat: LockedChat, row: QuerySet[Any], now: StreamRecord) -> StreamRecord:
         if now.is_finished or (started_at is not None and now.started_at != started_at):
@@ -188,9 +205,14 @@ def finish_stream(
         if not unfinished.update(status=end, finished_at=at, lease_expires_at=None, revision=chat.revision):
             return now
         [ended] = to_streams(row)
-        given, why = message, error if end == FAILED else None
+        last_seq, said, loss = (close or close_here)(ended)
+        why = error if end == FAILED else None
+        if loss is not None and message is None and end == COMPLETED:
+            end, why = FAILED, loss
+            ended = ended._replace(status=end)
+        given = message
         if given is None:
-            data = answer(ended.format, (chunk.data for chunk in read_chunks(using, ended.chat_id, ended.id)))
+            data = answer(ended.format, said)
             given = None if data is None else {"name": "assistant", "data": data}
         message_id = ended.message_id
         if given is not None:
@@ -201,7 +223,7 @@ def finish_stream(
                     raise
                 # What was said is no message that the store takes, as one too large: the stream ends all the same.
                 why, end = str(refused), FAILED
-        return _written(row, ended, status=end, error=why, message_id=message_id)
+        return _written(row, ended, status=end, error=why, message_id=message_id, last_seq=last_seq)
 
     return change_stream(using, record, change, touch=True)
 

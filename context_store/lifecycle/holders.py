@@ -25,6 +25,7 @@ from context_store.db import chunked
 from context_store.graph.chains import rows
 from context_store.ids import pseudonyms
 from context_store.sessions import sessions
+from context_store.streams import streams
 
 
 class Holder:
@@ -185,6 +186,12 @@ class StreamsHolder(Holder):
     """Streams of the user's chats, which go with them."""
 
     name = "streams"
+
+    def erase_chats(self, using: str, chat_ids: Sequence[str]) -> int:
+        for alias in streams:
+            for chat_id in chat_ids:
+                streams[alias].forget_chat(chat_id)
+        return 0
 
     def export(self, using: str, user_id: str) -> Iterator[dict[str, Any]]:
         streams = rows("Stream").using(using).filter(chat__user_id=user_id).order_by("chat_id", "id")

@@ -210,13 +210,16 @@ class BaseStreams(UserBackend):
                 return texts, error
         return texts, None
 
-    def append_texts(self, record: StreamRecord, texts: Iterable[JSONText]) -> tuple[int, bool]:
+    def append_texts(
+        self, record: StreamRecord, texts: Iterable[JSONText], *, after: int | None = None
+    ) -> tuple[int, bool]:
         """
         Add chunks that are JSON text, and renew the lease; return the last seq and whether the end was asked for.
 
-        With ``started_at`` in the record only where the stream still is as it was claimed then.
+        With ``started_at`` in the record only where the stream still is as it was claimed then. ``after`` is the last
+        seq that its one producer knows of: a backend may find by it that it has some of the chunks already.
         """
-        return self.call("append to", self._append, record, [*texts])
+        return self.call("append to", self._append, record, [*texts], after)
 
     def read(self, stream_id: str, *, chat_id: str | None = None, after: int = -1, limit: int | None = None) -> Chunks:
         """Return the chunks after a seq that are stored, at most ``limit``. Raises ``Stream.DoesNotExist``."""
@@ -310,6 +313,9 @@ class BaseStreams(UserBackend):
 
     areap = asynchronous(reap)
 
+    def forget_chat(self, chat_id: str) -> None:
+        """Remove what lies outside of the database of a chat that is deleted."""
+
     # Producers and readers
 
     def produce(self, stream_id: str, *, chat_id: str | None = None, message: MessageInput | None = None) -> Production:
@@ -344,7 +350,7 @@ class BaseStreams(UserBackend):
     def _claim(self, record: StreamRecord) -> StreamRecord:
         raise NotImplementedError
 
-    def _append(self, record: StreamRecord, texts: Iterable[JSONText]) -> tuple[int, bool]:
+    def _append(self, record: StreamRecord, texts: Iterable[JSONText], after: int | None) -> tuple[int, bool]:
         raise NotImplementedError
 
     def _read(self, record: StreamRecord, after: int, limit: int | None) -> Chunks:

@@ -15,6 +15,7 @@ from context_store.exceptions import StreamConflict
 from context_store.graph.chains import chats_of, missing, rows
 from context_store.graph.streams import (
     FAILED,
+    RUNNING,
     append_chunks,
     cancel_stream,
     claim_stream,
@@ -45,6 +46,8 @@ PLACES = 8
 
 # Chat and stream; and, as a reader is to see only what is its owner's, the user.
 Key = tuple[str, str, str | None]
+# A stream, whose it is to be, and a place behind which chunks are wanted up to a seq.
+Range = tuple[StreamRecord, Key, int, int]
 
 
 class DatabaseStreams(BaseStreams):
@@ -55,7 +58,7 @@ class DatabaseStreams(BaseStreams):
     """
 
     defaults: ClassVar[dict[str, Any]] = {**BaseStreams.defaults, "USING": None}
-    errors = (InterfaceError, OperationalError)
+    errors: tuple[type[Exception], ...] = (InterfaceError, OperationalError)
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)
@@ -88,7 +91,7 @@ class DatabaseStreams(BaseStreams):
     def _claim(self, record: StreamRecord) -> StreamRecord:
         return claim_stream(self.using, record, lease=self.lease)
 
-    def _append(self, record: StreamRecord, texts: Iterable[JSONText]) -> tuple[int, bool]:
+    def _append(self, record: StreamRecord, texts: Iterable[JSONText], after: int | None) -> tuple[int, bool]:
         given = cast("Sequence[JSONText]", texts)
         return append_chunks(
             self.using, record.chat_id, record.id, given, lease=self.lease, started_at=record.started_at
@@ -101,15 +104,7 @@ class DatabaseStreams(BaseStreams):
         self, record: StreamRecord, status: str, error: str | None, message: MessageInput | None
     ) -> StreamRecord:
         # Of a producer that has lost its stream the end is not that of the one that has it now.
-        return finish_stream(
-            self.using,
-            record,
-            status,
-            answer=self.answer,
-            error=error,
-            message=message,
-            started_at=record.started_at,
-        )
+        return self.end(record, status, error=error, message=message, started_at=record.started_at)
 
     def _cancel(self, record: StreamRecord) -> StreamRecord:
         return cancel_stream(self.using, record)
@@ -131,11 +126,13 @@ class DatabaseStreams(BaseStreams):
     def end_expired(self, record: StreamRecord) -> bool:
         """End a stream whose lease is over, if it still is; tell whether that was so."""
         try:
-            return finish_stream(
-                self.using, record, FAILED, answer=self.answer, error=LEASE_IS_OVER, is_expired=True
-            ).is_finished
+            return self.end(record, FAILED, error=LEASE_IS_OVER, is_expired=True).is_finished
         except ObjectDoesNotExist:  # It has gone meanwhile.
             return False
+
+    def end(self, record: StreamRecord, status: str, **options: Any) -> StreamRecord:
+        """Do what ``finish_stream`` does, with its options."""
+        return finish_stream(self.using, record, status, answer=self.answer, **options)
 
 
 class DatabaseSource(Source):
@@ -150,23 +147,29 @@ class DatabaseSource(Source):
     def look(self, waiting: Mapping[Hashable, Sequence[Subscription]]) -> set[Hashable]:
         keyed = cast("Mapping[Key, Sequence[Subscription]]", waiting)
         states = self._states(keyed)
-        ranges: list[tuple[Key, int, int]] = []
+        ranges: list[Range] = []
         for key, readers in keyed.items():
             if key not in states:
                 for reader in readers:
                     reader.fail(missing("Stream", key[1]))
             else:
-                ranges += [(key, *span) for span in _spans(readers, states[key])]
+                ranges += [(states[key], key, *span) for span in _spans(readers, states[key])]
         chunks = self._chunks(ranges)
         news: set[Hashable] = set()
         for key, record in states.items():
-            if record.status == "running" and (record.lease_expires_at or 0) < now_ms():
-                self.streams.end_expired(record)
+            if self.end_if_expired(record):
                 news.add(key)
             for reader in keyed[key]:
                 if _deliver(reader, record, chunks.get(key, {})):
                     news.add(key)
         return news
+
+    def end_if_expired(self, record: StreamRecord) -> bool:
+        """End a stream whose producer is gone; tell whether it seemed to be."""
+        is_expired = record.status == RUNNING and (record.lease_expires_at or 0) < now_ms()
+        if is_expired:
+            self.streams.end_expired(record)
+        return is_expired
 
     def _states(self, waiting: Mapping[Key, Sequence[Subscription]]) -> dict[Key, StreamRecord]:
         found: dict[Key, StreamRecord] = {}
@@ -181,14 +184,14 @@ class DatabaseSource(Source):
                         found[key] = record
         return found
 
-    def _chunks(self, ranges: Sequence[tuple[Key, int, int]]) -> dict[Key, dict[int, ChunkRecord]]:
+    def _chunks(self, ranges: Sequence[Range]) -> dict[Key, dict[int, ChunkRecord]]:
         found: dict[Key, dict[int, ChunkRecord]] = {}
         asked: dict[tuple[str, str], list[Key]] = {}
-        for key, _, _ in ranges:
+        for _, key, _, _ in ranges:
             asked.setdefault(key[:2], []).append(key)
         for some in chunked(ranges, RANGES):
             wanted = Q()
-            for (chat_id, stream_id, _), after, last in some:
+            for _, (chat_id, stream_id, _), after, last in some:
                 wanted |= Q(chat_id=chat_id, stream_id=stream_id, seq__gt=after, seq__lte=last)
             chunks = rows("StreamChunk").using(self.streams.using).filter(wanted)
             for chat_id, stream_id, *row in chunks.values_list("chat_id", "stream_id", *ChunkRecord._fields):

@@ -81,7 +81,7 @@ class Producer:
             # The first: what is written meanwhile stays.
             batch = self._waiting[:MOST_WAITING]
             try:
-                self.last_seq, asked = self.streams.append_texts(self.record, batch)
+                self.last_seq, asked = self.streams.append_texts(self.record, batch, after=self.last_seq)
             except StreamsUnavailable as error:
                 # A server that is back before the lease is over has not been missed.
                 if time.monotonic() - self._stored_at > self.streams.lease / 1000:

@@ -3,6 +3,7 @@
 from django.test import TransactionTestCase
 
 from context_store.streams.database import DatabaseStreams
+from context_store.streams.redis import RedisStreams
 from context_store.testing.streams import StreamsContract
 
 
@@ -15,3 +16,8 @@ class OtherDatabaseTests(StreamsContract, TransactionTestCase):
     databases = {"other"}
     options = {"USING": "other"}
     using = "other"
+
+
+class RedisTests(StreamsContract, TransactionTestCase):
+    backend = RedisStreams
+    options = {"CACHE": "redis"}

@@ -1,0 +1,372 @@
+"""
+Streams whose chunks are in Redis Streams; their state and their answer are in the database.
+
+A stream that was claimed has three keys there, all of one slot of Redis Cluster, as they have the chat in braces:
+
+- ``state``, a hash: ``last_seq``; ``lease``, until when (milliseconds) the database knows of the producer; ``asked``,
+  if its end was asked for; ``closed``, once it ends; ``token``, that of the last batch
+- ``chunks``, a Redis stream: chunk ``seq`` is the entry ``<seq + 1>-0``, with its JSON text and its time
+- ``runs``, a set that all streams of the chat share: what they are named by, so that they go with their chat
+
+A stream is named by its id and the time of its claim: what a producer writes that has lost it, nobody reads. News is
+one more Redis stream, short and shared by all: which stream has chunks or has ended, for whoever waits.
+"""
+
+import logging
+import secrets
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+from django.core.checks import CheckMessage, Error
+from django.core.exceptions import ImproperlyConfigured
+from django.db import InterfaceError, OperationalError, transaction
+from redis.exceptions import RedisError
+
+from context_store.contexts.cache import MemoryStorage, cache_place, check_cache, storage_on
+from context_store.exact_json import loads
+from context_store.exceptions import StreamConflict
+from context_store.graph.streams import FAILED, RUNNING, append_chunks, cancel_stream, claim_stream, reopen_stream
+from context_store.ids import now_ms
+from context_store.polling import Listener
+from context_store.records import ChunkRecord, StreamRecord
+from context_store.validation import JSONText
+
+from .base import Chunks, Streams
+from .database import DatabaseSource, DatabaseStreams, Key
+
+logger = logging.getLogger(__name__)
+
+LOST = "The chunks are gone from Redis."
+# Entries of the stream of news, about: a process that is further behind looks for itself.
+MOST_NEWS = 1_000
+# Milliseconds of one blocking read: whoever listens sees in that time that nobody waits any more.
+BLOCK = 400
+# Attempts of an append that meets an end which is undone again.
+ATTEMPTS = 100
+
+# KEYS of all: state, chunks, runs. ARGV: lease, milliseconds to live, name in ``runs``.
+BEGIN = """
+redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('HSET', KEYS[1], 'last_seq', '-1', 'lease', ARGV[1])
+redis.call('SADD', KEYS[3], ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+if redis.call('PTTL', KEYS[3]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[3], ARGV[2]) end
+"""
+# ARGV: time, milliseconds to live, token, seq after which the texts come or '', then the texts.
+APPEND = """
+local seq, lease, asked, closed, token = unpack(redis.call(
+    'HMGET', KEYS[1], 'last_seq', 'lease', 'asked', 'closed', 'token'))
+if not seq then return {'lost'} end
+if closed then return {'closed', closed} end
+seq = tonumber(seq)
+local first = 5
+if ARGV[4] ~= '' then
+    -- What the answer was lost of is there already; a server that has less than the producer knows of lost some.
+    first = first + seq - tonumber(ARGV[4])
+    if first < 5 then return {'lost'} end
+elseif token == ARGV[3] then
+    first = #ARGV + 1
+end
+for place = first, #ARGV do
+    seq = seq + 1
+    redis.call('XADD', KEYS[2], string.format('%d-0', seq + 1), 'time', ARGV[1], 'data', ARGV[place])
+end
+redis.call('HSET', KEYS[1], 'last_seq', string.format('%d', seq), 'token', ARGV[3])
+for place = 1, 2 do redis.call('PEXPIRE', KEYS[place], ARGV[2]) end
+if redis.call('PTTL', KEYS[3]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[3], ARGV[2]) end
+return {'ok', seq, lease, asked}
+"""
+# ARGV: token.
+CLOSE = """
+local seq = redis.call('HGET', KEYS[1], 'last_seq')
+if seq then redis.call('HSET', KEYS[1], 'closed', ARGV[1]) end
+return seq
+"""
+# ARGV: token. Its end was undone; if another one has begun since, that stays.
+OPEN = "if redis.call('HGET', KEYS[1], 'closed') == ARGV[1] then redis.call('HDEL', KEYS[1], 'closed') end"
+# ARGV: field, value.
+NOTE = "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end"
+SCRIPTS = {"BEGIN": BEGIN, "APPEND": APPEND, "CLOSE": CLOSE, "OPEN": OPEN, "NOTE": NOTE}
+
+
+class RedisStreams(DatabaseStreams):
+    """
+    Streams whose chunks are in the Redis of the cache that ``CACHE`` names, for many answers at once.
+
+    A batch is one script and no statement. The database has the record, with the lease, which is renewed there twice in
+    its time, and gets the message in the transaction that ends the stream. A Redis that loses a running stream's chunks
+    fails it; what has ended is stored. Chunks stay for ``CHUNK_TTL`` after the end.
+    """
+
+    defaults: ClassVar[dict[str, Any]] = {**DatabaseStreams.defaults, "CACHE": "default", "PREFIX": "stream:"}
+    errors = (RedisError, InterfaceError, OperationalError)
+
+    def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        super().__init__(alias, params)
+        storage: Any = storage_on(self.options["CACHE"], self.options["PREFIX"])
+        if isinstance(storage, MemoryStorage):
+            raise ImproperlyConfigured(
+                f"Streams cannot lie in the cache {self.options['CACHE']!r}: use django-redis, or the backend "
+                "context_store.streams.database.DatabaseStreams."
+            )
+        self.client, self._make_key = storage.client, storage.make_key
+        self._scripts = {name: self.client.register_script(text) for name, text in SCRIPTS.items()}
+        self.news = self._make_key("news")
+        self.source = RedisSource(self)
+
+    @classmethod
+    def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
+        found = check_cache(options["CACHE"])
+        if any(message.id in ("context_store.E110", "context_store.E112", "context_store.W113") for message in found):
+            hint = "Name a cache on django-redis, or use the backend context_store.streams.database.DatabaseStreams."
+            found = [Error(f"CACHES[{options['CACHE']!r}] is no Redis.", hint, None, "context_store.E410")]
+        return [*super().check(options), *found]
+
+    @classmethod
+    def places(cls, options: Mapping[str, Any]) -> list[tuple[Any, str]]:
+        return [(cache_place(options["CACHE"]), options["PREFIX"])]
+
+    def _get(self, stream_id: str, chat_id: str | None) -> StreamRecord | None:
+        record = super()._get(stream_id, chat_id)
+        return None if record is None else self._current([record])[0]
+
+    def _list(self, chat_id: str, states: tuple[str, ...] | None, window: slice) -> Streams:
+        return self._current(super()._list(chat_id, states, window))
+
+    def _claim(self, record: StreamRecord) -> StreamRecord:
+        return claim_stream(self.using, record, lease=self.lease, begin=self._begin)
+
+    def _begin(self, record: StreamRecord) -> None:
+        self._run("BEGIN", record, record.lease_expires_at, self._lifetime, _name(record))
+
+    def _append(self, record: StreamRecord, texts: Iterable[JSONText], after: int | None) -> tuple[int, bool]:
+        run = record if record.started_at is not None else super()._get(record.id, record.chat_id) or record
+        for _ in range(ATTEMPTS):
+            given = [now_ms(), self._lifetime, secrets.token_hex(8), "" if after is None else after]
+            outcome, *answer = self._run("APPEND", run, *given, *texts) if run.started_at else (b"lost",)
+            if outcome == b"ok":
+                last_seq, lease, asked = (*answer, None)[:3]
+                is_asked = asked is not None
+                if int(lease) - now_ms() < self.lease / 2:
+                    is_asked = self._renew(run) or is_asked
+                if texts:
+                    self._tell(run)
+                return last_seq, is_asked
+            # Waits for an end that is on its way, and raises what there is to say once the stream has ended.
+            self._renew_in_database(record)
+            if outcome == b"lost":
+                self._end_lost(run)
+                raise StreamConflict(f"Stream {record.id!r} takes no chunks: {LOST} It has failed.")
+            self._run("OPEN", run, answer[0])
+        raise StreamConflict(f"Stream {record.id!r} takes no chunks: others tried to end it in the meantime.")
+
+    def _renew_in_database(self, record: StreamRecord) -> bool:
+        """Renew the lease; tell whether the end was asked for. Raises what ``append_chunks`` does."""
+        return append_chunks(self.using, record.chat_id, record.id, [], lease=self.lease, started_at=record.started_at)[
+            1
+        ]
+
+    def _renew(self, record: StreamRecord) -> bool:
+        """Renew the lease once the chunks are stored: they may not be sent again if the database does not answer."""
+        lease = now_ms() + self.lease
+        try:
+            is_asked = self._renew_in_database(record)
+            self._run("NOTE", record, "lease", lease)
+        except self.errors as error:
+            logger.warning("The lease of stream %r is not renewed: %s", record.id, error)
+            return False
+        return is_asked
+
+    def _read(self, record: StreamRecord, after: int, limit: int | None) -> Chunks:
+        if record.started_at is None or after >= record.last_seq or limit == 0:
+            return []
+        first, last = f"{after + 2}-0", f"{record.last_seq + 1}-0"
+        return to_chunks(self.client.xrange(self._keys(record)[1], first, last, limit))
+
+    def _cancel(self, record: StreamRecord) -> StreamRecord:
+        asked = cancel_stream(self.using, record)
+
+        def tell() -> None:
+            self._run("NOTE", asked, "asked", "1")
+            self._tell(asked)
+
+        self._after_commit(tell)
+        return asked
+
+    def _reopen(self, record: StreamRecord) -> StreamRecord:
+        reopened = reopen_stream(self.using, record)
+        self._after_commit(partial(self._remove, record))
+        return reopened
+
+    def _delete(self, record: StreamRecord) -> bool:
+        was_there = super()._delete(record)
+        self._after_commit(partial(self._remove, record))
+        return was_there
+
+    def forget_chat(self, chat_id: str) -> None:
+        def remove() -> None:
+            place = self._place(chat_id)
+            names = [name.decode() for name in self.client.smembers(f"{place}:runs")]
+            keys = [f"{place}:{part}:{name}" for name in names for part in ("state", "chunks")]
+            self.client.delete(f"{place}:runs", *keys)
+
+        self.call("remove", remove)
+
+    def end(self, record: StreamRecord, status: str, **options: Any) -> StreamRecord:
+        close = partial(self._close, needs_chunks=not options.get("is_expired", False))
+        ended = super().end(record, status, **options, close=close)
+        if ended.is_finished:
+            self._after_commit(partial(self._keep, ended))
+        return ended
+
+    def _close(self, record: StreamRecord, *, needs_chunks: bool) -> tuple[int, Iterable[Any], str | None]:
+        if record.started_at is None:
+            return record.last_seq, (), None
+        try:
+            last_seq = self._run("CLOSE", record, secrets.token_hex(8))
+            if last_seq is None:
+                return record.last_seq, (), LOST
+            closed = record._replace(last_seq=int(last_seq))
+            said = [chunk.data for chunk in self._read(closed, -1, None)]
+        except RedisError:
+            if needs_chunks:
+                raise
+            # Whose producer is gone must not be running for as long as Redis is gone, too.
+            return record.last_seq, (), LOST
+        return closed.last_seq, said, None if len(said) == closed.last_seq + 1 else LOST
+
+    def _end_lost(self, record: StreamRecord) -> StreamRecord:
+        """End a stream whose chunks are gone."""
+        return self.end(record, FAILED, error=LOST, started_at=record.started_at)
+
+    def _keep(self, record: StreamRecord) -> None:
+        """Let the chunks of a stream that has ended stay for a while, and tell who waits of the end."""
+        if record.started_at is not None:
+            for key in self._keys(record)[:2]:
+                self.client.pexpire(key, self.chunk_ttl)
+        self._tell(record)
+
+    def _remove(self, record: StreamRecord) -> None:
+        if record.started_at is not None:
+            state, chunks, runs = self._keys(record)
+            self.client.delete(state, chunks)
+            self.client.srem(runs, _name(record))
+        self._tell(record)
+
+    def _tell(self, record: StreamRecord) -> None:
+        """Tell those who wait; who misses it looks for himself within seconds."""
+        try:
+            news = {"chat": record.chat_id, "stream": record.id}
+            self.client.xadd(self.news, news, maxlen=MOST_NEWS, approximate=True)
+        except RedisError as error:
+            logger.warning("Nobody is told of stream %r: %s", record.id, error)
+
+    def _after_commit(self, work: Any) -> None:
+        """Do what follows a change in the database, which holds whether Redis answers or not."""
+
+        def attempt() -> None:
+            try:
+                work()
+            except RedisError as error:
+                logger.warning("Redis is not told of a change of a stream: %s", error)
+
+        transaction.on_commit(attempt, using=self.using)
+
+    def current_seqs(self, records: Iterable[StreamRecord]) -> Iterator[tuple[StreamRecord, int | None]]:
+        """Give each running stream with its last seq, which is ``None`` where Redis has lost it."""
+        running = [record for record in records if record.status == RUNNING]
+        with self.client.pipeline(transaction=False) as pipeline:
+            for record in running:
+                pipeline.hget(self._keys(record)[0], "last_seq")
+            answers = pipeline.execute() if running else []
+        for record, last_seq in zip(running, answers, strict=True):
+            yield record, None if last_seq is None else int(last_seq)
+
+    def _current(self, records: Streams) -> Streams:
+        seqs = {record: seq for record, seq in self.current_seqs(records) if seq is not None}
+        return [record._replace(last_seq=seqs.get(record, record.last_seq)) for record in records]
+
+    @property
+    def _lifetime(self) -> int:
+        """Milliseconds that the chunks of a running stream stay if nothing comes any more."""
+        return max(self.chunk_ttl, 10 * self.lease)
+
+    def _place(self, chat_id: str) -> str:
+        # What is in braces decides on the slot.
+        escaped = chat_id.replace("~", "~0").replace("{", "~2").replace("}", "~3")
+        made: str = self._make_key(f"{{c:{escaped}}}")
+        return made
+
+    def _keys(self, record: StreamRecord) -> list[str]:
+        place = self._place(record.chat_id)
+        return [f"{place}:state:{_name(record)}", f"{place}:chunks:{_name(record)}", f"{place}:runs"]
+
+    def _run(self, script: str, record: StreamRecord, *arguments: Any) -> Any:
+        return self._scripts[script](self._keys(record), arguments)
+
+
+class RedisSource(DatabaseSource):
+    """Looks for states in the database and for chunks in Redis, when Redis says that there are some."""
+
+    streams: RedisStreams
+
+    def __init__(self, streams: RedisStreams) -> None:
+        super().__init__(streams)
+        self._listener = Listener(self, self._listen)
+
+    def start(self) -> None:
+        self._listener.start()
+
+    def stop(self) -> None:
+        self._listener.stop()
+
+    def _listen(self) -> Generator[set[Any], None, None]:
+        """Give the chat and the id of the streams that have news, again and again."""
+        client, news = self.streams.client, self.streams.news
+        newest = client.xrevrange(news, count=1)
+        last = newest[0][0] if newest else "0-0"
+        pool = getattr(client, "connection_pool", None)
+        timeout = pool.connection_kwargs.get("socket_timeout") if pool is not None else None
+        # A client that gives up sooner would take the silence for an error.
+        block = BLOCK if timeout is None else max(1, min(BLOCK, int(timeout * 500)))
+        while True:
+            found = set()
+            for _, entries in client.xread({news: last}, block=block) or []:
+                for last, entry in entries:  # noqa: B007 - the next read goes on behind the last
+                    found.add((entry[b"chat"].decode(), entry[b"stream"].decode()))
+            yield found
+
+    def _states(self, waiting: Mapping[Key, Any]) -> dict[Key, StreamRecord]:
+        found = super()._states(waiting)
+        by_stream = {(record.chat_id, record.id): record for record in found.values()}
+        try:
+            for record, last_seq in self.streams.current_seqs(list(by_stream.values())):
+                current = self.streams._end_lost(record) if last_seq is None else record._replace(last_seq=last_seq)
+                by_stream[record.chat_id, record.id] = current
+        except RedisError:
+            for record in by_stream.values():
+                self.end_if_expired(record)
+            raise
+        return {key: by_stream[key[:2]] for key in found}
+
+    def _chunks(self, ranges: Any) -> dict[Key, dict[int, ChunkRecord]]:
+        found: dict[Key, dict[int, ChunkRecord]] = {}
+        with self.streams.client.pipeline(transaction=False) as pipeline:
+            for record, _, after, last in ranges:
+                pipeline.xrange(self.streams._keys(record)[1], f"{after + 2}-0", f"{last + 1}-0")
+            answers = pipeline.execute() if ranges else []
+        for (_, key, _, _), entries in zip(ranges, answers, strict=True):
+            found.setdefault(key, {}).update((chunk.seq, chunk) for chunk in to_chunks(entries))
+        return found
+
+
+def to_chunks(entries: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> Chunks:
+    return [
+        ChunkRecord(int(name.partition(b"-")[0]) - 1, loads(entry[b"data"].decode()), int(entry[b"time"]))
+        for name, entry in entries
+    ]
+
+
+def _name(record: StreamRecord) -> str:
+    return f"{record.started_at}:{record.id}"

@@ -1,0 +1,178 @@
+"""Chunks in Redis: what is left of a stream when Redis is gone or has lost them, and what is left in Redis."""
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+import redis
+from django.core.checks import run_checks
+from django.test import override_settings
+
+from context_store.exceptions import StreamConflict, StreamsUnavailable
+from context_store.polling import poller
+from context_store.store import ContextStore
+from context_store.streams import BaseStreams, streams
+from context_store.streams.redis import RedisStreams
+from tests.races import run_processes
+from tests.servers import RedisServer, wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+BACKEND = f"{RedisStreams.__module__}.RedisStreams"
+
+
+@pytest.fixture
+def answers(private_cache: RedisServer) -> Iterator[BaseStreams]:
+    """Return streams on a Redis of this test, with a running one, which has said one thing."""
+    store = ContextStore()
+    store.create_chat("chat", user_id="alice")
+    store.append_messages("chat", [{"name": "user", "data": "Why?"}])
+    with override_settings(CONTEXT_STORE_STREAMS={"default": {"BACKEND": BACKEND, "CACHE": "private", "LEASE": 1}}):
+        streams["default"].create("chat", "s", format="text")
+        streams["default"].claim("s")
+        streams["default"].append("s", ["Because"])
+        yield streams["default"]
+        wait_until(lambda: poller().count() == 0, seconds=30, what="the readers' end")
+
+
+def client(server: RedisServer) -> Any:
+    return redis.Redis.from_url(server.url(9))
+
+
+def status(answers: BaseStreams) -> tuple[str, str | None]:
+    record = answers.require("s")
+    return record.status, record.error
+
+
+def test_flushed_redis_fails_the_stream_at_the_next_chunk(answers: BaseStreams, redis_server: RedisServer) -> None:
+    redis_server.flush()
+    with pytest.raises(StreamConflict, match="gone from Redis"):
+        answers.append("s", ["of it"])
+    assert status(answers) == ("failed", "The chunks are gone from Redis.")
+    assert [message.name for message in ContextStore().get_messages("chat")] == ["user"]
+
+
+def test_reader_sees_the_end_of_a_stream_that_redis_has_lost(answers: BaseStreams, redis_server: RedisServer) -> None:
+    batches = answers.follow("s").batches(timeout=20)
+    assert [chunk.data for chunk in next(batches)[1]] == ["Because"]
+    redis_server.flush()
+    assert [chunk for _, chunks in batches for chunk in chunks] == []
+    assert status(answers)[0] == "failed"
+
+
+def test_stream_that_lost_its_chunks_is_not_completed_but_with_its_message(
+    answers: BaseStreams, redis_server: RedisServer
+) -> None:
+    redis_server.flush()
+    assert answers.finish("s", message={"name": "assistant", "data": "All of it"}).status == "completed"
+    assert ContextStore().get_messages("chat")[-1].data == "All of it"
+    answers.reopen("s")
+    answers.claim("s")
+    redis_server.flush()
+    assert answers.finish("s").status == "failed"
+
+
+def test_killed_redis_is_a_clear_error_and_the_stream_fails(answers: BaseStreams, redis_server: RedisServer) -> None:
+    redis_server.kill()
+    for call in (answers.get, answers.read, lambda name: answers.append(name, ["of it"])):
+        with pytest.raises(StreamsUnavailable) as caught:
+            call("s")
+        assert str(redis_server.folder) not in str(caught.value)
+    time.sleep(1.2)
+    assert answers.reap().ended == 1
+    assert status(answers) == ("failed", "The producer stopped without an end.")
+    assert ContextStore().get_messages("chat")[0].data == "Why?"
+
+
+def test_stream_that_has_ended_outlives_redis(answers: BaseStreams, redis_server: RedisServer) -> None:
+    answers.finish("s")
+    redis_server.kill()
+    assert answers.require("s").last_seq == 0
+    assert ContextStore().get_messages("chat")[-1].data == {"content": "Because"}
+
+
+def test_redis_that_is_back_before_the_lease_is_over_was_not_missed(private_cache: RedisServer, answers: Any) -> None:
+    answers.finish("s")
+    answers.create("chat", "t", format="text")
+    with answers.produce("t") as producer:
+        producer.write("a")
+        producer.flush()
+        client(private_cache).execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        producer.write("b")
+    assert [chunk.data for chunk in answers.read("t")] == ["a", "b"]
+
+
+def test_batch_whose_answer_was_lost_is_stored_once(answers: BaseStreams) -> None:
+    record = answers.require("s")
+    texts = [answers.encoded([text])[0][0] for text in ("of ", "it")]
+    assert answers.append_texts(record, texts, after=0) == (2, False)
+    assert answers.append_texts(record, [*texts, *answers.encoded(["."])[0]], after=0) == (3, False)
+    assert [chunk.data for chunk in answers.read("s")] == ["Because", "of ", "it", "."]
+
+
+def test_deleted_chat_leaves_nothing_in_redis(answers: BaseStreams, redis_server: RedisServer) -> None:
+    assert len(client(redis_server).keys("*{c:chat}*")) == 3
+    ContextStore().delete_chat("chat")
+    assert client(redis_server).keys("*{c:chat}*") == []
+
+
+def test_chunks_of_a_stream_that_has_ended_do_not_stay_for_ever(
+    answers: BaseStreams, redis_server: RedisServer
+) -> None:
+    answers.finish("s")
+    for key in client(redis_server).keys("*{c:chat}*"):
+        assert 0 < client(redis_server).pttl(key) <= 86_400_000
+
+
+def test_all_readers_share_one_connection_that_waits(answers: BaseStreams, redis_server: RedisServer) -> None:
+    answers.append("s", ["of it"])
+    followers = [answers.follow("s", after=after).batches(timeout=5) for after in (-1, 0)]
+    assert [len(next(follower)[1]) for follower in followers] == [2, 1]
+    wait_until(lambda: blocked(redis_server) == 1, seconds=10, what="a blocking read")
+    for follower in followers:
+        follower.close()
+    wait_until(lambda: blocked(redis_server) == 0, seconds=10, what="the end of the blocking read")
+
+
+def blocked(server: RedisServer) -> int:
+    return int(client(server).info("clients")["blocked_clients"])
+
+
+@override_settings(CONTEXT_STORE_STREAMS={"default": {"BACKEND": BACKEND, "CACHE": "nothing"}})
+def test_cache_that_is_no_redis_is_an_error() -> None:
+    found = [message for message in run_checks(tags=["context_store"]) if message.id == "context_store.E410"]
+    assert len(found) == 1
+    assert found[0].hint
+
+
+def shared() -> RedisStreams:
+    return RedisStreams("raced", {"CACHE": "redis"})
+
+
+def append_and_finish(number: int) -> list[int]:
+    """Append 20 chunks; the first of the writers ends the stream once the others are through, too."""
+    own = shared()
+    appended = [own.append("s", [[number, index]]) for index in range(20)]
+    if number == 0:
+        wait_until(lambda: own.require("s").last_seq == 59, seconds=60, what="the others' chunks")
+        own.finish("s")
+    return appended
+
+
+def read() -> list[Any]:
+    return [(chunk.seq, *chunk.data) for chunk in shared().follow("s")]
+
+
+@pytest.mark.slow
+def test_racing_appends_of_processes_are_all_kept_and_readers_see_each_once() -> None:
+    store = ContextStore()
+    store.create_chat("chat", user_id="alice")
+    shared().create("chat", "s", format="own")
+    shared().claim("s")
+    writers = [partial(append_and_finish, number) for number in range(3)]
+    outcomes = run_processes(*writers, *[read] * 5).raise_errors()
+    written = {seq: (number, index) for number in range(3) for index, seq in enumerate(outcomes[number].value)}
+    assert sorted(written) == list(range(60))
+    for outcome in outcomes[3:]:
+        assert outcome.value == [(seq, *written[seq]) for seq in range(60)]
