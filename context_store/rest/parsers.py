@@ -8,7 +8,7 @@ from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 
 from context_store.conf import settings
-from context_store.exact_json import read_float, without_collection
+from context_store.exact_json import LARGE, read_float, without_collection
 from context_store.exceptions import InvalidData
 
 # What surrounds a payload of the greatest size.
@@ -59,7 +59,8 @@ class StrictJSONParser(BaseParser):
                 f"The body is larger than the {limit} bytes that CONTEXT_STORE_{self.setting} allows."
             )
         try:
-            return without_collection(decode, body.decode())
+            text = body.decode()
+            return decode(text) if len(text) < LARGE else without_collection(decode, text)
         except RecursionError:
             raise ParseError("The JSON is nested too deeply.") from None
         except ValueError as error:  # Wrong UTF-8 too, and integers of more digits than the interpreter takes.

@@ -8,18 +8,21 @@ from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRen
 from context_store.exact_json import ExactEncoder
 
 
-def exact(renderer: BaseRenderer) -> BaseRenderer:
-    """Let a renderer of JSON, or what shows its answers, write numbers in the form that they have in the store."""
+@cache
+def exact(renderer: type[BaseRenderer]) -> Any:
+    """Return the class that does what a renderer does, and writes numbers in the form that they have in the store."""
     known: Any = renderer
-    if isinstance(renderer, JSONRenderer):
-        known.encoder_class = exact_encoder(known.encoder_class)
-    elif isinstance(renderer, BrowsableAPIRenderer):
-        default_renderer: Any = renderer.get_default_renderer
-        known.get_default_renderer = lambda view: (found := default_renderer(view)) and exact(found)
+    if issubclass(renderer, JSONRenderer):
+        encoder = type(f"Exact{known.encoder_class.__name__}", (ExactEncoder, known.encoder_class), {})
+        return type(renderer.__name__, (renderer,), {"encoder_class": encoder})
+    if issubclass(renderer, BrowsableAPIRenderer):
+        return type(renderer.__name__, (ShowsExact, renderer), {})
     return renderer
 
 
-@cache
-def exact_encoder(encoder_class: Any) -> Any:
-    """Return the class of encoders that write what the given one does, but for such numbers."""
-    return type(f"Exact{encoder_class.__name__}", (ExactEncoder, encoder_class), {})
+class ShowsExact(BrowsableAPIRenderer):
+    """The page that shows what another renderer writes."""
+
+    def get_default_renderer(self, view: Any) -> Any:
+        shown: Any = super().get_default_renderer(view)
+        return shown and exact(shown.__class__)()

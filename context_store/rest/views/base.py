@@ -136,7 +136,8 @@ class StoreViewSet(ViewSet):
                 self.kwargs[name] = decode_id(value, name) if "~" in value else value
 
     def get_renderers(self) -> list[BaseRenderer]:
-        return [exact(renderer) for renderer in super().get_renderers()]
+        classes: Any = self.renderer_classes
+        return [exact(renderer)() for renderer in classes]
 
     def get_exception_handler(self) -> Any:
         return handle_exception
