@@ -32,8 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--database") == "postgresql":
         config.pluginmanager.register(plans := Plans(), "plans")
         connection_created.connect(plans.watch, weak=False)
-    config.addinivalue_line("markers", "slow: the test takes long, and runs on one database of one environment of tox.")
-    config.addinivalue_line("markers", "thorough: the test tries very many cases, and runs with one Python.")
+    config.addinivalue_line("markers", "slow: the test takes long, and runs in one environment of tox.")
+    config.addinivalue_line("markers", "thorough: the test tries very many cases, and runs there and in mssql-offline.")
 
 
 @pytest.hookimpl(trylast=True)
@@ -45,8 +45,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(NO_SQL_SERVER))
     keep(config, items, lambda item: (marker := item.get_closest_marker("vendor")) is None or vendor in marker.args)
     if config.getoption("--only-database-tests"):
-        # What is slow runs once, wherever that is.
-        keep(config, items, lambda item: has_database(item) or item.get_closest_marker("slow"))
+        keep(config, items, has_database)
     begin_with_slow(items)
 
 
