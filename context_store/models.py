@@ -86,7 +86,10 @@ class Chat(Held):
             models.Index(fields=["-updated_at", "-id"], name="ctx_chat_updated"),
             models.Index(fields=["trashed_at"], condition=Q(trashed_at__isnull=False), name="ctx_chat_trashed"),
         ]
-        permissions = [("act_for_any_user", _("Can act for any user through the API"))]
+        permissions = [
+            ("act_for_any_user", _("Can act for any user through the API")),
+            ("export_user", _("Can export all that is stored of a user")),
+        ]
 
     def __str__(self) -> str:
         return (self.title or "").translate(DIRECTIONS)[:MAX_NAME_LENGTH] or str(self.pk)
@@ -361,6 +364,7 @@ class LegalHold(models.Model):
             models.Index(fields=["user_id"], name="ctx_hold_user"),
             models.Index(fields=["chat_id"], name="ctx_hold_chat"),
         ]
+        permissions = [("release_legalhold", _("Can release a legal hold"))]
 
     def __str__(self) -> str:
         return f"{self.pk}"
@@ -386,7 +390,10 @@ class Erasure(models.Model):
         verbose_name = _("erasure")
         verbose_name_plural = _("erasures")
         indexes = [models.Index(fields=["subject"], name="ctx_erasure_subject")]
-        permissions = [("erase_user", _("Can erase all that is stored of a user"))]
+        permissions = [
+            ("erase_user", _("Can erase all that is stored of a user")),
+            ("lift_erasure", _("Can lift the erasure of a user")),
+        ]
 
     def __str__(self) -> str:
         return str(self.subject)

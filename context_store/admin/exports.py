@@ -1,14 +1,12 @@
 """Exports as downloads: JSON documents that the store imports again, and Markdown transcripts for people."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
-from asgiref.sync import sync_to_async
-from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, StreamingHttpResponse
-from django.utils.http import content_disposition_header
 
 from context_store.exact_json import dumps
 from context_store.exporters.documents import documents, json_line
+from context_store.exporters.downloads import download
 from context_store.exporters.markdown import archive, file_name, transcript
 from context_store.managers.messages import MessageQuerySet
 from context_store.records import ChatRecord
@@ -20,13 +18,13 @@ from .transcript import Path, find_path, forward
 def json_response(request: HttpRequest, store: ContextStore, chat_id: str) -> StreamingHttpResponse:
     """Return one chat as the document that ``import_chat`` takes."""
     document = dumps(store.export_chat(chat_id))
-    return _download(request, iter([document.encode()]), "application/json", f"{file_name(chat_id)}.json")
+    return download(request, iter([document.encode()]), "application/json", f"{file_name(chat_id)}.json")
 
 
 def jsonl_response(request: HttpRequest, store: ContextStore, chat_ids: Iterable[str]) -> StreamingHttpResponse:
     """Return chats as documents, one a line, of which one at a time is held."""
     lines = (json_line(document).encode() for document in documents(store, chat_ids))
-    return _download(request, lines, "application/jsonl", "chats.jsonl")
+    return download(request, lines, "application/jsonl", "chats.jsonl")
 
 
 def markdown_response(
@@ -34,7 +32,7 @@ def markdown_response(
 ) -> StreamingHttpResponse:
     """Return the transcript of one path."""
     chunks = (text.encode() for text in _transcript(messages, chat, path))
-    return _download(request, chunks, "text/markdown; charset=utf-8", f"{file_name(chat.id)}.md")
+    return download(request, chunks, "text/markdown; charset=utf-8", f"{file_name(chat.id)}.md")
 
 
 def zip_response(
@@ -43,30 +41,10 @@ def zip_response(
     """Return the transcripts of the active branches of chats, written as they are sent."""
     chats = (chat for chat_id in chat_ids if (chat := store.get_chat(chat_id)) is not None)
     transcripts = ((chat.id, _transcript(messages, chat, find_path(messages, chat.id))) for chat in chats)
-    return _download(request, archive(transcripts), "application/zip", "transcripts.zip")
+    return download(request, archive(transcripts), "application/zip", "transcripts.zip")
 
 
 def _transcript(messages: MessageQuerySet, chat: ChatRecord, path: Path) -> Iterator[str]:
     name = path.branch or path.checkpoint or path.message or ""
     kind = "Branch" if path.branch else "Checkpoint" if path.checkpoint else "Through message"
     return transcript(chat, forward(messages, chat.id, path.place), length=path.length, kind=kind, name=name)
-
-
-def _download(request: HttpRequest, chunks: Iterator[bytes], kind: str, name: str) -> StreamingHttpResponse:
-    content = _asynchronous(chunks) if isinstance(request, ASGIRequest) else chunks
-    return StreamingHttpResponse(
-        content,
-        content_type=kind,
-        headers={
-            "Content-Disposition": content_disposition_header(True, name) or "attachment",  # noqa: FBT003
-            "X-Content-Type-Options": "nosniff",
-            "Cache-Control": "no-store",
-        },
-    )
-
-
-async def _asynchronous(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the same where the server is asynchronous: it would else collect everything first."""
-    # With a default: a coroutine cannot raise ``StopIteration``.
-    while (chunk := await sync_to_async(lambda: next(chunks, None))()) is not None:
-        yield chunk

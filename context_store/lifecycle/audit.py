@@ -1,21 +1,32 @@
 """The audit log: who did what to whose data. Ids and counts, never content."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import router
 
 from context_store.graph.chains import rows
 from context_store.ids import now_ms
 from context_store.signals import audited
+from context_store.validation import check_identifier
 
-_actor: ContextVar[str] = ContextVar("context_store_actor", default="")
-
-
+_actor: ContextVar[str | Callable[[], str]] = ContextVar("context_store_actor", default="")
 # Whether chats go in batches, of which one entry tells: none names a chat then.
 _in_batch: ContextVar[bool] = ContextVar("context_store_in_batch", default=False)
+
+
+class AuditRecord(NamedTuple):
+    """One entry of the log. ``detail`` has counts and ids; times are milliseconds since the epoch."""
+
+    id: int
+    action: str
+    actor: str | None
+    user_id: str | None
+    chat_id: str | None
+    detail: dict[str, Any]
+    created_at: int
 
 
 @contextmanager
@@ -29,8 +40,12 @@ def in_batch() -> Iterator[None]:
 
 
 @contextmanager
-def acting(actor: str) -> Iterator[None]:
-    """Name who does what follows: ``with acting("staff:ann"): erase_user(…)``."""
+def acting(actor: str | Callable[[], str]) -> Iterator[None]:
+    """
+    Name who does what follows: ``with acting("staff:ann"): erase_user(…)``.
+
+    A function is asked when there is something to record.
+    """
     token = _actor.set(actor)
     try:
         yield
@@ -40,7 +55,8 @@ def acting(actor: str) -> Iterator[None]:
 
 def actor() -> str:
     """Return who acts, or an empty text."""
-    return _actor.get()
+    given = _actor.get()
+    return given if isinstance(given, str) else given()
 
 
 def record(
@@ -62,3 +78,23 @@ def record_signal(action: str) -> Any:
             record(action, using=using, user_id=user_id, chat_id=chat_id)
 
     return receive
+
+
+def list_entries(
+    *,
+    user_id: str | None = None,
+    action: str | None = None,
+    before: int | None = None,
+    limit: int | None = None,
+    using: str | None = None,
+) -> list[AuditRecord]:
+    """Return entries, the newest first: all, those about a user or of an action, or those ``before`` an id."""
+    found = rows("AuditEntry")
+    found = found.using(using or router.db_for_read(found.model)).order_by("-id")
+    if user_id is not None:
+        found = found.filter(user_id=check_identifier(user_id, "user_id"))
+    if action is not None:
+        found = found.filter(action=check_identifier(action, "action"))
+    if before is not None:
+        found = found.filter(pk__lt=before)
+    return [AuditRecord(*entry) for entry in found.values_list(*AuditRecord._fields)[:limit]]

@@ -13,7 +13,7 @@ from context_store.graph.documents import forget_origins
 from context_store.graph.holds import active_holds, require_no_hold
 from context_store.ids import now_ms, pseudonyms
 from context_store.search.backends import search_backends
-from context_store.validation import check_identifier
+from context_store.validation import check_identifier, check_text
 
 from . import audit
 from .holders import holders
@@ -53,6 +53,7 @@ def erase_user(
         raise InvalidData('is not "erase", "anonymise" or "keep"', ("copies",))
     if not reason.strip():
         raise InvalidData("is required", ("reason",))
+    check_text(reason, "reason")
     alias = using or router.db_for_write(rows("Chat").model)
     _require_no_holds(alias, user_id, copies)
     stored = _tombstone(alias, user_id, reason, copies, who or audit.actor())
@@ -63,10 +64,12 @@ def erase_user(
         while _erase_once(alias, user_id, copies, counts, stored):
             pass
         search_backends[alias].scrub()
-        stored.finished_at = now_ms()
-        rows("Erasure").using(alias).filter(pk=stored.pk).update(counts=counts, finished_at=stored.finished_at)
+        if stored.finished_at is None or counts != stored.counts:
+            stored.finished_at = now_ms()
+            rows("Erasure").using(alias).filter(pk=stored.pk).update(counts=counts, finished_at=stored.finished_at)
         audit.record("erase", using=alias, user_id=stored.subject, counts=counts)
-    return Receipt(stored.pk, stored.subject, reason, counts, stored.started_at, stored.finished_at, space_hint(alias))
+    times = (stored.started_at, stored.finished_at)
+    return Receipt(stored.pk, stored.subject, stored.reason, counts, *times, space_hint(alias))
 
 
 def lift_erasure(user_id: str, *, using: str | None = None) -> bool:

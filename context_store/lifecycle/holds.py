@@ -1,18 +1,55 @@
 """Legal holds: what they cover cannot be deleted or changed by anything."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import router
 
 from context_store.db import wait_for_writers
 from context_store.exceptions import InvalidData
 from context_store.graph.chains import rows
-from context_store.graph.holds import clear_held, set_held
+from context_store.graph.holds import active_holds, clear_held, set_held
 from context_store.ids import now_ms
-from context_store.validation import check_identifier, check_metadata, check_time
+from context_store.validation import check_identifier, check_metadata, check_text, check_time
 
 from . import audit
+
+
+class HoldRecord(NamedTuple):
+    """A legal hold: what it covers, why, who placed and who released it. Times are milliseconds since the epoch."""
+
+    id: int
+    user_id: str | None
+    chat_id: str | None
+    metadata: dict[str, Any] | None
+    reason: str
+    placed_by: str
+    since: int
+    until: int | None
+    released_at: int | None
+    released_by: str | None
+
+
+def list_holds(
+    *, active: bool | None = None, limit: int | None = None, offset: int = 0, using: str | None = None
+) -> list[HoldRecord]:
+    """Return holds, the newest first: all, only those that hold now, or only those that have ended."""
+    holds = rows("LegalHold")
+    holds = holds.using(using or router.db_for_read(holds.model)).order_by("-id")
+    if active is not None:
+        standing = active_holds().values("pk")
+        holds = holds.filter(pk__in=standing) if active else holds.exclude(pk__in=standing)
+    end = None if limit is None else offset + limit
+    return [HoldRecord(*found) for found in holds.values_list(*HoldRecord._fields)[offset:end]]
+
+
+def get_hold(hold_id: int, *, using: str | None = None) -> HoldRecord | None:
+    """Return a hold, or ``None``."""
+    holds = rows("LegalHold")
+    found = holds.using(using or router.db_for_read(holds.model)).filter(pk=hold_id)
+    for values in found.values_list(*HoldRecord._fields):
+        return HoldRecord(*values)
+    return None
 
 
 def hold(
@@ -38,7 +75,8 @@ def hold(
         raise InvalidData("give a user, a chat, or one entry of metadata", ("user_id", "chat_id", "metadata"))
     if not reason.strip() or not who.strip():
         raise InvalidData("says why and who: both are required", ("reason", "who"))
-    for name, value in (("user_id", user_id), ("chat_id", chat_id)):
+    check_text(reason, "reason")
+    for name, value in (("user_id", user_id), ("chat_id", chat_id), ("who", who)):
         if value is not None:
             check_identifier(value, name)
     holds = rows("LegalHold")
@@ -62,6 +100,7 @@ def hold(
 
 def release(hold_id: int, *, who: str, using: str | None = None) -> bool:
     """End a hold; ``False`` if there is none, or it was released already."""
+    check_identifier(who, "who")
     holds = rows("LegalHold")
     alias = using or router.db_for_write(holds.model)
     changed = holds.using(alias).filter(pk=hold_id, released_at__isnull=True)

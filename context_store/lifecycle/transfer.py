@@ -39,7 +39,15 @@ def export_user(user_id: str, *, using: str | None = None) -> Iterator[bytes]:
     Memory does not grow with what there is. Chats are read one after another, each as it is then.
     """
     check_identifier(user_id, "user_id")
+    # Who asks is known now; where a server sends the pieces, nobody acts any more.
+    return _exported(using, user_id, audit.actor())
+
+
+def _exported(using: str | None, user_id: str, actor: str) -> Iterator[bytes]:
     alias = using or router.db_for_read(rows("Chat").model)
+    # Before the first piece: who leaves in the middle has read as well.
+    with audit.acting(actor):
+        audit.record("export_user", using=using or router.db_for_write(rows("AuditEntry").model), user_id=user_id)
     files: dict[str, dict[str, Any]] = {}
     archive = ZipStream(compress_type=ZIP_DEFLATED)
     sources: dict[str, Iterator[Iterator[str]]] = {
@@ -55,7 +63,6 @@ def export_user(user_id: str, *, using: str | None = None) -> Iterator[bytes]:
     manifest = {"format": FORMAT, "version": VERSION, "user_id": user_id, "created_at": now_ms(), "files": files}
     archive.add(json.dumps(manifest, indent=2), "manifest.json")
     yield from archive.finalize()
-    audit.record("export_user", using=using or router.db_for_write(rows("AuditEntry").model), user_id=user_id)
 
 
 def import_user(file: IO[bytes], *, user_id: str | None = None, using: str | None = None) -> dict[str, int]:

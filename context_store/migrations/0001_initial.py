@@ -61,7 +61,10 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "chat",
                 "verbose_name_plural": "chats",
-                "permissions": [("act_for_any_user", "Can act for any user through the API")],
+                "permissions": [
+                    ("act_for_any_user", "Can act for any user through the API"),
+                    ("export_user", "Can export all that is stored of a user"),
+                ],
                 "indexes": [
                     models.Index(fields=["user_id", "-updated_at", "-id"], name="ctx_chat_user_updated"),
                     models.Index(fields=["-updated_at", "-id"], name="ctx_chat_updated"),
@@ -412,7 +415,10 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "erasure",
                 "verbose_name_plural": "erasures",
-                "permissions": [("erase_user", "Can erase all that is stored of a user")],
+                "permissions": [
+                    ("erase_user", "Can erase all that is stored of a user"),
+                    ("lift_erasure", "Can lift the erasure of a user"),
+                ],
                 "indexes": [models.Index(fields=["subject"], name="ctx_erasure_subject")],
             },
         ),
@@ -433,6 +439,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "legal hold",
                 "verbose_name_plural": "legal holds",
+                "permissions": [("release_legalhold", "Can release a legal hold")],
                 "indexes": [
                     models.Index(fields=["user_id"], name="ctx_hold_user"),
                     models.Index(fields=["chat_id"], name="ctx_hold_chat"),

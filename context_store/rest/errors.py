@@ -25,6 +25,7 @@ from context_store.exceptions import (
     RevisionConflict,
     StreamConflict,
     UpdateConflict,
+    UserErased,
 )
 
 from .serializers import MAX_PROBLEMS
@@ -161,6 +162,7 @@ ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     RevisionConflict: _plain(412),
     # The number of the hold is for those who may see holds.
     LegalHoldError: _plain(423, "A legal hold covers it: it cannot be changed or deleted."),
+    UserErased: _plain(403),
     UpdateConflict: _plain(409),
     StreamConflict: _plain(409),
     CorruptChat: _plain(409),

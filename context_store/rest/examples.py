@@ -92,6 +92,29 @@ SESSION_MESSAGES = [
 ]
 
 
+HOLD = {
+    "id": 17,
+    "user_id": "7",
+    "chat_id": None,
+    "metadata": None,
+    "reason": "Case 2026-17",
+    "placed_by": "counsel",
+    "since": 1767225600000,
+    "until": None,
+    "released_at": None,
+    "released_by": None,
+}
+AUDIT_ENTRY = {
+    "id": 4711,
+    "action": "hold",
+    "actor": "counsel",
+    "user_id": "7",
+    "chat_id": None,
+    "detail": {"hold": 17},
+    "created_at": 1767225600000,
+}
+
+
 def _page(*results: Any, **more: Any) -> dict[str, Any]:
     return {**more, "next": None, "previous": None, "results": list(results)}
 
@@ -177,6 +200,22 @@ EXAMPLES: dict[str, Any] = {
         "branches": [{key: value for key, value in REWOUND.items() if key not in ("chat_id", "message_count")}],
         "checkpoints": [],
     },
+    "ErasureCreate": {"reason": "Asked for it by mail", "copies": "erase"},
+    "Receipt": {
+        "id": 3,
+        "subject": "erased-1f0c3b5f7d2e4a6988aa00bb11cc22dd33ee44ff",
+        "reason": "Asked for it by mail",
+        "counts": {"chat": 12, "message": 340, "contexts": 2},
+        "started_at": 1767225600000,
+        "finished_at": 1767225600900,
+        "hint": "VACUUM the tables of context_store, and drop old backups.",
+    },
+    # A file.
+    "bytes": "PK…",
+    "HoldCreate": {"metadata": {"case": 17}, "reason": "Case 2026-17"},
+    "Hold": HOLD,
+    "HoldPage": _page(HOLD),
+    "AuditPage": _page(AUDIT_ENTRY),
     "Context": {"key": "wizard", "value": {"step": 3}},
 }
 PROBLEM_EXAMPLES: dict[int, Any] = {

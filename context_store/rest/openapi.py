@@ -34,9 +34,11 @@ TEXT: JSONSchema = {"type": "string"}
 NOT_MODIFIED = OpenApiResponse(description="It is as it was when it had the given `ETag`.")
 
 
-def parameter(name: str, schema: JSONSchema, description: str, *, required: bool = False) -> OpenApiParameter:
-    """Return a parameter of the query."""
-    return OpenApiParameter(name, schema, required=required, description=description)
+def parameter(
+    name: str, schema: JSONSchema, description: str, *, required: bool = False, location: Any = "query"
+) -> OpenApiParameter:
+    """Return a parameter of the query, or of another place."""
+    return OpenApiParameter(name, schema, location, required=required or location == "path", description=description)
 
 
 USER_ID = parameter("user_id", IDENTIFIER, "Act for this user: takes the permission `context_store.act_for_any_user`.")
@@ -118,7 +120,13 @@ class StoreSchema(AutoSchema):
             OpenApiParameter(name, ENCODED_IDENTIFIER, "path", description="`~` is written `~0`, `/` is `~1`.")
             for name in re.findall(r"{(\w+)}", self.path)
         ]
-        return [*ids, USER_ID]
+        # What takes a permission of its own is not about the caller's things, whoever that acts for.
+        return ids if self.view.needed else [*ids, USER_ID]
+
+    def get_description(self) -> str:  # type: ignore[override]
+        permission = self.view.needed.get(self.view.action)
+        described: str = super().get_description()
+        return f"{described}\n\nTakes the permission `{permission}`." if permission else described
 
     def is_excluded(self) -> bool:
         # A fixed word in the place of an id, as in chats/import/: these operations are shown at the path of the id.
@@ -135,10 +143,12 @@ class StoreSchema(AutoSchema):
         always = {400, 401, 403, 406, 429, 503}
         found = {404} if "{" in self.path else set()
         body = {411, 413, 415} if self.method in ("POST", "PUT", "PATCH") else set()
+        # A hold covers sessions as chats, and whatever is in them.
+        held = {423} if self.method != "GET" else set()
         declared = super()._get_response_bodies(direction)
         common = {
             str(status): self._get_response_for_code(_problem(status), str(status))  # type: ignore[no-untyped-call]
-            for status in always | found | body
+            for status in always | found | body | held
         }
         return dict(sorted({**common, **declared}.items()))
 

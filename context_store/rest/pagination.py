@@ -13,7 +13,7 @@ from rest_framework.utils.urls import replace_query_param
 from context_store.conf import settings
 from context_store.managers.orders import cursor_of
 from context_store.records import Graph, MessageRecord
-from context_store.validation import MAX_COUNT
+from context_store.validation import MAX_COUNT, MAX_TIME
 
 from .serializers import IDENTIFIER, JSONSchema
 
@@ -82,6 +82,26 @@ class ChainPagination(LimitPagination):
             query = request.META["QUERY_STRING"]
             older = replace_query_param(f"{url}?{query}", "limit", limit)
         return Response({"next": older, "previous": None, "results": items(chain)})
+
+
+class NewestPagination(LimitPagination):
+    """``before``: an id. Newest first; ``next`` is the page of older ones."""
+
+    def respond(self, request: Request, read: Callable[..., list[Any]]) -> Response:
+        """Answer with a page of ``read(limit=, before=)``."""
+        limit = self.get_limit(request)
+        before = whole_number(request, "before", MAX_TIME, 0, MAX_TIME)
+        found = read(limit=limit + 1, before=before)
+        url = None
+        if len(found) > limit:
+            url = replace_query_param(request.build_absolute_uri(), "limit", limit)
+            url = replace_query_param(url, "before", found[limit - 1].id)
+        return Response({"next": url, "previous": None, "results": items(found[:limit])})
+
+    def get_schema_operation_parameters(self, view: Any) -> list[JSONSchema]:
+        before = {"type": "integer", "minimum": 0, "maximum": MAX_TIME}
+        limit = super().get_schema_operation_parameters(view)
+        return [_parameter("before", before, "Only entries with a smaller id."), *limit]
 
 
 class OffsetPagination(LimitOffsetPagination):

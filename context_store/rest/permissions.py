@@ -60,5 +60,9 @@ def acting_user_id_or_all(request: Request) -> str | None:
 
 
 def may_act_for_any_user(request: Request) -> bool:
+    return has_permission(request, ACT_FOR_ANY_USER)
+
+
+def has_permission(request: Request, permission: str) -> bool:
     has_perm = getattr(request.user, "has_perm", None)
-    return bool(has_perm and has_perm(ACT_FOR_ANY_USER))
+    return bool(has_perm and has_perm(permission))

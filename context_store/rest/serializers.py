@@ -298,6 +298,16 @@ class ChunksAppend(Shape):
     started_at = Milliseconds(required=False, help_text="That of the claim: refused where another has the stream.")
 
 
+@extend_schema_field({"type": "string", "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"})
+class Reason(Text):
+    """A text that is not empty."""
+
+
+@extend_schema_field({"type": "string", "enum": ["erase", "anonymise", "keep"], "default": "erase"})
+class Copies(Text):
+    """What becomes of copies; the store says what may."""
+
+
 class SessionUpdate(Shape):
     metadata = JSONObject(help_text="Its top-level keys are merged; `null` removes a key.")
 
@@ -312,6 +322,22 @@ class SessionAppend(Shape):
 
 class SessionFork(Shape):
     id = Identifier(required=False, help_text="The id of the copy.")
+
+
+class ErasureCreate(Shape):
+    reason = Reason(help_text="Why, for the receipt.")
+    copies = Copies(required=False, help_text="What becomes of chats that others forked from the user's: `erase`.")
+
+
+class HoldCreate(Shape):
+    """Just one of `user_id`, `chat_id` and `metadata` is given."""
+
+    user_id = Identifier(required=False)
+    chat_id = Identifier(required=False)
+    metadata = JSONObject(required=False, help_text="One entry: the chats that have it are held.")
+    reason = Reason()
+    since = Milliseconds(required=False)
+    until = Milliseconds(required=False, allow_null=True, help_text="Without it the hold lasts until its release.")
 
 
 # What goes out
@@ -510,6 +536,49 @@ class SessionMessagePage(Page):
     """Oldest first; `next` is the page of older ones."""
 
     results = SessionMessage(many=True)
+
+
+class Receipt(serializers.Serializer[Any]):
+    id = Count()
+    subject = Text(help_text="What stands for the user: a keyed digest of the id.")
+    reason = Text()
+    counts = serializers.DictField(child=Count(), help_text="How many went, by kind.")
+    started_at = Milliseconds()
+    finished_at = Milliseconds()
+    hint = Text(help_text="What is left to the operator of the database.")
+
+
+class Hold(serializers.Serializer[Any]):
+    id = Count()
+    user_id = Identifier(allow_null=True)
+    chat_id = Identifier(allow_null=True)
+    metadata = JSONObject(allow_null=True)
+    reason = Text()
+    placed_by = Identifier()
+    since = Milliseconds()
+    until = Milliseconds(allow_null=True)
+    released_at = Milliseconds(allow_null=True)
+    released_by = Identifier(allow_null=True)
+
+
+class HoldPage(Page):
+    results = Hold(many=True)
+
+
+class AuditEntry(serializers.Serializer[Any]):
+    id = Count()
+    action = Identifier(help_text="`delete`, `trash`, `restore`, `hold`, `release`, `export_user`, `erase`, …")
+    actor = Identifier(allow_null=True, help_text="Who did it.")
+    user_id = Identifier(allow_null=True, help_text="Whose data it was; after an erasure a pseudonym.")
+    chat_id = Identifier(allow_null=True)
+    detail = JSONObject(help_text="Ids and counts, no content.")
+    created_at = Milliseconds()
+
+
+class AuditPage(Page):
+    """Newest first; `next` is the page of older ones."""
+
+    results = AuditEntry(many=True)
 
 
 class Error(serializers.Serializer[Any]):

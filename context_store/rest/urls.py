@@ -19,6 +19,9 @@ router.register("messages", views.MessageByIdViewSet, basename="message-by-id")
 router.register("search", views.SearchViewSet, basename="search")
 router.register("contexts", views.ContextViewSet, basename="context")
 router.register("sessions", views.SessionViewSet, basename="session")
+router.register("users", views.UserViewSet, basename="user")
+router.register("holds", views.HoldViewSet, basename="hold")
+router.register("audit", views.AuditViewSet, basename="audit")
 
 # POST imports; for the other methods "import" is the id of a chat like any other. Before the router's own route.
 import_view = views.ChatViewSet.as_view(

@@ -10,6 +10,7 @@ from django.core.cache import cache
 
 from context_store import rest
 from context_store.contexts import contexts
+from context_store.lifecycle import hold
 from context_store.store import ContextStore
 from context_store.streams import streams
 from tests.rest.client import Client
@@ -24,6 +25,8 @@ PLACES = [
 ]
 SECRET = "the secret text of alice"
 # Ids that are unique in one's own chats alone: another's are free there, as keys of contexts are.
+# They take a permission, whosever ids are named.
+PERMITTED = {name for name, (_, _, operation) in OPERATIONS.items() if operation["tags"] == ["Lifecycle"]}
 OWN = ("new message", "branch id", "checkpoint id", "stream id")
 
 
@@ -44,8 +47,10 @@ class Owned(NamedTuple):
 
 def owned(user: User) -> Owned:
     store, who = ContextStore(user_id=user.username), user.username
+    placed = hold(chat_id=f"{who}'s other chat", reason=SECRET, who=who)
     kinds = ("chat", "message", "branch", "branch id", "checkpoint", "checkpoint id", "key", "stream")
     ids = {kind: f"{who}'s {kind}" for kind in kinds} | {"new chat": f"{who}'s chat", "new message": f"{who}'s message"}
+    ids |= {"user": who, "entry": "5", "hold": str(placed.pk)}
     secret = SECRET.replace("alice", who)
     store.create_chat(ids["chat"], title=secret, metadata={"secret": secret})
     store.append_messages(ids["chat"], [{"name": "user", "data": secret}])
@@ -81,7 +86,7 @@ def attacker(mallory: User) -> Owned:
 
 
 def test_the_walk_covers_the_whole_api() -> None:
-    assert len(OPERATIONS) == 70
+    assert len(OPERATIONS) == 77
     assert len(PLACES) > 115
 
 
@@ -95,7 +100,9 @@ def test_another_users_ids_lead_nowhere(victim: Owned, attacker: Owned, name: st
     response = Client(attacker.user).request(method, sent.url(), sent.body)
     assert victim.state == before
     assert SECRET not in text_of(response)
-    if name in ("set_context", "watch_context") or points.get(place) in OWN or not points:
+    if name in PERMITTED:
+        assert (response.status_code, response.json()["code"]) == (403, "permission_denied")
+    elif name in ("set_context", "watch_context") or points.get(place) in OWN or not points:
         assert response.status_code in (200, 201)
     else:
         assert_refused(response)

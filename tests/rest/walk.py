@@ -21,10 +21,14 @@ KINDS = {
     "head": "message",
     "branch": "branch",
     "key": "key",
+    "hold_id": "hold",
+    "user_id": "user",
+    "user": "user",
 }
 BY_OPERATION = {
     **{(f"{verb}_branch", "name"): "branch" for verb in ("get", "move", "delete", "activate")},
     **{(f"{verb}_checkpoint", "name"): "checkpoint" for verb in ("get", "delete", "restore")},
+    ("list_audit", "before"): "entry",
     ("create_chat", "id"): "chat",
     ("fork_chat", "id"): "new chat",
     ("fork_session", "id"): "new chat",
@@ -47,6 +51,7 @@ PLAIN = {"name", "type", "data", "created_at", "title", "metadata", "is_active",
 PLAIN |= {"limit", "offset", "q", "role", "trash", "trashed"}
 PLAIN |= {"limit", "offset", "q", "role", "after", "status", "error", "format", "chunks", "started_at"}
 PLAIN |= {"order", "archived", "pinned", "title_prefix", "preview", "siblings"}
+PLAIN |= {"reason", "copies", "since", "until", "active", "action"}
 ACTING = "user_id"
 
 
@@ -92,7 +97,7 @@ def points_of(path: str, operation: dict[str, Any]) -> dict[tuple[str, str], str
     """Return what in a request points where."""
     named = [(item["in"], item["name"]) for item in operation.get("parameters", []) if item["in"] in ("path", "query")]
     named += [("body", name) for name in fields(example(operation))]
-    found = {place: kind_of(operation["operationId"], place[1]) for place in named if place[1] != ACTING}
+    found = {place: kind_of(operation["operationId"], place[1]) for place in named if place != ("query", ACTING)}
     return {place: kind for place, kind in found.items() if kind is not None}
 
 

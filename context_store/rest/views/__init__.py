@@ -5,20 +5,24 @@ from .branches import BranchViewSet, CheckpointViewSet
 from .changes import ChangesViewSet
 from .chats import ChatViewSet, SearchViewSet
 from .keyed import ContextViewSet, SessionViewSet
+from .lifecycle import AuditViewSet, HoldViewSet, UserViewSet
 from .messages import MessageByIdViewSet, MessageViewSet
 from .streams import ChatStreamViewSet, StreamViewSet
 
 __all__ = [
+    "AuditViewSet",
     "BranchViewSet",
     "ChangesViewSet",
     "ChatStreamViewSet",
     "ChatViewSet",
     "CheckpointViewSet",
     "ContextViewSet",
+    "HoldViewSet",
     "MessageByIdViewSet",
     "MessageViewSet",
     "SearchViewSet",
     "SessionViewSet",
     "StoreViewSet",
     "StreamViewSet",
+    "UserViewSet",
 ]

@@ -1,8 +1,9 @@
 """The base of all viewsets, and the only place of the API where a store is made."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import DatabaseError, connections, transaction
 from django.db.models import QuerySet
@@ -16,10 +17,11 @@ from rest_framework.viewsets import ViewSet
 
 from context_store.contexts import BaseContexts, contexts
 from context_store.contexts.storage import user_scope
+from context_store.lifecycle import acting
 from context_store.models import Chat
 from context_store.rest.errors import handle_exception
 from context_store.rest.parsers import LengthRequired, StrictJSONParser, decode_id
-from context_store.rest.permissions import acting_user_id, own_user_id
+from context_store.rest.permissions import acting_user_id, has_permission, own_user_id
 from context_store.rest.renderers import exact
 from context_store.rest.schema import StoreSchema
 from context_store.rest.serializers import Empty, Shape
@@ -46,8 +48,12 @@ class StoreViewSet(ViewSet):
     tag = "Chats"
     lookup_value_converter = "context_store_id"
     # The ids in a path that actions take. What else a project has there, as a version or a tenant, is not for them.
-    path_arguments = ("chat_id", "message_id", "name", "key", "session_id", "stream_id")
+    path_arguments = ("chat_id", "message_id", "name", "key", "session_id", "stream_id", "user_id", "hold_id")
     pagination_class: Any = None
+    # The permissions that actions take, by their names; the others are about what is the caller's.
+    needed: ClassVar[Mapping[str, str]] = {}
+    # Whether ``ATOMIC_REQUESTS`` is honoured. What commits in batches goes without.
+    is_atomic = True
     # "read", "write", "search" or "stream"; without it the method decides between the first two.
     throttle_kind: str | None = None
 
@@ -85,6 +91,10 @@ class StoreViewSet(ViewSet):
         """Return the streams of a user."""
         return streams["default"].for_user(user_id)
 
+    def get_actor(self) -> str:
+        """Return whom the audit log names: the caller, whoever it acts for."""
+        return own_user_id(self.request) or ""
+
     @cached_property
     def paginator(self) -> Any:
         return self.pagination_class and self.pagination_class()
@@ -111,8 +121,9 @@ class StoreViewSet(ViewSet):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             with ExitStack() as stack:
+                stack.enter_context(acting(self.get_actor))
                 for alias, options in connections.settings.items():
-                    if options["ATOMIC_REQUESTS"]:
+                    if options["ATOMIC_REQUESTS"] and self.is_atomic:
                         stack.enter_context(transaction.atomic(using=alias))
                 return super().dispatch(request, *args, **kwargs)
         except DatabaseError as error:
@@ -126,6 +137,9 @@ class StoreViewSet(ViewSet):
         # Callers whom CONTEXT_STORE_USER_ID does not know are refused beside whom the project's own permissions refuse.
         if own_user_id(request) is None:
             self.permission_denied(request)
+        permission = self.needed.get(self.action or "")
+        if permission is not None and not has_permission(request, permission):
+            self.permission_denied(request, f"This takes the permission {permission}.")
         if "Transfer-Encoding" in request.headers and not request.headers.get("Content-Length"):
             # Django REST framework would take it for no body.
             raise LengthRequired

@@ -130,7 +130,7 @@ class ChatViewSet(StoreViewSet):
         revision = expected_revision(request, self.store, chat_id)
         return Response(self.store.update_chat(chat_id, **body, merge=True, expected_revision=revision)._asdict())
 
-    @operation("delete_chat", {204: None}, parameters=[TRASH], problems=[423], if_match=True)
+    @operation("delete_chat", {204: None}, parameters=[TRASH], if_match=True)
     def destroy(self, request: Request, chat_id: str) -> Response:
         """
         Delete a chat with everything in it, for ever, wherever it lies; or put it into the trash.
