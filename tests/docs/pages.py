@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from doctest import ELLIPSIS, OutputChecker
 from pathlib import Path
@@ -20,6 +20,8 @@ FILE = re.compile(r"# ([\w/]+\.py)(?:, on (\w+))?\n")
 # What pages say, and what is there in its place.
 ADDRESS, REDIS = "http://127.0.0.1:8000", "redis://127.0.0.1:6379/1"
 LIMIT_SECONDS = 600
+# Stands between the outputs of two pages.
+END = "--- end of the page ---"
 
 
 class Block(NamedTuple):
@@ -93,12 +95,16 @@ class Project:
 
     def run(self, page: str, **environment: str) -> str:
         """Run the page's other Python, all of it in one shell, and hold what it prints against the page."""
-        code = "".join(block.code for block in blocks(page, "python") if not block.file)
-        printed = self.manage("shell", "--no-imports", stdin=code, **environment)
-        shown = re.findall(r"^```python\n(?:(?!^```).)*^```\n\n```output\n(.*?)^```$", text_of(page), re.M | re.S)
-        if shown:
-            assert_prints("".join(shown), printed)
+        printed = self.manage("shell", "--no-imports", stdin=code_of(page), **environment)
+        check_output(page, printed)
         return printed
+
+    def run_each(self, pages: Sequence[str]) -> None:
+        """Run pages as ``run`` does, in one process, where each has names of its own."""
+        code = "".join(f"exec({code_of(page)!r}, {{'__name__': 'page'}})\nprint({END!r})\n" for page in pages)
+        printed = self.manage("shell", "--no-imports", stdin=code).split(f"{END}\n")
+        for page, output in zip(pages, printed[:-1], strict=True):
+            check_output(page, output)
 
     def shell(self, command: str, address: str = ADDRESS) -> str:
         """Run a command line of a page."""
@@ -147,6 +153,17 @@ class Project:
         # This package, wherever another one is installed; and the suite's Python is "python".
         paths = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", "")])
         return {**inherited, "PYTHONPATH": str(self.package), "PATH": paths, **more}
+
+
+def code_of(page: str) -> str:
+    """Return the page's Python that goes into no file."""
+    return "".join(block.code for block in blocks(page, "python") if not block.file)
+
+
+def check_output(page: str, printed: str) -> None:
+    shown = re.findall(r"^```python\n(?:(?!^```).)*^```\n\n```output\n(.*?)^```$", text_of(page), re.M | re.S)
+    if shown:
+        assert_prints("".join(shown), printed)
 
 
 def text_of(page: str) -> str:

@@ -1,0 +1,40 @@
+"""The backends that guides write pass the contracts that they are told to run."""
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+from django.test import SimpleTestCase, TransactionTestCase
+
+from context_store.contexts.storage import Storage
+from context_store.testing.contexts import ContextsContract
+from context_store.testing.sessions import SessionsContract
+from tests.docs.pages import blocks
+
+pytestmark = [pytest.mark.slow, pytest.mark.vendor("sqlite", "postgresql")]
+
+
+def module_of(page: str) -> ModuleType:
+    """Return the file that the guide writes, as a module."""
+    (block,) = [block for block in blocks(f"docs/how-to/{page}.md", "python") if block.file]
+    module = ModuleType("guide")
+    exec(compile(block.code, page, "exec"), vars(module))  # noqa: S102
+    return module
+
+
+MEMORY = module_of("own-context-backend")
+
+
+class SharedMemoryContexts(MEMORY.MemoryContexts):
+    shared = MEMORY.MemoryStorage()
+
+    def make_storage(self) -> Storage:
+        return self.shared
+
+
+class MemoryContextsTests(ContextsContract, SimpleTestCase):
+    backend = SharedMemoryContexts
+
+
+class CompressedSessionsTests(SessionsContract, TransactionTestCase):
+    backend: Any = module_of("own-session-backend").CompressedSessions
