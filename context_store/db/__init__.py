@@ -1,6 +1,7 @@
 """What databases differ in: deadlocks and retries, statements kept ready, bulk inserts, composite keys."""
 
 from .keys import CompositeForeignKey
+from .notifications import can_notify, notifications, notify
 from .retries import driver_errors, is_deadlock, is_timeout, retried, retry
 from .scrubbing import deleting_securely, space_hint, wait_for_writers
 from .statements import CHUNK_SIZE, Literal, Prepared, Update, chunked, hold_row, insert_rows, pipelined
@@ -13,6 +14,7 @@ __all__ = [
     "NOT_IN_TRASH",
     "Prepared",
     "Update",
+    "can_notify",
     "chunked",
     "deleting_securely",
     "driver_errors",
@@ -20,6 +22,8 @@ __all__ = [
     "insert_rows",
     "is_deadlock",
     "is_timeout",
+    "notifications",
+    "notify",
     "outside_trash",
     "pipelined",
     "retried",

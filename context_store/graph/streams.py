@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from context_store.db import Prepared, Update, insert_rows, outside_trash, retry
+from context_store.db import Prepared, Update, insert_rows, notify, outside_trash, retry
 from context_store.exceptions import IdConflict, InvalidData, StreamConflict
 from context_store.ids import now_ms
 from context_store.records import ChunkRecord, MessageRecord, StreamRecord
@@ -122,13 +122,21 @@ def claim_stream(
 
 
 def append_chunks(
-    using: str, chat_id: str, stream_id: str, texts: Sequence[JSONText], *, lease: int, started_at: int | None = None
+    using: str,
+    chat_id: str,
+    stream_id: str,
+    texts: Sequence[JSONText],
+    *,
+    lease: int,
+    started_at: int | None = None,
+    is_told: bool = False,
 ) -> tuple[int, bool]:
     """
     Add chunks to a running stream and renew its lease (milliseconds), in two statements; none only renews it.
 
-    With ``started_at`` only to the stream as it was claimed then. Returns the last seq, and whether its end was asked
-    for. Raises ``Stream.DoesNotExist`` and ``StreamConflict``.
+    With ``started_at`` only to the stream as it was claimed then. ``is_told``: readers that listen are notified, in the
+    same transaction. Returns the last seq, and whether its end was asked for. Raises ``Stream.DoesNotExist`` and
+    ``StreamConflict``.
     """
 
     def attempt() -> tuple[int, bool] | None:
@@ -146,6 +154,8 @@ def append_chunks(
                 first = last_seq - len(texts) + 1
                 chunks = [(chat_id, stream_id, first + index, text, now) for index, text in enumerate(texts)]
                 insert_rows(using, "StreamChunk", CHUNK_COLUMNS, chunks)
+                if is_told and chunks:
+                    notify(using, chat_id, stream_id)
                 return last_seq, cancel_requested_at is not None
         return None
 

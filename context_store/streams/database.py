@@ -1,16 +1,17 @@
 """Streams in the database: no server beside it, answers stored in the transaction that completes them."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, cast
 
 from django.apps import apps
-from django.core.checks import CheckMessage
+from django.core.checks import CheckMessage, Warning
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import InterfaceError, OperationalError, router
+from django.db import InterfaceError, OperationalError, router, transaction
 from django.db.models import Q
 
 from context_store.backends import check_database
-from context_store.db import chunked
+from context_store.db import can_notify, chunked, notifications, notify
 from context_store.exceptions import StreamConflict
 from context_store.graph.chains import chats_of, missing, rows
 from context_store.graph.streams import (
@@ -31,13 +32,15 @@ from context_store.graph.streams import (
     to_streams,
 )
 from context_store.ids import now_ms
-from context_store.polling import Source, Subscription
+from context_store.polling import Listener, Source, Subscription
 from context_store.records import ChunkRecord, StreamRecord
 from context_store.types import MessageInput
 from context_store.validation import JSONText
 
 from .base import LEASE_IS_OVER, BaseStreams, Chunks, Reaped, Streams
 
+# Seconds that somebody listens before he sees whether there still are readers.
+PATIENCE = 0.4
 # Chunks of one stream that a look reads at most, and ranges of chunks in one statement.
 PAGE = 500
 RANGES = 50
@@ -54,10 +57,11 @@ class DatabaseStreams(BaseStreams):
     """
     Streams in the database ``USING``, or the one that the routers choose.
 
-    Readers learn of news by looking, one thread of a process for all of them.
+    Readers learn of news by looking, one thread of a process for all of them. With ``NOTIFY``, on PostgreSQL, another
+    thread listens, and they look when there is something.
     """
 
-    defaults: ClassVar[dict[str, Any]] = {**BaseStreams.defaults, "USING": None}
+    defaults: ClassVar[dict[str, Any]] = {**BaseStreams.defaults, "USING": None, "NOTIFY": False}
     errors: tuple[type[Exception], ...] = (InterfaceError, OperationalError)
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
@@ -66,7 +70,12 @@ class DatabaseStreams(BaseStreams):
 
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
-        return check_database(options["USING"], 420)
+        found = check_database(options["USING"], 420)
+        using = options["USING"] or router.db_for_write(apps.get_model("context_store", "Stream"))
+        if not found and options.get("NOTIFY") is True and not can_notify(using):
+            text = f"NOTIFY is on, but the database {using!r} is no PostgreSQL: readers look for news instead."
+            found = [Warning(text, "Set NOTIFY to False, or move to PostgreSQL.", None, "context_store.W421")]
+        return found
 
     @property
     def using(self) -> str:
@@ -93,9 +102,8 @@ class DatabaseStreams(BaseStreams):
 
     def _append(self, record: StreamRecord, texts: Iterable[JSONText], after: int | None) -> tuple[int, bool]:
         given = cast("Sequence[JSONText]", texts)
-        return append_chunks(
-            self.using, record.chat_id, record.id, given, lease=self.lease, started_at=record.started_at
-        )
+        options: dict[str, Any] = {"lease": self.lease, "started_at": record.started_at, "is_told": self.notifies}
+        return append_chunks(self.using, record.chat_id, record.id, given, **options)
 
     def _read(self, record: StreamRecord, after: int, limit: int | None) -> Chunks:
         return read_chunks(self.using, record.chat_id, record.id, after=after, limit=limit)
@@ -107,16 +115,22 @@ class DatabaseStreams(BaseStreams):
         return self.end(record, status, error=error, message=message, started_at=record.started_at)
 
     def _cancel(self, record: StreamRecord) -> StreamRecord:
-        return cancel_stream(self.using, record)
+        asked = cancel_stream(self.using, record)
+        self.tell(asked)
+        return asked
 
     def _reopen(self, record: StreamRecord) -> StreamRecord:
-        return reopen_stream(self.using, record)
+        reopened = reopen_stream(self.using, record)
+        self.tell(reopened)
+        return reopened
 
     def _delete(self, record: StreamRecord) -> bool:
         try:
-            return delete_stream(self.using, record)
+            was_there = delete_stream(self.using, record)
         except ObjectDoesNotExist:  # The chat has gone meanwhile.
             return False
+        self.tell(record)
+        return was_there
 
     def _reap(self) -> Reaped:
         expired = expired_streams(self.using, queued_before=now_ms() - self.chunk_ttl)
@@ -132,7 +146,20 @@ class DatabaseStreams(BaseStreams):
 
     def end(self, record: StreamRecord, status: str, **options: Any) -> StreamRecord:
         """Do what ``finish_stream`` does, with its options."""
-        return finish_stream(self.using, record, status, answer=self.answer, **options)
+        ended = finish_stream(self.using, record, status, answer=self.answer, **options)
+        self.tell(ended)
+        return ended
+
+    @property
+    def notifies(self) -> bool:
+        """Whether readers are told by NOTIFY that there is news."""
+        return bool(self.options.get("NOTIFY")) and can_notify(self.using)
+
+    def tell(self, record: StreamRecord) -> None:
+        """Tell those who wait that the stream has changed; who misses it looks for himself within seconds."""
+        if self.notifies:
+            told = partial(notify, self.using, record.chat_id, record.id)
+            transaction.on_commit(told, using=self.using, robust=True)
 
 
 class DatabaseSource(Source):
@@ -140,9 +167,24 @@ class DatabaseSource(Source):
 
     def __init__(self, streams: DatabaseStreams) -> None:
         self.streams = streams
+        self._listener = Listener(self, self.listen)
 
     def failed(self, error: Exception) -> Exception:
         return self.streams.unavailable("read")
+
+    def start(self) -> None:
+        if self.can_listen():
+            self._listener.start()
+
+    def stop(self) -> None:
+        self._listener.stop()
+
+    def can_listen(self) -> bool:
+        return self.streams.notifies
+
+    def listen(self) -> Generator[set[Any], None, None]:
+        """Give the chat and the id of the streams that have news, again and again."""
+        return notifications(self.streams.using, PATIENCE)
 
     def look(self, waiting: Mapping[Hashable, Sequence[Subscription]]) -> set[Hashable]:
         keyed = cast("Mapping[Key, Sequence[Subscription]]", waiting)

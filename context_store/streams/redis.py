@@ -26,13 +26,12 @@ from redis.exceptions import RedisError
 from context_store.contexts.cache import MemoryStorage, cache_place, check_cache, storage_on
 from context_store.exact_json import loads
 from context_store.exceptions import StreamConflict
-from context_store.graph.streams import FAILED, RUNNING, append_chunks, cancel_stream, claim_stream, reopen_stream
+from context_store.graph.streams import FAILED, RUNNING, append_chunks, claim_stream
 from context_store.ids import now_ms
-from context_store.polling import Listener
 from context_store.records import ChunkRecord, StreamRecord
 from context_store.validation import JSONText
 
-from .base import Chunks, Streams
+from .base import BaseStreams, Chunks, Streams
 from .database import DatabaseSource, DatabaseStreams, Key
 
 logger = logging.getLogger(__name__)
@@ -99,7 +98,9 @@ class RedisStreams(DatabaseStreams):
     fails it; what has ended is stored. Chunks stay for ``CHUNK_TTL`` after the end.
     """
 
-    defaults: ClassVar[dict[str, Any]] = {**DatabaseStreams.defaults, "CACHE": "default", "PREFIX": "stream:"}
+    defaults: ClassVar[dict[str, Any]] = {
+        **BaseStreams.defaults, "USING": None, "CACHE": "default", "PREFIX": "stream:",
+    }  # fmt: skip
     errors = (RedisError, InterfaceError, OperationalError)
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
@@ -151,7 +152,7 @@ class RedisStreams(DatabaseStreams):
                 if int(lease) - now_ms() < self.lease / 2:
                     is_asked = self._renew(run) or is_asked
                 if texts:
-                    self._tell(run)
+                    self.tell(run)
                 return last_seq, is_asked
             # Waits for an end that is on its way, and raises what there is to say once the stream has ended.
             self._renew_in_database(record)
@@ -185,17 +186,12 @@ class RedisStreams(DatabaseStreams):
         return to_chunks(self.client.xrange(self._keys(record)[1], first, last, limit))
 
     def _cancel(self, record: StreamRecord) -> StreamRecord:
-        asked = cancel_stream(self.using, record)
-
-        def tell() -> None:
-            self._run("NOTE", asked, "asked", "1")
-            self._tell(asked)
-
-        self._after_commit(tell)
+        asked = super()._cancel(record)
+        self._after_commit(partial(self._run, "NOTE", asked, "asked", "1"))
         return asked
 
     def _reopen(self, record: StreamRecord) -> StreamRecord:
-        reopened = reopen_stream(self.using, record)
+        reopened = super()._reopen(record)
         self._after_commit(partial(self._remove, record))
         return reopened
 
@@ -241,26 +237,20 @@ class RedisStreams(DatabaseStreams):
         return self.end(record, FAILED, error=LOST, started_at=record.started_at)
 
     def _keep(self, record: StreamRecord) -> None:
-        """Let the chunks of a stream that has ended stay for a while, and tell who waits of the end."""
+        """Let the chunks of a stream that has ended stay for a while."""
         if record.started_at is not None:
             for key in self._keys(record)[:2]:
                 self.client.pexpire(key, self.chunk_ttl)
-        self._tell(record)
 
     def _remove(self, record: StreamRecord) -> None:
         if record.started_at is not None:
             state, chunks, runs = self._keys(record)
             self.client.delete(state, chunks)
             self.client.srem(runs, _name(record))
-        self._tell(record)
 
-    def _tell(self, record: StreamRecord) -> None:
-        """Tell those who wait; who misses it looks for himself within seconds."""
-        try:
-            news = {"chat": record.chat_id, "stream": record.id}
-            self.client.xadd(self.news, news, maxlen=MOST_NEWS, approximate=True)
-        except RedisError as error:
-            logger.warning("Nobody is told of stream %r: %s", record.id, error)
+    def tell(self, record: StreamRecord) -> None:
+        news = {"chat": record.chat_id, "stream": record.id}
+        self._after_commit(partial(self.client.xadd, self.news, news, maxlen=MOST_NEWS, approximate=True))
 
     def _after_commit(self, work: Any) -> None:
         """Do what follows a change in the database, which holds whether Redis answers or not."""
@@ -311,18 +301,10 @@ class RedisSource(DatabaseSource):
 
     streams: RedisStreams
 
-    def __init__(self, streams: RedisStreams) -> None:
-        super().__init__(streams)
-        self._listener = Listener(self, self._listen)
+    def can_listen(self) -> bool:
+        return True
 
-    def start(self) -> None:
-        self._listener.start()
-
-    def stop(self) -> None:
-        self._listener.stop()
-
-    def _listen(self) -> Generator[set[Any], None, None]:
-        """Give the chat and the id of the streams that have news, again and again."""
+    def listen(self) -> Generator[set[Any], None, None]:
         client, news = self.streams.client, self.streams.news
         newest = client.xrevrange(news, count=1)
         last = newest[0][0] if newest else "0-0"

@@ -1,5 +1,6 @@
 """The contract, against every backend."""
 
+import pytest
 from django.test import TransactionTestCase
 
 from context_store.streams.database import DatabaseStreams
@@ -16,6 +17,12 @@ class OtherDatabaseTests(StreamsContract, TransactionTestCase):
     databases = {"other"}
     options = {"USING": "other"}
     using = "other"
+
+
+@pytest.mark.vendor("postgresql")
+class ListeningTests(StreamsContract, TransactionTestCase):
+    backend = DatabaseStreams
+    options = {"NOTIFY": True}
 
 
 class RedisTests(StreamsContract, TransactionTestCase):
