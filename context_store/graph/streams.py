@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
 from context_store.db import Prepared, Update, insert_rows, notify, outside_trash, retry
-from context_store.exceptions import IdConflict, InvalidData, StreamConflict
+from context_store.exceptions import IdConflict, InvalidData, RevisionConflict, StreamConflict
 from context_store.ids import now_ms
 from context_store.records import ChunkRecord, MessageRecord, StreamRecord
 from context_store.types import MessageInput
@@ -82,11 +82,13 @@ def change_stream(
     change: Callable[[LockedChat, QuerySet[Any], StreamRecord], StreamRecord],
     *,
     touch: bool = False,
+    exactly: bool = False,
 ) -> StreamRecord:
     """
     Return what ``change(chat, row, record)`` makes of the stream under the lock of its chat.
 
-    The record that it is given is as the stream is now. Raises ``Stream.DoesNotExist``.
+    The record that it is given is as the stream is now. Raises ``Stream.DoesNotExist``, and with ``exactly``
+    ``RevisionConflict`` where its state is not as in the record any more.
     """
 
     def work(chat: LockedChat) -> StreamRecord:
@@ -94,13 +96,24 @@ def change_stream(
         found = to_streams(row)
         if not found:
             raise missing("Stream", record.id)
+        if exactly and found[0].revision != record.revision:
+            raise _changed(record)
         return change(chat, row, found[0])
 
     return locked(using, record.chat_id, work, touch=touch)
 
 
+def _changed(record: StreamRecord) -> RevisionConflict:
+    return RevisionConflict(f"Stream {record.id!r} has changed.")
+
+
 def claim_stream(
-    using: str, record: StreamRecord, *, lease: int, begin: Callable[[StreamRecord], None] | None = None
+    using: str,
+    record: StreamRecord,
+    *,
+    lease: int,
+    begin: Callable[[StreamRecord], None] | None = None,
+    exactly: bool = False,
 ) -> StreamRecord:
     """
     Begin a queued stream; ``lease`` is in milliseconds. Raises ``StreamConflict`` for one that is not queued.
@@ -118,7 +131,7 @@ def claim_stream(
             begin(claimed)
         return claimed
 
-    return change_stream(using, record, change)
+    return change_stream(using, record, change, exactly=exactly)
 
 
 def append_chunks(
@@ -188,14 +201,16 @@ def finish_stream(
     is_expired: bool = False,
     started_at: int | None = None,
     close: Close | None = None,
+    exactly: bool = False,
 ) -> StreamRecord:
     """
     End a stream, and store its answer as a message of the chat in the same transaction.
 
     The first end wins: of a stream that has ended nothing changes. One whose end was asked for ends as cancelled.
     ``message`` is the answer; without it ``answer`` makes its data of the chunks, which ``close`` gives where they are
-    not in this database. ``is_expired``: only if its lease is over by now. Raises ``Stream.DoesNotExist``, and
-    ``StreamConflict`` to complete one that nobody has claimed.
+    not in this database. ``is_expired``: only if its lease is over by now; ``exactly``: only if nothing has changed
+    since the record, or else ``RevisionConflict``. Raises ``Stream.DoesNotExist``, and ``StreamConflict`` to complete
+    one that nobody has claimed.
     """
 
     def close_here(ended: StreamRecord) -> tuple[int, Iterable[Any], None]:
@@ -216,6 +231,8 @@ def finish_stream(
             return now
         [ended] = to_streams(row)
         last_seq, said, loss = (close or close_here)(ended)
+        if exactly and last_seq != record.last_seq:
+            raise _changed(record)
         why = error if end == FAILED else None
         if loss is not None and message is None and end == COMPLETED:
             end, why = FAILED, loss
@@ -235,7 +252,7 @@ def finish_stream(
                 why, end = str(refused), FAILED
         return _written(row, ended, status=end, error=why, message_id=message_id, last_seq=last_seq)
 
-    return change_stream(using, record, change, touch=True)
+    return change_stream(using, record, change, touch=True, exactly=exactly)
 
 
 def _store_answer(
@@ -283,7 +300,7 @@ def cancel_stream(using: str, record: StreamRecord) -> StreamRecord:
     return change_stream(using, record, change)
 
 
-def reopen_stream(using: str, record: StreamRecord) -> StreamRecord:
+def reopen_stream(using: str, record: StreamRecord, *, exactly: bool = False) -> StreamRecord:
     """Queue a stream that has ended once more, without its chunks. Raises ``StreamConflict`` for another."""
 
     def change(chat: LockedChat, row: QuerySet[Any], now: StreamRecord) -> StreamRecord:
@@ -294,7 +311,7 @@ def reopen_stream(using: str, record: StreamRecord) -> StreamRecord:
         fresh = dict.fromkeys(("error", "started_at", "finished_at", "cancel_requested_at", "lease_expires_at"))
         return _written(row, now, **fresh, status=QUEUED, last_seq=-1, revision=chat.revision)
 
-    return change_stream(using, record, change)
+    return change_stream(using, record, change, exactly=exactly)
 
 
 def delete_stream(using: str, record: StreamRecord) -> bool:

@@ -1,11 +1,12 @@
 """What all backends of streams share: the calls and their twins, users, and what is checked at first."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from context_store.asynchronous import asynchronous
 from context_store.backends import UserBackend
-from context_store.exceptions import IdConflict, InvalidData, StreamsUnavailable
+from context_store.exceptions import IdConflict, InvalidData, RevisionConflict, StreamConflict, StreamsUnavailable
 from context_store.graph.chains import missing
 from context_store.graph.streams import COMPLETED, FAILED, FINISHED, QUEUED, RUNNING, STATES
 from context_store.ids import new_id, now_ms
@@ -29,6 +30,8 @@ Updater = Callable[[StreamRecord], Mapping[str, Any] | None]
 # How many chunks one call or request takes.
 MAX_CHUNKS = 1_000
 MAX_ERROR = 1_000
+# Calls of an updater whose stream changes each time.
+UPDATE_ATTEMPTS = 100
 LEASE_IS_OVER = "The producer stopped without an end."
 UPDATABLE = frozenset({"status", "error"})
 
@@ -250,32 +253,44 @@ class BaseStreams(UserBackend):
     afinish = asynchronous(finish)
 
     def _finish_as(
-        self, record: StreamRecord, status: str, error: str | None, message: MessageInput | None
+        self,
+        record: StreamRecord,
+        status: str,
+        error: str | None,
+        message: MessageInput | None,
+        *,
+        exactly: bool = False,
     ) -> StreamRecord:
         if record.is_finished:
             return record
         text = check_text(error, "error")
-        return self.call("finish", self._finish, record, status, text and text[:MAX_ERROR], message)
+        finish = partial(self._finish, exactly=exactly)
+        return self.call("finish", finish, record, status, text and text[:MAX_ERROR], message)
 
     def update(self, stream_id: str, updater: Updater, *, chat_id: str | None = None) -> StreamRecord:
         """
         Change the state by what ``updater(record)`` returns: ``{"status": …, "error": …}``, or ``None`` for nothing.
 
-        ``running`` claims, ``queued`` reopens, the others end. Raises ``StreamConflict`` where that is not possible.
+        ``running`` claims, ``queued`` reopens, the others end. ``updater`` is called again where the stream has changed
+        before that, by a chunk, too. Raises ``StreamConflict`` where the change is not possible.
         """
-        record = self.require(stream_id, chat_id)
-        changes = dict(updater(record) or {})
-        if unknown := changes.keys() - UPDATABLE:
-            raise InvalidData("cannot be changed: status and error can", (min(unknown),))
-        status, error = changes.get("status", record.status), check_text(changes.get("error"), "error")
-        _check_status(status, STATES)
-        if status == record.status:
-            return record
-        if status in FINISHED:
-            return self._finish_as(record, status, error, None)
-        if status == RUNNING:
-            return self.call("claim", self._claim, record)
-        return self.call("reopen", self._reopen, record)
+        for _ in range(UPDATE_ATTEMPTS):
+            record = self.require(stream_id, chat_id)
+            changes = dict(updater(record) or {})
+            if unknown := changes.keys() - UPDATABLE:
+                raise InvalidData("cannot be changed: status and error can", (min(unknown),))
+            status, error = changes.get("status", record.status), check_text(changes.get("error"), "error")
+            _check_status(status, STATES)
+            if status == record.status:
+                return record
+            try:
+                if status in FINISHED:
+                    return self._finish_as(record, status, error, None, exactly=True)
+                what, change = ("claim", self._claim) if status == RUNNING else ("reopen", self._reopen)
+                return self.call(what, partial(change, exactly=True), record)
+            except RevisionConflict:
+                continue
+        raise StreamConflict(f"Others changed stream {stream_id!r} during each of {UPDATE_ATTEMPTS} attempts.")
 
     aupdate = asynchronous(update)
 
@@ -336,7 +351,8 @@ class BaseStreams(UserBackend):
         """
         return Follower(self, check_identifier(stream_id, "stream_id"), chat_id, _check_after(after))
 
-    # What a backend does. The records that it is given are those of this user.
+    # What a backend does. The records that it is given are those of this user. With ``exactly`` a change raises
+    # ``RevisionConflict`` where the stream is not as in its record any more.
 
     def _create(self, record: StreamRecord, branch: str | None) -> StreamRecord:
         raise NotImplementedError
@@ -347,7 +363,7 @@ class BaseStreams(UserBackend):
     def _list(self, chat_id: str, states: tuple[str, ...] | None, window: slice) -> Streams:
         raise NotImplementedError
 
-    def _claim(self, record: StreamRecord) -> StreamRecord:
+    def _claim(self, record: StreamRecord, *, exactly: bool = False) -> StreamRecord:
         raise NotImplementedError
 
     def _append(self, record: StreamRecord, texts: Iterable[JSONText], after: int | None) -> tuple[int, bool]:
@@ -357,14 +373,20 @@ class BaseStreams(UserBackend):
         raise NotImplementedError
 
     def _finish(
-        self, record: StreamRecord, status: str, error: str | None, message: MessageInput | None
+        self,
+        record: StreamRecord,
+        status: str,
+        error: str | None,
+        message: MessageInput | None,
+        *,
+        exactly: bool = False,
     ) -> StreamRecord:
         raise NotImplementedError
 
     def _cancel(self, record: StreamRecord) -> StreamRecord:
         raise NotImplementedError
 
-    def _reopen(self, record: StreamRecord) -> StreamRecord:
+    def _reopen(self, record: StreamRecord, *, exactly: bool = False) -> StreamRecord:
         raise NotImplementedError
 
     def _delete(self, record: StreamRecord) -> bool:

@@ -97,8 +97,8 @@ class DatabaseStreams(BaseStreams):
             raise missing("Chat", chat_id)
         return listed
 
-    def _claim(self, record: StreamRecord) -> StreamRecord:
-        return claim_stream(self.using, record, lease=self.lease)
+    def _claim(self, record: StreamRecord, *, exactly: bool = False) -> StreamRecord:
+        return claim_stream(self.using, record, lease=self.lease, exactly=exactly)
 
     def _append(self, record: StreamRecord, texts: Iterable[JSONText], after: int | None) -> tuple[int, bool]:
         given = cast("Sequence[JSONText]", texts)
@@ -109,18 +109,25 @@ class DatabaseStreams(BaseStreams):
         return read_chunks(self.using, record.chat_id, record.id, after=after, limit=limit)
 
     def _finish(
-        self, record: StreamRecord, status: str, error: str | None, message: MessageInput | None
+        self,
+        record: StreamRecord,
+        status: str,
+        error: str | None,
+        message: MessageInput | None,
+        *,
+        exactly: bool = False,
     ) -> StreamRecord:
         # Of a producer that has lost its stream the end is not that of the one that has it now.
-        return self.end(record, status, error=error, message=message, started_at=record.started_at)
+        options = {"error": error, "message": message, "started_at": record.started_at, "exactly": exactly}
+        return self.end(record, status, **options)
 
     def _cancel(self, record: StreamRecord) -> StreamRecord:
         asked = cancel_stream(self.using, record)
         self.tell(asked)
         return asked
 
-    def _reopen(self, record: StreamRecord) -> StreamRecord:
-        reopened = reopen_stream(self.using, record)
+    def _reopen(self, record: StreamRecord, *, exactly: bool = False) -> StreamRecord:
+        reopened = reopen_stream(self.using, record, exactly=exactly)
         self.tell(reopened)
         return reopened
 

@@ -135,8 +135,8 @@ class RedisStreams(DatabaseStreams):
     def _list(self, chat_id: str, states: tuple[str, ...] | None, window: slice) -> Streams:
         return self._current(super()._list(chat_id, states, window))
 
-    def _claim(self, record: StreamRecord) -> StreamRecord:
-        return claim_stream(self.using, record, lease=self.lease, begin=self._begin)
+    def _claim(self, record: StreamRecord, *, exactly: bool = False) -> StreamRecord:
+        return claim_stream(self.using, record, lease=self.lease, begin=self._begin, exactly=exactly)
 
     def _begin(self, record: StreamRecord) -> None:
         self._run("BEGIN", record, record.lease_expires_at, self._lifetime, _name(record))
@@ -190,8 +190,8 @@ class RedisStreams(DatabaseStreams):
         self._after_commit(partial(self._run, "NOTE", asked, "asked", "1"))
         return asked
 
-    def _reopen(self, record: StreamRecord) -> StreamRecord:
-        reopened = super()._reopen(record)
+    def _reopen(self, record: StreamRecord, *, exactly: bool = False) -> StreamRecord:
+        reopened = super()._reopen(record, exactly=exactly)
         self._after_commit(partial(self._remove, record))
         return reopened
 

@@ -21,6 +21,7 @@ from django.db import connections
 
 from context_store.exceptions import IdConflict, InvalidData, StreamCancelled, StreamConflict
 from context_store.polling import poller
+from context_store.records import StreamRecord
 from context_store.store import ContextStore
 from context_store.streams import BaseStreams
 
@@ -266,6 +267,21 @@ class StreamsContract(Base):
         record = self.streams.update("s", lambda record: {"status": "failed", "error": "no"})
         self.assertEqual((record.status, record.error), ("failed", "no"))
         self.assertRaises(InvalidData, self.streams.update, "s", lambda record: {"last_seq": 7})
+
+    def test_updater_is_called_again_where_the_stream_has_changed(self) -> None:
+        self.running()
+        seen: list[int] = []
+
+        def end(record: StreamRecord) -> dict[str, Any]:
+            seen.append(record.last_seq)
+            if len(seen) == 1:
+                self.streams.append("s", ["a"])
+            elif len(seen) == 2:
+                self.streams.cancel("s")
+            return {"status": "failed"}
+
+        self.assertEqual(self.streams.update("s", end).status, "cancelled")
+        self.assertEqual(seen, [-1, 0, 0])
 
     def test_deleted_stream_is_gone_with_its_chunks(self) -> None:
         self.running()
