@@ -17,6 +17,8 @@ from .managers.chats import ChatQuerySet
 from .managers.checkpoints import CheckpointQuerySet
 from .managers.messages import MessageQuerySet
 from .managers.search import SearchEntryQuerySet
+from .managers.shares import ShareLinkQuerySet
+from .managers.usage import UsageQuerySet
 
 # Overrides and isolates of direction: in a title they would turn what stands behind it on a page.
 DIRECTIONS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
@@ -419,6 +421,65 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return str(self.action)
+
+
+class UsageEntry(models.Model):
+    """What one call of a model took: a line of the ledger, which goes with its chat."""
+
+    pk = models.CompositePrimaryKey("chat_id", "id")
+    id = IdentifierField(default=new_id)
+    chat = models.ForeignKey(Chat, models.CASCADE, related_name="usage", db_index=False, db_constraint=False)
+    # No key in the database: what was paid for stays when the message goes.
+    message_id = IdentifierField(null=True, blank=True)
+    user_id = IdentifierField()
+    model = IdentifierField()
+    input_tokens = models.PositiveBigIntegerField(default=0)
+    output_tokens = models.PositiveBigIntegerField(default=0)
+    cached_tokens = models.PositiveBigIntegerField(default=0)
+    reasoning_tokens = models.PositiveBigIntegerField(default=0)
+    cost = models.DecimalField(max_digits=20, decimal_places=10, null=True, blank=True)
+    currency = IdentifierField(null=True, blank=True)
+    created_at = EpochMillisecondsField()
+
+    objects = UsageQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("usage entry")
+        verbose_name_plural = _("usage entries")
+        indexes = [
+            models.Index(fields=["user_id", "created_at"], name="ctx_usage_user"),
+            models.Index(fields=["created_at"], name="ctx_usage_created"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.id}"
+
+
+class ShareLink(models.Model):
+    """A link that shows the chain down to a message to whoever has its token, of which the hash alone is stored."""
+
+    pk = models.CompositePrimaryKey("chat_id", "id")
+    id = IdentifierField(default=new_id)
+    chat = models.ForeignKey(Chat, models.CASCADE, related_name="share_links", db_index=False, db_constraint=False)
+    token_hash = IdentifierField(editable=False)
+    # The title at that time: a later one may not be meant for others.
+    title = models.TextField(null=True, blank=True)
+    # No key in the database: a link whose message is gone shows nothing.
+    head_message_id = IdentifierField()
+    created_at = EpochMillisecondsField()
+    expires_at = EpochMillisecondsField(null=True, blank=True, default=None)
+    revoked_at = EpochMillisecondsField(null=True, blank=True, default=None)
+
+    objects = ShareLinkQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("share link")
+        verbose_name_plural = _("share links")
+        # Whoever has a link knows no chat.
+        indexes = [models.Index(fields=["token_hash"], name="ctx_share_token")]
+
+    def __str__(self) -> str:
+        return str(self.id)
 
 
 class ContextEntry(models.Model):

@@ -1,6 +1,7 @@
 """What the facade returns: cheap, typed, read-only. Times are integer milliseconds since the Unix epoch, UTC."""
 
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 
@@ -135,6 +136,72 @@ class ChangeRecord(NamedTuple):
     chat_id: str
     revision: int
     data: Any = None
+
+
+class UsageRecord(NamedTuple):
+    """What one call of a model took; ``cost`` is in units of ``currency``. The message may be gone."""
+
+    id: str
+    chat_id: str
+    message_id: str | None
+    user_id: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    cost: Decimal | None
+    currency: str | None
+    created_at: int
+
+
+class UsageSum(NamedTuple):
+    """A sum of usage in one currency; ``None`` is what it was not grouped by. ``day`` is when it begins, UTC."""
+
+    user_id: str | None
+    model: str | None
+    chat_id: str | None
+    day: int | None
+    month: str | None
+    currency: str | None
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    cost: Decimal | None
+
+
+class ShareRecord(NamedTuple):
+    """A link to a chain. ``token`` is there once, in what ``share`` returns."""
+
+    id: str
+    chat_id: str
+    title: str | None
+    head_message_id: str
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None
+    token: str | None = None
+
+
+class SharedMessage(NamedTuple):
+    """A message as others see it: its number in the conversation, from 1, in place of ids."""
+
+    number: int
+    name: str
+    type: str | None
+    data: Any
+    created_at: int
+
+
+class SharedChat(NamedTuple):
+    """What a link shows. ``created_at`` is when it was made, ``message_count`` of the whole conversation."""
+
+    title: str | None
+    message_count: int
+    created_at: int
+    messages: list[SharedMessage]
 
 
 class SearchHit(NamedTuple):

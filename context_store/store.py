@@ -1,6 +1,7 @@
 """The facade: every operation of the store, sync and async, for one database and, if asked, one user."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from django.apps import apps
@@ -17,8 +18,22 @@ from .managers.chats import ChatQuerySet
 from .managers.checkpoints import CheckpointQuerySet
 from .managers.messages import MessageQuerySet
 from .managers.search import SearchEntryQuerySet
+from .managers.shares import ShareLinkQuerySet
+from .managers.usage import UsageQuerySet
 from .polling import Watcher
-from .records import BranchRecord, ChangeRecord, ChatRecord, CheckpointRecord, Graph, MessageRecord, SearchHits
+from .records import (
+    BranchRecord,
+    ChangeRecord,
+    ChatRecord,
+    CheckpointRecord,
+    Graph,
+    MessageRecord,
+    SearchHits,
+    SharedChat,
+    ShareRecord,
+    UsageRecord,
+    UsageSum,
+)
 from .types import MessageInput, Updater
 from .validation import check_identifier, check_time
 
@@ -602,6 +617,108 @@ class ContextStore:
 
     arestore_checkpoint = asynchronous(restore_checkpoint)
 
+    # Usage
+
+    def record_usage(
+        self,
+        chat_id: str,
+        *,
+        model: str,
+        message_id: str | None = None,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        cached_tokens: int = 0,
+        reasoning_tokens: int = 0,
+        cost: Decimal | str | int | None = None,
+        currency: str | None = None,
+        created_at: int | None = None,
+        usage_id: str | None = None,
+    ) -> UsageRecord:
+        """
+        Store what one call of a model took: tokens, and the cost in units of the currency.
+
+        With ``usage_id`` the call can be repeated. Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, and
+        ``IdConflict`` for an id with other content.
+        """
+        tokens = {
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+            "cached_tokens": cached_tokens,
+            "reasoning_tokens": reasoning_tokens,
+        }
+        return self._usage.record(
+            chat_id,
+            model=model,
+            tokens=tokens,
+            message_id=message_id,
+            cost=cost,
+            currency=currency,
+            created_at=created_at,
+            entry_id=usage_id,
+        )
+
+    arecord_usage = asynchronous(record_usage)
+
+    def sum_usage(
+        self,
+        *,
+        by: Sequence[str] = (),
+        user_id: str | None = None,
+        chat_id: str | None = None,
+        branch: str | None | Unset = UNSET,
+        since: int | None = None,
+        until: int | None = None,
+    ) -> list[UsageSum]:
+        """
+        Return sums of usage, by any of ``user``, ``model``, ``chat``, ``day`` and ``month`` (UTC), and by currency.
+
+        Of all, a user or a chat; with ``branch`` of the messages on that branch of the chat, ``None`` being the active
+        one; from ``since`` on and before ``until``, in milliseconds. Raises ``Chat.DoesNotExist``,
+        ``Branch.DoesNotExist``.
+        """
+        if chat_id is not None:
+            self._chats.require(chat_id)
+        entries = self._usage.within(user_id=user_id, chat_id=chat_id, branch=branch, since=since, until=until)
+        return entries.sums(by)
+
+    asum_usage = asynchronous(sum_usage)
+
+    # Links for others
+
+    def share(self, chat_id: str, *, branch: str | None = None, until: int | None = None) -> ShareRecord:
+        """
+        Make a link that shows the chain which the branch (default: the active one) has now; its ``token`` is told once.
+
+        ``until`` is when it ends, in milliseconds since the epoch. What is appended later is not shown. Raises
+        ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, and ``InvalidData`` for an empty branch.
+        """
+        return self._shares.share(chat_id, branch=branch, until=until)
+
+    ashare = asynchronous(share)
+
+    def list_shares(self, chat_id: str) -> list[ShareRecord]:
+        """Return the links of a chat, ended ones too, the newest first. Raises ``Chat.DoesNotExist``."""
+        return self._shares.of_chat(chat_id)
+
+    alist_shares = asynchronous(list_shares)
+
+    def unshare(self, chat_id: str, share_id: str | None = None) -> int:
+        """End one link of a chat, or all of them; return how many. Raises ``Chat.DoesNotExist``."""
+        return self._shares.unshare(chat_id, share_id)
+
+    aunshare = asynchronous(unshare)
+
+    def shared(self, token: str, *, limit: int | None = None, before: int | None = None) -> SharedChat | None:
+        """
+        Return what a link shows, to anybody who has its token; ``None`` if it shows nothing, or no longer.
+
+        Nothing of the owner is in it but the title, as it was, and the messages, which have numbers in place of ids.
+        ``limit`` keeps the last messages, ``before`` those above a number.
+        """
+        return self._shares.shared(token, limit=limit, before=before)
+
+    ashared = asynchronous(shared)
+
     # Search
 
     def search_messages(
@@ -692,6 +809,16 @@ class ContextStore:
             return self._chats
         trash: ChatQuerySet = apps.get_model("context_store", "Chat").trash.using(self.using).visible_to(self.user_id)
         return trash
+
+    @property
+    def _usage(self) -> UsageQuerySet:
+        found: UsageQuerySet | None = self._querysets.get(("UsageEntry", self.using, self.user_id))
+        return self._scoped("UsageEntry") if found is None else found
+
+    @property
+    def _shares(self) -> ShareLinkQuerySet:
+        found: ShareLinkQuerySet | None = self._querysets.get(("ShareLink", self.using, self.user_id))
+        return self._scoped("ShareLink") if found is None else found
 
     def _of_chat(self, chat_id: str, items: list[Item]) -> list[Item]:
         """Return the items; where there are none, make sure that there is a chat."""

@@ -158,6 +158,8 @@ def forget_origins(using: str, chat_ids: Iterable[str], *, whole: bool = False) 
 
     def forget(chat: LockedChat) -> None:
         rows("Chat").using(using).filter(pk=chat.id).update(origins=None, **changes)
+        if whole:
+            rows("ShareLink").using(using).filter(chat_id=chat.id).update(title=None)
 
     for chat_id in chat_ids:
         # It may have been deleted meanwhile.

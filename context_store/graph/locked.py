@@ -50,6 +50,8 @@ MARKS = {"archived_at", "pinned_at", "read_at"}
 # The ``trashed_at`` of a chat that is being deleted, and how many messages of one go in a transaction.
 GIVEN_UP = 0
 MAX_DELETED = 2_000
+# The tables of what is in a chat, in the order in which it can be deleted.
+CONTENTS = ("ShareLink", "UsageEntry", "Stream", "StreamChunk", "SearchEntry", "Checkpoint", "Branch", "Message")
 ENTRY_COLUMNS = ("chat_id", "message_id", "user_id", "name", "content")
 # More digits are somebody's own name for a branch, not a number that the store gave.
 BRANCH_NUMBER_DIGITS = 9
@@ -809,7 +811,7 @@ def delete_chats(using: str, chat_ids: Sequence[str]) -> dict[str, int]:
             gone = {row[0]: row[1] for row in found}
             deleted = {}
             # Streams before their chunks: whoever appends holds the stream's row, and its chunks are seen then.
-            for model in ("Stream", "StreamChunk", "SearchEntry", "Checkpoint", "Branch", "Message"):
+            for model in CONTENTS:
                 contents = rows(model).using(using).filter(chat_id__in=gone)
                 deleted[contents.model._meta.label] = delete_rows(contents)
             for model in _tables_of_others(using):

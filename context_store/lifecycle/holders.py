@@ -214,6 +214,37 @@ class StreamsHolder(Holder):
         return True
 
 
+class UsageHolder(Holder):
+    """What models took in the user's chats, which it goes with."""
+
+    name = "usage"
+
+    def export(self, using: str, user_id: str) -> Iterator[dict[str, Any]]:
+        entries = rows("UsageEntry").using(using).filter(user_id=user_id).order_by("chat_id", "id")
+        for entry in entries.values().iterator(chunk_size=500):
+            yield {**entry, "cost": None if entry["cost"] is None else str(entry["cost"])}
+
+    def restore(self, using: str, user_id: str, item: dict[str, Any]) -> bool:
+        if not rows("Chat").using(using).filter(pk=item["chat_id"], user_id=user_id).exists():
+            return False
+        entries = rows("UsageEntry").using(using)
+        if entries.filter(chat_id=item["chat_id"], id=item["id"]).exists():
+            return False
+        entries.create(**{**item, "user_id": user_id})
+        return True
+
+
+class ShareLinksHolder(Holder):
+    """Links to the user's chats, which go with them. No token is stored, so what is handed over opens nothing."""
+
+    name = "share_links"
+
+    def export(self, using: str, user_id: str) -> Iterator[dict[str, Any]]:
+        links = rows("ShareLink").using(using).filter(chat__user_id=user_id).order_by("chat_id", "id")
+        columns = ("id", "chat_id", "title", "head_message_id", "created_at", "expires_at", "revoked_at")
+        yield from links.values(*columns).iterator(chunk_size=500)
+
+
 class AuditHolder(Holder):
     """The audit log: entries stay, under a pseudonym."""
 
@@ -233,5 +264,13 @@ class AuditHolder(Holder):
         return rows("AuditEntry").using(using).filter(chat_id__in=list(chat_ids)).update(chat_id=None)
 
 
-for _holder in (ContextsHolder(), SessionsHolder(), StreamsHolder(), AdminLogHolder(), AuditHolder()):
+for _holder in (
+    ContextsHolder(),
+    SessionsHolder(),
+    StreamsHolder(),
+    UsageHolder(),
+    ShareLinksHolder(),
+    AdminLogHolder(),
+    AuditHolder(),
+):
     register(_holder)

@@ -447,6 +447,79 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="UsageEntry",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "chat_id", "id", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("id", context_store.fields.IdentifierField(default=context_store.ids.new_id)),
+                ("message_id", context_store.fields.IdentifierField(blank=True, null=True)),
+                ("user_id", context_store.fields.IdentifierField()),
+                ("model", context_store.fields.IdentifierField()),
+                ("input_tokens", models.PositiveBigIntegerField(default=0)),
+                ("output_tokens", models.PositiveBigIntegerField(default=0)),
+                ("cached_tokens", models.PositiveBigIntegerField(default=0)),
+                ("reasoning_tokens", models.PositiveBigIntegerField(default=0)),
+                ("cost", models.DecimalField(blank=True, decimal_places=10, max_digits=20, null=True)),
+                ("currency", context_store.fields.IdentifierField(blank=True, null=True)),
+                ("created_at", context_store.fields.EpochMillisecondsField(default=context_store.ids.now_ms)),
+                (
+                    "chat",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="usage",
+                        to="context_store.chat",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "usage entry",
+                "verbose_name_plural": "usage entries",
+                "indexes": [
+                    models.Index(fields=["user_id", "created_at"], name="ctx_usage_user"),
+                    models.Index(fields=["created_at"], name="ctx_usage_created"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="ShareLink",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "chat_id", "id", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("id", context_store.fields.IdentifierField(default=context_store.ids.new_id)),
+                ("token_hash", context_store.fields.IdentifierField(editable=False)),
+                ("title", models.TextField(blank=True, null=True)),
+                ("head_message_id", context_store.fields.IdentifierField()),
+                ("created_at", context_store.fields.EpochMillisecondsField(default=context_store.ids.now_ms)),
+                ("expires_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
+                ("revoked_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
+                (
+                    "chat",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="share_links",
+                        to="context_store.chat",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "share link",
+                "verbose_name_plural": "share links",
+                "indexes": [models.Index(fields=["token_hash"], name="ctx_share_token")],
+            },
+        ),
+        migrations.CreateModel(
             name="ContextEntry",
             fields=[
                 ("key", context_store.fields.IdentifierField(primary_key=True, serialize=False)),
@@ -488,6 +561,8 @@ class Migration(migrations.Migration):
                         for table, (name, column) in POINTERS.items()
                     ),
                     unclustered("context_store_stream"),
+                    unclustered("context_store_usageentry"),
+                    unclustered("context_store_sharelink"),
                     unclustered("context_store_streamchunk", "chat_id, stream_id, seq"),
                 ],
             },

@@ -113,6 +113,44 @@ AUDIT_ENTRY = {
     "detail": {"hold": 17},
     "created_at": 1767225600000,
 }
+USAGE = {
+    "id": "019b76db-9260-7000-8000-000000000004",
+    "chat_id": "trip",
+    "message_id": "trip-2",
+    "user_id": "7",
+    "model": "small-1",
+    "input_tokens": 120,
+    "output_tokens": 40,
+    "cached_tokens": 100,
+    "reasoning_tokens": 0,
+    "cost": "0.00042",
+    "currency": "USD",
+    "created_at": 1767225660000,
+}
+USAGE_SUM = {
+    "user_id": None,
+    "model": "small-1",
+    "chat_id": None,
+    "day": None,
+    "month": "2026-01",
+    "currency": "USD",
+    "calls": 12,
+    "input_tokens": 1440,
+    "output_tokens": 480,
+    "cached_tokens": 1200,
+    "reasoning_tokens": 0,
+    "cost": "0.00504",
+}
+SHARE = {
+    "id": "019b76db-9260-7000-8000-000000000005",
+    "chat_id": "trip",
+    "title": "A trip to Nepal",
+    "head_message_id": "trip-2",
+    "created_at": 1767225660000,
+    "expires_at": 1767830460000,
+    "revoked_at": None,
+    "token": None,
+}
 
 
 def _page(*results: Any, **more: Any) -> dict[str, Any]:
@@ -165,6 +203,14 @@ EXAMPLES: dict[str, Any] = {
     "SessionFork": {"id": "support-42-retry"},
     "Session": SESSION,
     "SessionPage": _page(SESSION),
+    "UsageCreate": {
+        key: USAGE[key] for key in ("model", "message_id", "input_tokens", "output_tokens", "cost", "currency")
+    },
+    "Usage": USAGE,
+    "UsageSumPage": _page(USAGE_SUM),
+    "ShareCreate": {"until": 1767830460000},
+    "Share": {**SHARE, "token": "M0m1oDpVSGmZ2eSyfHIHhmYv0gCDFcPWJmH4DF9ykSY"},
+    "SharePage": _page(SHARE),
     "SessionMessages": {"messages": SESSION_MESSAGES},
     "SessionMessagePage": _page(*SESSION_MESSAGES),
     "Chat": CHAT,

@@ -144,6 +144,11 @@ class Seconds(Strict):
         return data
 
 
+@extend_schema_field({"type": "string", "format": "decimal", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,10})?$"})
+class Amount(Text):
+    """An amount as text: as a number it would not be exact."""
+
+
 @extend_schema_field(PATH)
 class Path(Strict):
     """Where a value lies: keys and indexes, outermost first."""
@@ -340,6 +345,24 @@ class HoldCreate(Shape):
     until = Milliseconds(required=False, allow_null=True, help_text="Without it the hold lasts until its release.")
 
 
+class UsageCreate(Shape):
+    model = Identifier()
+    id = Identifier(required=False, help_text="With it the request can be repeated.")
+    message_id = Identifier(required=False)
+    input_tokens = Count(required=False)
+    output_tokens = Count(required=False)
+    cached_tokens = Count(required=False, help_text="Of the input.")
+    reasoning_tokens = Count(required=False, help_text="Of the output.")
+    cost = Amount(required=False)
+    currency = Identifier(required=False, help_text="Of the cost; sites with a single one may leave it out.")
+    created_at = Milliseconds(required=False)
+
+
+class ShareCreate(Shape):
+    branch = Identifier(required=False, help_text="The name of a branch; the active one if it is left out.")
+    until = Milliseconds(required=False, help_text="When the link ends.")
+
+
 # What goes out
 
 
@@ -398,6 +421,47 @@ class Checkpoint(serializers.Serializer[Any]):
     name = Identifier()
     message_id = Identifier()
     created_at = Milliseconds()
+
+
+class Usage(serializers.Serializer[Any]):
+    id = Identifier()
+    chat_id = Identifier()
+    message_id = Identifier(allow_null=True)
+    user_id = Identifier()
+    model = Identifier()
+    input_tokens = Count()
+    output_tokens = Count()
+    cached_tokens = Count()
+    reasoning_tokens = Count()
+    cost = Amount(allow_null=True)
+    currency = Identifier(allow_null=True)
+    created_at = Milliseconds()
+
+
+class UsageSum(serializers.Serializer[Any]):
+    user_id = Identifier(allow_null=True)
+    model = Identifier(allow_null=True)
+    chat_id = Identifier(allow_null=True)
+    day = Milliseconds(allow_null=True, help_text="When the day begins, UTC.")
+    month = Text(allow_null=True, help_text="As `2026-03`, UTC.")
+    currency = Identifier(allow_null=True)
+    calls = Count()
+    input_tokens = Count()
+    output_tokens = Count()
+    cached_tokens = Count()
+    reasoning_tokens = Count()
+    cost = Text(allow_null=True)
+
+
+class Share(serializers.Serializer[Any]):
+    id = Identifier()
+    chat_id = Identifier()
+    title = Text(allow_null=True, help_text="That of the chat when the link was made.")
+    head_message_id = Identifier()
+    created_at = Milliseconds()
+    expires_at = Milliseconds(allow_null=True)
+    revoked_at = Milliseconds(allow_null=True)
+    token = Text(allow_null=True, help_text="In the answer to POST alone: it is not stored.")
 
 
 class SearchHit(serializers.Serializer[Any]):
@@ -526,6 +590,14 @@ class StreamPage(Page):
 
 class ChunkPage(Page):
     results = Chunk(many=True)
+
+
+class UsageSumPage(Page):
+    results = UsageSum(many=True)
+
+
+class SharePage(Page):
+    results = Share(many=True)
 
 
 class SessionPage(Page):

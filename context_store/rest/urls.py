@@ -29,6 +29,7 @@ import_view = views.ChatViewSet.as_view(
     detail=False,
     **views.ChatViewSet.import_chat.kwargs,
 )
+share_view = views.ShareViewSet.as_view({"get": "list", "post": "create", "delete": "delete_many"})
 urlpatterns = [
     path("chats/import/", import_view, {"chat_id": "import"}, name="chat-import"),
     path(f"{CHAT}/stream/", views.ChatStreamViewSet.as_view({"get": "resume"}), name="chat-stream"),
@@ -39,5 +40,8 @@ urlpatterns = [
         name="context-events",
     ),
     path("events/", views.ChangesViewSet.as_view({"get": "chats"}), name="events"),
+    path(f"{CHAT}/usage/", views.ChatUsageViewSet.as_view({"get": "list", "post": "create"}), name="chat-usage"),
+    path(f"{CHAT}/share/", share_view, name="chat-share"),
+    path("usage/", views.UsageViewSet.as_view({"get": "list"}), name="usage"),
     *router.urls,
 ]

@@ -147,6 +147,8 @@ WALK: dict[str, Callable[[Project, str], Any]] = {
     "docs/per-user-sqlite.md": Project.run,
     "docs/lists.md": Project.run,
     "docs/operations/scale.md": Project.run,
+    "docs/usage.md": Project.run,
+    "docs/share.md": Project.run,
     "docs/searching.md": Project.run,
     "docs/contexts.md": Project.run,
     "docs/sessions.md": Project.run,

@@ -60,6 +60,8 @@ def plant(user_id: str = ALICE) -> ContextStore:
         )
         store.create_branch(chat_id, MARKER, head_message_id=f"{MARKER} 1", branch_id=f"{MARKER} b")
         store.create_checkpoint(chat_id, MARKER, f"{MARKER} 1", checkpoint_id=f"{MARKER} c")
+        store.record_usage(chat_id, model=MARKER, message_id=f"{MARKER} 1", usage_id=MARKER)
+        store.share(chat_id)
         ContextStore().fork_chat(chat_id, f"copy of {chat_id}", user_id="bob")
     ContextStore().fork_chat(f"copy of chat {MARKER}", f"copy of a copy {MARKER}", user_id="carol")
     store.trash_chat(f"trash {MARKER}")
@@ -193,8 +195,12 @@ def test_a_hold_refuses_the_erasure_as_a_whole(db: None, kind: str) -> None:
 def test_what_becomes_of_copies_is_a_choice(db: None, copies: Any, left: list[Any]) -> None:
     store = ContextStore(user_id="alice")
     store.create_chat("tea", title="Tea")
+    store.append_messages("tea", [message("m1")])
     ContextStore().fork_chat("tea", "copy", user_id="bob")
+    link = ContextStore(user_id="bob").share("copy")
     erase_user("alice", reason="Asked", copies=copies)
+    shown = ContextStore().shared(link.token)
+    assert ([shown.title] if shown else []) == left
     assert [chat.title for chat in ContextStore(user_id="bob").list_chats()] == left
     assert not Chat.objects.filter(origins__isnull=False).exists()
 

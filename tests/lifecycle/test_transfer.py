@@ -32,6 +32,8 @@ def store(db: None, redis_url: str) -> Iterator[ContextStore]:
             store.append_messages(chat_id, [message("m1", data={"x": "line\u2028end", "n": 1}), message("m2")])
             store.edit_message(chat_id, "m2", "again", new_id="m3")
             store.create_checkpoint(chat_id, "here", "m2")
+            store.record_usage(chat_id, model="m", message_id="m2", input_tokens=3, cost="0.1", currency="EUR")
+        store.share("tea")
         store.trash_chat("gone")
         contexts["kept"].scoped("user:alice").set("key", {"a": 1})
         sessions["redis"].for_user("alice").save("s", [{"id": "s1", "name": "user", "data": "hello"}])
@@ -54,19 +56,22 @@ def test_the_archive_says_what_is_in_it(store: ContextStore) -> None:
         assert "README.txt" in archive.namelist()
     counts = {name: told["count"] for name, told in manifest["files"].items()}
     assert counts.items() >= {"chats.jsonl": 1, "trash.jsonl": 1, "contexts.jsonl": 1, "sessions.jsonl": 1}.items()
-    assert counts.items() >= {"agent_tasks.jsonl": 1, "streams.jsonl": 1}.items()
+    assert counts.items() >= {"agent_tasks.jsonl": 1, "streams.jsonl": 1, "usage.jsonl": 2}.items()
+    assert json.loads(texts["share_links.jsonl"]).keys() >= {"chat_id", "expires_at"}
+    assert "token" not in texts["share_links.jsonl"]
     assert json.loads(texts["chats.jsonl"]).keys() == store.export_chat("tea").keys()
     assert all(len(text.splitlines()) == counts[name] for name, text in texts.items())
     assert "bobs" not in "".join(texts.values())
 
 
 def test_a_user_comes_back_as_they_were(store: ContextStore) -> None:
-    archive, before = archived(), store.export_chat("tea")
+    archive, before, usage = archived(), store.export_chat("tea"), store.sum_usage(by=["chat", "day"])
     erase_user("alice", reason="Asked")
     lift_erasure("alice")
     import_user(BytesIO(archive))
     assert store.export_chat("tea") == before
     assert [chat.id for chat in store.list_chats(trashed=True)] == ["gone"]
+    assert store.sum_usage(by=["chat", "day"]) == usage
     assert contexts["kept"].scoped("user:alice").get("key") == {"a": 1}
     assert [item.data for item in sessions["redis"].for_user("alice").load("s")] == ["hello"]
     assert AgentTask.objects.get().data == {"a": 1}

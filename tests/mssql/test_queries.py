@@ -162,7 +162,16 @@ def test_a_chain_of_any_depth_is_deleted_in_one_statement(newest_server, grammar
     deletions = chats_to_delete(newest_server, 1)
     names = [sql.split("[")[1].split("]")[0].removeprefix("context_store_") for sql in deletions]
     # Those of adapters come behind the store's own.
-    assert names[:6] == ["stream", "streamchunk", "searchentry", "checkpoint", "branch", "message"]
+    assert names[:8] == [
+        "sharelink",
+        "usageentry",
+        "stream",
+        "streamchunk",
+        "searchentry",
+        "checkpoint",
+        "branch",
+        "message",
+    ]
     assert names[-1] == "chat"
     assert not [sql for sql in deletions if "parent_id" in sql]
     assert len(chats_to_delete(newest_server, CHUNK_SIZE)) == len(deletions)

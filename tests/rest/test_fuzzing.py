@@ -46,4 +46,4 @@ def fuzz(site: str, credentials: str, folder: Path, *options: str) -> None:
     ]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "Tested: 72" in result.stdout
+    assert "Tested: 78" in result.stdout

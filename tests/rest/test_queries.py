@@ -37,9 +37,15 @@ QUERIES = {
     "upsert_chat": 1,
     "update_chat": 6 - (connection.vendor == "postgresql"),
     "mark_read": 7 - (connection.vendor == "postgresql"),
-    "delete_chat": 19,
+    "delete_chat": 21,
     "fork_chat": 17,
     "rewind_chat": 7,
+    "sum_usage": 1,
+    "sum_chat_usage": 3,
+    "record_usage": 4,
+    "list_shares": 2,
+    "share_chat": 6,
+    "unshare_chat": 4,
     "get_graph": 5,
     "export_chat": 6,
     # PostgreSQL keeps to the time limit in a savepoint of its own: four more.
@@ -70,7 +76,7 @@ QUERIES = {
     "list_sessions": 1,
     "get_session": 1,
     "update_session": 8 - (connection.vendor == "postgresql"),
-    "delete_session": 19,
+    "delete_session": 21,
     "load_session": 3,
     "save_session": 14,
     "append_to_session": 7,
@@ -175,6 +181,8 @@ def test_number_of_queries(alice, store, chat, name, django_assert_num_queries) 
         erase_user("bob", reason="text")
     elif name == "restore_chat":
         store.trash_chat(chat)
+    elif name == "record_usage":
+        sent = sent._replace(body={"model": "m"})
     elif name == "save_session":
         # Deleting what falls off and nothing holds takes three more.
         store.create_checkpoint("chat", "held", "m3")

@@ -45,11 +45,14 @@ BY_OPERATION = {
     ("upsert_stream", "stream_id"): "stream id",
     ("create_branch", "id"): "branch id",
     ("create_checkpoint", "id"): "checkpoint id",
+    ("record_usage", "id"): "new message",
 }
 # Parameters that point to nothing. A name is that of what is made: each chat has its own.
 PLAIN = {"name", "type", "data", "created_at", "title", "metadata", "is_active", "value", "ttl"}
 PLAIN |= {"limit", "offset", "q", "role", "trash", "trashed"}
 PLAIN |= {"limit", "offset", "q", "role", "after", "status", "error", "format", "chunks", "started_at"}
+PLAIN |= {"by", "since", "until", "active_branch", "model", "cost", "currency", "share_id"}
+PLAIN |= {f"{kind}_tokens" for kind in ("input", "output", "cached", "reasoning")}
 PLAIN |= {"order", "archived", "pinned", "title_prefix", "preview", "siblings"}
 PLAIN |= {"reason", "copies", "since", "until", "active", "action"}
 ACTING = "user_id"
@@ -117,6 +120,8 @@ def complete(shape: Mapping[str, Any]) -> Any:
         return {name: complete(inner) for name, inner in shape["properties"].items()}
     if shape.get("type") == "array":
         return [complete(shape["items"])]
+    if shape.get("format") == "decimal":
+        return "5"
     kinds = shape.get("type", "string")
     values: dict[str, Any] = {"object": {}, "boolean": False, "integer": 5, "number": 5}
     return values.get(kinds if isinstance(kinds, str) else kinds[0], "text")

@@ -197,7 +197,7 @@ def test_delete_chat_runs_a_fixed_number_of_statements(store, django_assert_num_
     store.append_messages("c", [{"name": "user", "data": "text"}] * size)
     adapters = [model for model in apps.get_models() if model._meta.app_label.startswith("context_store_")]
     of_adapters = sum(any(field.name == "chat" for field in model._meta.fields) for model in adapters)
-    with django_assert_num_queries(12 + of_adapters):  # Two of them are the test's savepoint.
+    with django_assert_num_queries(14 + of_adapters):  # Two of them are the test's savepoint.
         store.delete_chat("c")
 
 

@@ -14,10 +14,10 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from context_store.exceptions import ContextStoreError
-from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
+from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry, ShareLink, UsageEntry
 from context_store.store import ContextStore
 
-MODELS = (Chat, Message, Branch, Checkpoint, SearchEntry)
+MODELS = (Chat, Message, Branch, Checkpoint, SearchEntry, UsageEntry, ShareLink)
 # In every value of Alice's that a caller could not know; ids are known.
 SECRET = "axolotl"
 NEW = [{"name": "user", "data": "Hi"}]
@@ -123,6 +123,26 @@ CALLS: dict[str, list[Callable[[Any], Any]]] = {
         lambda chats: chats.upsert_chat("alice", user_id="mallory"),
         lambda chats: chats.upsert_chat("alice", user_id="alice"),
     ],
+    # The ledger, and links
+    "UsageEntry.update": [lambda rows: rows.update(model="changed")],
+    "ShareLink.update": [lambda rows: rows.update(title="changed")],
+    "UsageEntry.record": [
+        lambda usage: usage.record("alice", model="m", tokens={}),
+        lambda usage: usage.record("mallory", model="m", tokens={}, message_id="m2"),
+        lambda usage: usage.record("alice", model="m", tokens={}, entry_id="u1"),
+    ],
+    "within": [
+        lambda usage: usage.within(user_id="alice"),
+        lambda usage: usage.within(chat_id="alice"),
+        lambda usage: usage.within(chat_id="alice", branch=None),
+        lambda usage: usage.within(chat_id="alice", branch="main", since=1, until=5),
+    ],
+    "sums": [lambda usage: usage.sums(), lambda usage: usage.sums(["user", "model", "chat", "day", "month"])],
+    "of_chat": [lambda links: links.of_chat("alice")],
+    "share": [lambda links: links.share("alice"), lambda links: links.share("mallory", branch="other")],
+    "unshare": [lambda links: links.unshare("alice"), lambda links: links.unshare("mallory", "s1")],
+    # A link is for whoever has its token.
+    "shared": [lambda links: links.shared("s1"), lambda links: links.shared("token of somebody", limit=5)],
     # Messages
     "add": [
         lambda messages: messages.add([{**INTO_CHAT, "id": "m1"}]),
@@ -285,6 +305,8 @@ def stored(db):
     store.append_messages("alice", [{"id": SECRET, "name": "assistant", "data": data}])
     store.create_branch("alice", SECRET, head_message_id=SECRET, branch_id="b1")
     store.create_checkpoint("alice", "here", SECRET)
+    store.record_usage("alice", model=SECRET, usage_id="u1", message_id="m2", input_tokens=5)
+    store.share("alice")
     store.create_chat("mallory", user_id="mallory")
     store.append_messages("mallory", [{"id": f"own-{n}", "name": "user", "data": n} for n in range(2)])
     store.add_message({"chat_id": "mallory", "id": "own", "name": "user", "data": "Hi"})

@@ -71,6 +71,12 @@ CALLS = {
     "search_chats": lambda bob: [hit for hit in bob.search_chats("text") if hit.message.chat_id != "bobs"],
     "get_graph": lambda bob: bob.get_graph("chat"),
     "export_chat": lambda bob: bob.export_chat("chat"),
+    "record_usage": lambda bob: bob.record_usage("chat", model="m"),
+    "sum_usage": lambda bob: bob.sum_usage(user_id="alice"),
+    "share": lambda bob: bob.share("chat"),
+    "unshare": lambda bob: bob.unshare("chat"),
+    "list_shares": lambda bob: bob.list_shares("chat"),
+    "shared": lambda bob: bob.shared("chat"),
 }
 # Their own tests are below: an id that is taken has to be refused.
 ON_CREATION = {"create_chat", "upsert_chat", "import_chat"}

@@ -5,6 +5,7 @@ from .branches import BranchViewSet, CheckpointViewSet
 from .changes import ChangesViewSet
 from .chats import ChatViewSet, SearchViewSet
 from .keyed import ContextViewSet, SessionViewSet
+from .ledger import ChatUsageViewSet, ShareViewSet, UsageViewSet
 from .lifecycle import AuditViewSet, HoldViewSet, UserViewSet
 from .messages import MessageByIdViewSet, MessageViewSet
 from .streams import ChatStreamViewSet, StreamViewSet
@@ -14,6 +15,7 @@ __all__ = [
     "BranchViewSet",
     "ChangesViewSet",
     "ChatStreamViewSet",
+    "ChatUsageViewSet",
     "ChatViewSet",
     "CheckpointViewSet",
     "ContextViewSet",
@@ -22,7 +24,9 @@ __all__ = [
     "MessageViewSet",
     "SearchViewSet",
     "SessionViewSet",
+    "ShareViewSet",
     "StoreViewSet",
     "StreamViewSet",
+    "UsageViewSet",
     "UserViewSet",
 ]

@@ -1,0 +1,120 @@
+"""Links that show a conversation as it was, read-only, to whoever has the link."""
+
+import secrets
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Q
+
+from context_store.db import outside_trash
+from context_store.exceptions import InvalidData
+from context_store.graph import LockedChat
+from context_store.graph.chains import chats_of, missing, read_chain, read_places, rows
+from context_store.ids import new_id, now_ms
+from context_store.records import SharedChat, SharedMessage, ShareRecord
+from context_store.validation import check_count, check_identifier, check_time
+
+from .base import ScopedQuerySet
+
+if TYPE_CHECKING:
+    from context_store import models  # noqa: F401 - the type of the rows
+
+# Nobody guesses 256 bits.
+TOKEN_BYTES = 32
+LONGEST_TOKEN = 200
+
+
+class ShareLinkQuerySet(ScopedQuerySet["models.ShareLink"]):
+    """Links to chains. They go with their chat, and show nothing while it lies in the trash."""
+
+    def records(self) -> list[ShareRecord]:
+        """Return the links, the newest first. No token is stored that could be among it."""
+        columns = [name for name in ShareRecord._fields if name != "token"]
+        return [ShareRecord(*row) for row in self.order_by("-created_at", "-id").values_list(*columns)]
+
+    def of_chat(self, chat_id: str) -> list[ShareRecord]:
+        """Return the links of a chat, the newest first. Raises ``Chat.DoesNotExist``."""
+        if not chats_of(self._scope("of_chat")).using(self.db).filter(pk=check_identifier(chat_id, "chat_id")).exists():
+            raise missing("Chat", chat_id)
+        return self.filter(chat_id=chat_id).records()
+
+    def share(self, chat_id: str, *, branch: str | None = None, until: int | None = None) -> ShareRecord:
+        """
+        Make a link to the chain that the branch has now; ``until`` is when it ends, in milliseconds.
+
+        The record has the ``token``, this once. Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, and
+        ``InvalidData`` for an empty branch.
+        """
+        if branch is not None:
+            check_identifier(branch, "branch")
+        if until is not None:
+            check_time(until, "until")
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+
+        def work(chat: LockedChat) -> ShareRecord:
+            head = chat.use_branch(branch).head_message_id
+            if head is None:
+                raise InvalidData("is empty: there is nothing to share", ("branch",))
+            title = rows("Chat").using(chat.using).filter(pk=chat.id).values_list("title", flat=True).get()
+            link = self.model(
+                id=new_id(),
+                chat_id=chat.id,
+                token_hash=_digest(token),
+                title=title,
+                head_message_id=head,
+                created_at=now_ms(),
+                expires_at=until,
+            )
+            link.save(force_insert=True, using=chat.using)
+            return ShareRecord(
+                link.id, chat.id, title, head, link.created_at, expires_at=until, revoked_at=None, token=token
+            )
+
+        return self._locked("share", chat_id, work, touch=False)
+
+    def unshare(self, chat_id: str, share_id: str | None = None) -> int:
+        """Revoke one link of the chat, or all; return how many went. Raises ``Chat.DoesNotExist``."""
+        if share_id is not None:
+            check_identifier(share_id, "share_id")
+
+        def work(chat: LockedChat) -> int:
+            links = self.model._base_manager.using(chat.using).filter(chat_id=chat.id, revoked_at__isnull=True)
+            if share_id is not None:
+                links = links.filter(id=share_id)
+            return links.update(revoked_at=now_ms())
+
+        return self._locked("unshare", chat_id, work, touch=False)
+
+    def shared(self, token: str, *, limit: int | None = None, before: int | None = None) -> SharedChat | None:
+        """
+        Return what the token shows, whosever it is; ``None`` if it shows nothing, or no longer.
+
+        Messages have a number instead of their ids, from 1; ``limit`` and ``before`` page backwards from the last.
+        """
+        if limit is not None:
+            check_count(limit, "limit")
+        if before is not None:
+            check_count(before, "before")
+        if not isinstance(token, str) or not 0 < len(token) <= LONGEST_TOKEN or not token.isascii():
+            return None
+        links: Any = outside_trash(self.model._base_manager.using(self.db).filter(token_hash=_digest(token)))
+        links = links.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now_ms()), revoked_at__isnull=True)
+        for chat_id, head, title, created_at in links.values_list("chat_id", "head_message_id", "title", "created_at"):
+            place = read_places(self.db, chat_id, [head]).get(head)
+            if place is None:
+                return None
+            length = place.depth + 1
+            last = length if before is None else max(0, min(length, before - 1))
+            wanted = None if limit is None else limit + length - last
+            chain = read_chain(self.db, chat_id, place, limit=wanted, only=Q(depth__lt=last))
+            numbers = range(last - len(chain) + 1, last + 1)
+            messages = [
+                SharedMessage(number, message.name, message.type, message.data, message.created_at)
+                for number, message in zip(numbers, chain, strict=True)
+            ]
+            return SharedChat(title, length, created_at, messages)
+        return None
+
+
+def _digest(token: str) -> str:
+    return sha256(token.encode()).hexdigest()

@@ -1,0 +1,48 @@
+import pytest
+
+from context_store.store import ContextStore
+from tests.rest.client import Client
+
+
+def test_usage_is_recorded_and_summed(api, chat):
+    body = {"model": "small", "message_id": "m2", "input_tokens": 7, "cost": "0.0420", "currency": "USD", "id": "u"}
+    answer = api.post("chats/chat/usage/", body)
+    assert (answer.status_code, answer.json()["cost"], answer.json()["user_id"]) == (201, "0.042", "alice")
+    assert api.post("chats/chat/usage/", body).json() == answer.json()
+    [one] = api.get("usage/?by=model&by=month").json()["results"]
+    assert (one["model"], one["calls"], one["input_tokens"], one["cost"]) == ("small", 1, 7, "0.042")
+    assert len(one["month"]) == 7
+    assert api.get("chats/chat/usage/?by=chat&active_branch=true").json()["results"][0]["chat_id"] == "chat"
+    assert api.get("chats/chat/usage/?branch=side").json()["results"] == []
+
+
+@pytest.mark.parametrize("path", ["usage/?by=data", "usage/?since=x", "chats/chat/usage/?active_branch=1"])
+def test_a_wrong_sum_is_400(api, chat, path):
+    assert api.get(path).status_code == 400
+
+
+@pytest.mark.parametrize("body", [{}, {"model": "m", "cost": 1}, {"model": "m", "input_tokens": -1}, {"model": ""}])
+def test_wrong_usage_is_400(api, chat, body):
+    assert api.post("chats/chat/usage/", body).status_code == 400
+
+
+def test_links_are_made_listed_and_ended(api, chat):
+    made = api.post("chats/chat/share/", {"until": 2**45})
+    assert made.status_code == 201
+    assert ContextStore().shared(made.json()["token"]).title == "A chat"
+    [listed] = api.get("chats/chat/share/").json()["results"]
+    assert listed == {**made.json(), "token": None}
+    assert api.delete(f"chats/chat/share/?share_id={listed['id']}").status_code == 204
+    assert api.delete(f"chats/chat/share/?share_id={listed['id']}").status_code == 404
+    assert api.delete("chats/chat/share/").status_code == 204
+    assert ContextStore().shared(made.json()["token"]) is None
+
+
+def test_another_user_reaches_neither_usage_nor_links(chat, mallory):
+    other = Client(mallory)
+    assert other.get("usage/").json()["results"] == []
+    for path in ("chats/chat/usage/", "chats/chat/share/"):
+        assert other.get(path).status_code == 404
+    assert other.post("chats/chat/usage/", {"model": "m"}).status_code == 404
+    assert other.post("chats/chat/share/").status_code == 404
+    assert other.delete("chats/chat/share/").status_code == 404
