@@ -98,9 +98,8 @@ def operation(
 
 
 def _problem(status: int) -> OpenApiResponse:
-    example = PROBLEM_EXAMPLES.get(status)
-    examples = [] if example is None else [OpenApiExample("Error", example, status_codes=[str(status)])]
-    return OpenApiResponse(ConflictError if status == 409 else Error, PROBLEMS[status], examples=examples)
+    example = OpenApiExample("Error", PROBLEM_EXAMPLES[status], status_codes=[str(status)])
+    return OpenApiResponse(ConflictError if status == 409 else Error, PROBLEMS[status], examples=[example])
 
 
 class StoreSchema(AutoSchema):

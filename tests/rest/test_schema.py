@@ -55,6 +55,16 @@ def test_every_operation_says_how_it_refuses():
         assert expected <= operation["responses"].keys(), operation["operationId"]
 
 
+def test_every_refusal_has_an_example_with_its_own_code():
+    from context_store.rest.examples import PROBLEM_EXAMPLES
+
+    for _, _, operation in operations():
+        for status, answer in operation["responses"].items():
+            if status >= "400":
+                [example] = answer["content"]["application/json"]["examples"].values()
+                assert example["value"] == PROBLEM_EXAMPLES[int(status)], (operation["operationId"], status)
+
+
 def test_examples_fit_their_schemas():
     from jsonschema import Draft202012Validator
 
