@@ -229,6 +229,7 @@ def test_forking_a_chat_or_a_path(boss: Client, chat: str) -> None:
 # The real conversations
 
 
+@pytest.mark.thorough
 def test_every_real_tree_is_shown(reader: Client, store: ContextStore, oasst_path: Path) -> None:
     for number, text in enumerate(oasst_path.read_text().splitlines()[::10]):
         chat = store.import_chat(to_document(json.loads(text), None), user_id=f"user-{number}")

@@ -15,7 +15,7 @@ from context_store.models import Message, SearchEntry
 from context_store.store import ContextStore
 from tests.races import run_threads
 
-pytestmark = [pytest.mark.vendor("postgresql"), pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.vendor("postgresql"), pytest.mark.django_db(transaction=True)]
 
 
 def distribute(**options: Any) -> str:

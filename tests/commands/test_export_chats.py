@@ -26,6 +26,7 @@ def make(chat_id: str, user_id: str = "alice", using: str | None = None) -> None
     store.append_messages(chat_id, [{"id": f"{chat_id}-m", "name": "user", "data": {"text": "Grüße\u2028😀\0"}}])
 
 
+@pytest.mark.thorough
 def test_real_trees_go_round_without_loss(oasst_path: Path, tmp_path: Path) -> None:
     call_command("import_chats", str(oasst_path), format="oasst", user_id="alice", stdout=io.StringIO())
     store = ContextStore(user_id="alice")

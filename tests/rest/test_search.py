@@ -9,6 +9,7 @@ def test_search_in_a_chat(api, chat, store):
     assert response.json()["is_complete"] is True
 
 
+@pytest.mark.thorough
 def test_hits_of_large_messages_are_small(api, chat, store):
     """A hit has a snippet; what is large in its message takes a request of its own."""
     text = '编程 & "quoted" needle ' * 5_000

@@ -22,6 +22,7 @@ TERM = st.one_of(
 
 
 class TestAgreement(StoredTexts, TestCase):
+    @pytest.mark.thorough
     @given(st.lists(TEXT, min_size=1, max_size=6), st.lists(TERM, min_size=1, max_size=5).map(" ".join))
     @example(["我"], "ab OR 我")
     @example(["İ5"], "İ5*")

@@ -67,6 +67,7 @@ TEXTS = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=6), min_s
 
 
 class TestNaive(StoredTexts, TestCase):
+    @pytest.mark.thorough
     @given(TEXTS, ASKED)
     @settings(max_examples=150)
     def test_engine_and_fallback_find_what_the_query_says(self, texts: list[list[str]], asked: Asked) -> None:
