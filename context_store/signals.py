@@ -1,5 +1,6 @@
 """Signals, sent after the transaction has committed. A receiver that raises is logged and stops nobody."""
 
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
@@ -27,4 +28,6 @@ branch_head_moved = Signal()
 def after_commit(using: str, signal: Signal, sender: type, **arguments: Any) -> None:
     """Send the signal once the current transaction on the database has committed, if anybody listens to it."""
     if signal.receivers:
-        transaction.on_commit(partial(signal.send_robust, sender, using=using, **arguments), using=using)
+        # In today's context: the audit log names who acts now, and a commit may come after they have left.
+        send = partial(copy_context().run, signal.send_robust, sender, using=using, **arguments)
+        transaction.on_commit(send, using=using)

@@ -1,6 +1,7 @@
 """What the admins of the store share: who may read content, which database, the log of reads, the look of a theme."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import update_wrapper
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -22,6 +23,7 @@ from django.utils.http import urlencode
 from django.utils.module_loading import import_string
 
 from context_store.exporters.legible import visible
+from context_store.lifecycle import acting
 
 if TYPE_CHECKING:
     ThemedModelAdmin = admin.ModelAdmin[Any]
@@ -36,6 +38,16 @@ READ = 4
 # Two ids that a browser would take for folders of the path; an id never looks like what stands for them.
 DOTS = {".": "_2E", "..": "_2E_2E"}
 UNDOTTED = {quoted: dots for dots, quoted in DOTS.items()}
+
+
+def as_actor(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the view so that the audit log names who is logged in."""
+
+    def acting_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        with acting(request.user.get_username):
+            return view(request, *args, **kwargs)
+
+    return update_wrapper(acting_view, view)
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
@@ -97,6 +109,13 @@ class StoreAdmin(ThemedModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
     list_max_show_all = 200
+
+    @property
+    def urls(self) -> list[Any]:
+        patterns: list[Any] = self.get_urls()
+        for pattern in patterns:
+            pattern.callback = as_actor(pattern.callback)
+        return patterns
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).using(self.using)

@@ -21,8 +21,9 @@ from django.http import (
     HttpResponseNotAllowed,
     HttpResponseRedirect,
 )
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
+from django.utils.http import urlencode
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -174,7 +175,7 @@ class ChatAdmin(StoreAdmin):
     allowed_lookups = ("user_id__exact",)
     # What is searched is in ``changelist.search``; Django shows the box for any value.
     search_fields = ("title",)
-    actions = ("export_json", "export_markdown", "restore_selected")
+    actions = ("export_json", "export_markdown", "restore_selected", "erase_user")
     change_list_template = "admin/context_store/chat/change_list.html"
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -315,6 +316,18 @@ class ChatAdmin(StoreAdmin):
         self.record(request, CHANGE, "Took out of the trash.", restored)
         shown = ngettext("%(count)s chat was restored.", "%(count)s chats were restored.", len(restored))
         messages.success(request, shown % {"count": len(restored)})
+
+    def has_erase_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("context_store.erase_user"))
+
+    @admin.action(description=gettext_lazy("Erase this user…"), permissions=["erase"])
+    def erase_user(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        users = set(queryset.order_by().values_list("user_id", flat=True))
+        if len(users) != 1:
+            messages.error(request, _("Select chats of one user."))
+            return None
+        place = reverse("admin:context_store_erasure_erase", current_app=self.admin_site.name)
+        return HttpResponseRedirect(f"{place}?{urlencode({'user_id': users.pop()})}")
 
     # Deleting: into the trash, and from there for ever
 

@@ -1,5 +1,7 @@
 """Exports as downloads: JSON documents that the store imports again, and Markdown transcripts for people."""
 
+import csv
+import io
 from collections.abc import Iterable, Iterator
 
 from django.http import HttpRequest, StreamingHttpResponse
@@ -8,6 +10,7 @@ from context_store.exact_json import dumps
 from context_store.exporters.documents import documents, json_line
 from context_store.exporters.downloads import download
 from context_store.exporters.markdown import archive, file_name, transcript
+from context_store.lifecycle.audit import AuditRecord, list_entries
 from context_store.managers.messages import MessageQuerySet
 from context_store.records import ChatRecord
 from context_store.store import ContextStore
@@ -25,6 +28,34 @@ def jsonl_response(request: HttpRequest, store: ContextStore, chat_ids: Iterable
     """Return chats as documents, one a line, of which one at a time is held."""
     lines = (json_line(document).encode() for document in documents(store, chat_ids))
     return download(request, lines, "application/jsonl", "chats.jsonl")
+
+
+def audit_response(request: HttpRequest, kind: str, using: str | None) -> StreamingHttpResponse:
+    """Return the audit log, the newest entry first, as ``csv`` or JSON lines."""
+    lines = _as_csv(_entries(using)) if kind == "csv" else (f"{dumps(e._asdict())}\n" for e in _entries(using))
+    media_type = "text/csv; charset=utf-8" if kind == "csv" else "application/jsonl"
+    return download(request, (line.encode() for line in lines), media_type, f"audit.{kind}")
+
+
+def _entries(using: str | None) -> Iterator[AuditRecord]:
+    page = list_entries(limit=500, using=using)
+    while page:
+        yield from page
+        page = list_entries(limit=500, before=page[-1].id, using=using)
+
+
+def _as_csv(entries: Iterable[AuditRecord]) -> Iterator[str]:
+    """Give the lines of a table. A spreadsheet takes ``=1+1`` for a formula, whoever wrote it: that gets a quote."""
+    line = io.StringIO()
+    writer = csv.writer(line)
+    writer.writerow(AuditRecord._fields)
+    for entry in entries:
+        cells = [dumps(cell) if isinstance(cell, dict) else "" if cell is None else str(cell) for cell in entry]
+        writer.writerow([f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell for cell in cells])
+        yield line.getvalue()
+        line.seek(0)
+        line.truncate()
+    yield line.getvalue()
 
 
 def markdown_response(

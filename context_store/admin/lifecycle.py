@@ -2,13 +2,24 @@
 
 from typing import Any
 
-from django.contrib import admin
-from django.http import HttpRequest
-from django.utils.translation import gettext_lazy
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, DELETION
+from django.core.exceptions import PermissionDenied
+from django.db import connections, transaction
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.urls import URLPattern, path
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
+from context_store.exceptions import ContextStoreError
+from context_store.lifecycle.erasure import erase_user
+from context_store.lifecycle.holds import release
 from context_store.models import AuditEntry, Erasure, LegalHold
 
-from .base import StoreAdmin
+from . import exports
+from .base import READ, StoreAdmin
 from .display import isolated, json_text, time_html
 
 
@@ -16,6 +27,19 @@ class RecordAdmin(StoreAdmin):
     """Rows that are made elsewhere, and stay as they are."""
 
     list_display_links = None
+    change_list_template = "admin/context_store/lifecycle/change_list.html"
+
+    def ways(self, request: HttpRequest) -> list[tuple[str, str]]:
+        """Return what else can be done here: URLs and what they are called."""
+        return []
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"ways": self.ways(request), **(extra_context or {})})
+
+    def asked(self, request: HttpRequest, form: forms.Form, title: str, button: str) -> HttpResponse:
+        """Return the page with a form."""
+        context = {"form": form, "button": button, "back_url": self.url("changelist")}
+        return self.page(request, "chat/form", title, context)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -24,8 +48,41 @@ class RecordAdmin(StoreAdmin):
         return False
 
 
+class ReleaseForm(forms.Form):
+    who = forms.CharField(
+        label=gettext_lazy("Who releases"),
+        max_length=255,
+        help_text=gettext_lazy("Whose decision it is: stored with the hold. What was held can then be deleted."),
+    )
+
+
+class ErasureForm(forms.Form):
+    user_id = forms.CharField(label=gettext_lazy("User"), max_length=255)
+    typed = forms.CharField(
+        label=gettext_lazy("The user's id again"),
+        max_length=255,
+        help_text=gettext_lazy("Type it: what is stored of this user is erased for ever, also what others forked."),
+    )
+    reason = forms.CharField(label=gettext_lazy("reason"), max_length=2000)
+    copies = forms.ChoiceField(
+        label=gettext_lazy("Copies that others forked"),
+        choices=[
+            ("erase", gettext_lazy("erase them")),
+            ("anonymise", gettext_lazy("keep them without title, metadata and the link to the user")),
+            ("keep", gettext_lazy("keep them")),
+        ],
+    )
+
+    def clean_typed(self) -> str:
+        typed: str = self.cleaned_data["typed"]
+        if typed != self.cleaned_data.get("user_id"):
+            raise forms.ValidationError(_("This is not the user's id."))
+        return typed
+
+
 @admin.register(LegalHold)
 class LegalHoldAdmin(RecordAdmin):
+    actions = ("release_selected",)
     list_display = ("id", "covers", "reason_shown", "placed_by", "since_shown", "until_shown", "released_shown")
     ordering = ("-id",)
 
@@ -51,11 +108,78 @@ class LegalHoldAdmin(RecordAdmin):
     def released_shown(self, hold: LegalHold) -> str:
         return "–" if hold.released_at is None else time_html(hold.released_at)
 
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.release_view)
+        return [path("release/", view, name="context_store_legalhold_release"), *super().get_urls()]
+
+    def has_release_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("context_store.release_legalhold"))
+
+    @admin.action(description=gettext_lazy("Release selected holds…"), permissions=["release"])
+    def release_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
+        ids = ",".join(str(pk) for pk in queryset.order_by("pk").values_list("pk", flat=True)[:200])
+        return HttpResponseRedirect(self.url("release", query={"ids": ids}))
+
+    def release_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask whose decision it is, and release the holds that the URL names."""
+        if not self.has_release_permission(request) or not self.has_view_permission(request):
+            raise PermissionDenied
+        texts = request.GET.get("ids", "").split(",")
+        named = [int(text) for text in texts if text.isascii() and text.isdecimal() and len(text) < 19]
+        holds = list(self.get_queryset(request).filter(pk__in=named, released_at__isnull=True).order_by("pk"))
+        if not holds:
+            raise Http404
+        form = ReleaseForm(request.POST or None, initial={"who": request.user.get_username()})
+        if request.method == "POST" and form.is_valid():
+            try:
+                released = [hold for hold in holds if release(hold.pk, who=form.cleaned_data["who"], using=self.using)]
+            except ContextStoreError as error:
+                form.add_error("who", str(error))
+            else:
+                self.record(request, CHANGE, "Released.", released)
+                shown = ngettext("%(count)s hold was released.", "%(count)s holds were released.", len(released))
+                messages.success(request, shown % {"count": len(released)})
+                return HttpResponseRedirect(self.url("changelist"))
+        title = _("Release holds %(ids)s") % {"ids": ", ".join(str(hold.pk) for hold in holds)}
+        return self.asked(request, form, title, _("Release"))
+
 
 @admin.register(Erasure)
 class ErasureAdmin(RecordAdmin):
     list_display = ("id", "subject", "reason_shown", "requested_by", "counts_shown", "started", "finished", "lifted")
     ordering = ("-id",)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.erase_view)
+        # An erasure commits in batches, behind its tombstone.
+        for alias in connections:
+            view = transaction.non_atomic_requests(alias)(view)
+        return [path("erase/", view, name="context_store_erasure_erase"), *super().get_urls()]
+
+    def ways(self, request: HttpRequest) -> list[tuple[str, str]]:
+        return [(self.url("erase"), _("Erase a user…"))] if self.has_erase_permission(request) else []
+
+    def has_erase_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("context_store.erase_user"))
+
+    def erase_view(self, request: HttpRequest) -> HttpResponse:
+        """Erase a user whose id is typed twice, or once where it came from a list."""
+        if not self.has_erase_permission(request):
+            raise PermissionDenied
+        form = ErasureForm(request.POST or None, initial={"user_id": request.GET.get("user_id", "")})
+        if request.method == "POST" and form.is_valid():
+            given = {name: form.cleaned_data[name] for name in ("reason", "copies")}
+            try:
+                receipt = erase_user(form.cleaned_data["user_id"], **given, using=self.using)
+            except ContextStoreError as error:
+                form.add_error(None, str(error))
+            else:
+                self.record(request, DELETION, f"Erased a user: receipt {receipt.id}.", name=receipt.subject)
+                messages.success(request, _("What was stored of the user was erased. This is the receipt."))
+                # Who may erase need not be one who may see receipts.
+                may_see = self.has_view_permission(request)
+                return HttpResponseRedirect(self.url("changelist") if may_see else self.url("erase"))
+        return self.asked(request, form, _("Erase a user"), _("Erase for ever"))
 
     @admin.display(description=gettext_lazy("reason"))
     def reason_shown(self, erasure: Erasure) -> str:
@@ -82,6 +206,26 @@ class ErasureAdmin(RecordAdmin):
 class AuditEntryAdmin(RecordAdmin):
     list_display = ("created", "action", "actor", "user_shown", "chat_shown", "detail_shown")
     ordering = ("-created_at", "-id")
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.export_view)
+        return [path("export/", view, name="context_store_auditentry_export"), *super().get_urls()]
+
+    def ways(self, request: HttpRequest) -> list[tuple[str, str]]:
+        return [
+            (self.url("export", query={"format": "csv"}), _("Export as CSV")),
+            (self.url("export", query={"format": "jsonl"}), _("Export as JSON, one entry a line")),
+        ]
+
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Send the whole log as a file."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        kind = request.GET.get("format", "")
+        if kind not in ("csv", "jsonl"):
+            raise Http404
+        self.record(request, READ, f"Exported as {kind}.", name="Audit log")
+        return exports.audit_response(request, kind, self.using)
 
     @admin.display(description=gettext_lazy("time"))
     def created(self, entry: AuditEntry) -> str:
