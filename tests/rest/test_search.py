@@ -1,3 +1,6 @@
+import pytest
+
+
 def test_search_in_a_chat(api, chat, store):
     response = api.get("chats/chat/search/?q=m2")
     assert response.status_code == 200

@@ -1,5 +1,6 @@
 """The engine of the run and the fallback find the same, as long as no word has other forms."""
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
