@@ -690,7 +690,7 @@ class ContextStore:
         Make a link that shows the chain which the branch (default: the active one) has now; its ``token`` is told once.
 
         ``until`` is when it ends, in milliseconds since the epoch. What is appended later is not shown. Raises
-        ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, and ``InvalidData`` for an empty branch.
+        ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, and ``Message.DoesNotExist`` for an empty branch.
         """
         return self._shares.share(chat_id, branch=branch, until=until)
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Q
 
 from context_store.db import outside_trash
-from context_store.exceptions import InvalidData
 from context_store.graph import LockedChat
 from context_store.graph.chains import chats_of, missing, read_chain, read_places, rows
 from context_store.ids import new_id, now_ms
@@ -43,7 +42,7 @@ class ShareLinkQuerySet(ScopedQuerySet["models.ShareLink"]):
         Make a link to the chain that the branch has now; ``until`` is when it ends, in milliseconds.
 
         The record has the ``token``, this once. Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, and
-        ``InvalidData`` for an empty branch.
+        ``Message.DoesNotExist`` for an empty branch.
         """
         if branch is not None:
             check_identifier(branch, "branch")
@@ -54,7 +53,7 @@ class ShareLinkQuerySet(ScopedQuerySet["models.ShareLink"]):
         def work(chat: LockedChat) -> ShareRecord:
             head = chat.use_branch(branch).head_message_id
             if head is None:
-                raise InvalidData("is empty: there is nothing to share", ("branch",))
+                raise rows("Message").model.DoesNotExist("The branch is empty: there is nothing to share.")
             title = rows("Chat").using(chat.using).filter(pk=chat.id).values_list("title", flat=True).get()
             link = self.model(
                 id=new_id(),

@@ -134,6 +134,11 @@ class Count(Milliseconds):
     """A whole number."""
 
 
+@extend_schema_field({"type": "integer", "minimum": 0, "maximum": MAX_COUNT})
+class Tokens(Count):
+    """Tokens of one call; sums have no bound."""
+
+
 @extend_schema_field({"type": "number", "minimum": 0, "maximum": MAX_COUNT})
 class Seconds(Strict):
     expected = "a number"
@@ -349,10 +354,10 @@ class UsageCreate(Shape):
     model = Identifier()
     id = Identifier(required=False, help_text="With it the request can be repeated.")
     message_id = Identifier(required=False)
-    input_tokens = Count(required=False)
-    output_tokens = Count(required=False)
-    cached_tokens = Count(required=False, help_text="Of the input.")
-    reasoning_tokens = Count(required=False, help_text="Of the output.")
+    input_tokens = Tokens(required=False)
+    output_tokens = Tokens(required=False)
+    cached_tokens = Tokens(required=False, help_text="Of the input.")
+    reasoning_tokens = Tokens(required=False, help_text="Of the output.")
     cost = Amount(required=False)
     currency = Identifier(required=False, help_text="Of the cost; sites with a single one may leave it out.")
     created_at = Milliseconds(required=False)

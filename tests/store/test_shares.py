@@ -2,9 +2,8 @@
 
 import pytest
 
-from context_store.exceptions import InvalidData
 from context_store.ids import now_ms
-from context_store.models import Branch, Chat, ShareLink
+from context_store.models import Branch, Chat, Message, ShareLink
 from context_store.store import ContextStore
 from tests.store.data import message
 
@@ -89,7 +88,7 @@ def test_what_cannot_be_shared(store, chat):
     with pytest.raises(Branch.DoesNotExist):
         store.share(chat, branch="nowhere")
     store.create_chat("empty", user_id="alice")
-    with pytest.raises(InvalidData, match="empty"):
+    with pytest.raises(Message.DoesNotExist, match="empty"):
         store.share("empty")
 
 
