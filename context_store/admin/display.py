@@ -35,16 +35,17 @@ def isolated(text: object) -> SafeString:
 
 
 def time_html(milliseconds: int | None) -> SafeString:
-    """Return the time as people write it, with the exact one for machines."""
+    """Return the time to the second, as people write its date, with the exact one for machines."""
     if milliseconds is None:
         return mark_safe("–")
     time = moment(milliseconds)
     if time is None:
         return format_html("{} ms", str(milliseconds))
     return format_html(
-        '<time datetime="{}">{}</time>',
+        '<time datetime="{}">{}, {}</time>',
         time.isoformat(timespec="milliseconds"),
-        formats.date_format(time, "DATETIME_FORMAT"),
+        formats.date_format(time, "DATE_FORMAT"),
+        f"{time:%H:%M:%S}",
     )
 
 
