@@ -1,1 +1,1 @@
-"""Public base test classes: anyone who writes a backend subclasses them."""
+"""Public base test classes, which anyone who writes a backend subclasses, and ``fixtures`` for pytest."""
