@@ -52,6 +52,7 @@ from .changelist import (
 )
 from .display import indented, inert_snippet, isolated, json_text, time_html
 from .graph import graph
+from .ledger import shares_page
 from .people import name_of, people_for, url_of
 from .transcript import RAW_LENGTH, Path, about, asked_path, message_url, role_of, transcript
 
@@ -271,6 +272,7 @@ class ChatAdmin(StoreAdmin):
             "title": _("Chats"),
             "may_read": self.has_read_permission(request),
             "sessions_url": self.url("sessions") if session_aliases() else "",
+            "shares_url": self.url("shares") if request.user.has_perm("context_store.view_sharelink") else "",
         }
         return super().changelist_view(request, {**shown, **(extra_context or {})})
 
@@ -372,6 +374,7 @@ class ChatAdmin(StoreAdmin):
     def get_urls(self) -> list[URLPattern]:
         views: list[tuple[str, str, Callable[..., HttpResponseBase]]] = [
             ("sessions", "sessions/", self.sessions_view),
+            ("shares", "shares/", self.shares_view),
             ("edit", "<path:object_id>/edit/", self.edit_view),
             ("graph", "<path:object_id>/graph/", self.graph_view),
             ("search", "<path:object_id>/search/", self.search_view),
@@ -426,6 +429,9 @@ class ChatAdmin(StoreAdmin):
 
     def sessions_view(self, request: HttpRequest) -> HttpResponse:
         return sessions_page(self, request)
+
+    def shares_view(self, request: HttpRequest) -> HttpResponse:
+        return shares_page(self, request)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
         values = form.cleaned_data

@@ -15,5 +15,6 @@ urlpatterns = [
     path(f"{CHAT}/", views.page, name="chat"),
     path(f"{CHAT}/messages/", views.PageViewSet.as_view({"get": "list"}), name="messages"),
     path(f"{CHAT}/answer/", views.PageViewSet.as_view({"post": "answer"}), name="answer"),
+    path("s/<str:token>/", views.shared, name="shared"),
     path("render/", views.PageViewSet.as_view({"post": "render"}), name="render"),
 ]

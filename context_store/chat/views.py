@@ -1,4 +1,8 @@
-"""The page, the messages of a chat as HTML, and the request for an answer: all else the page asks of the REST API."""
+"""
+The page, the messages of a chat as HTML, and the request for an answer: all else the page asks of the REST API.
+
+Beside it what a share link shows, to whom no sign-in is asked.
+"""
 
 from collections.abc import Callable
 from functools import wraps
@@ -6,20 +10,26 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.decorators import login_not_required, login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from context_store.exporters.legible import visible
 from context_store.rest import serializers as shapes
 from context_store.rest.views import MessageViewSet
 from context_store.rest.views.base import found
 from context_store.rest.views.chats import missing_chat
+from context_store.store import ContextStore
 
 from .answers import begin
 from .rendering import Renderer
+
+# Messages of a shared conversation on one page, and digits of a number of one.
+SHARED_PAGE = 200
+MAX_DIGITS = 10
 
 
 def secured(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -28,8 +38,7 @@ def secured(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     @wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         response = view(request, *args, **kwargs)
-        static = urlsplit(django_settings.STATIC_URL or "")
-        own = f"'self' {static.scheme or request.scheme}://{static.netloc}" if static.netloc else "'self'"
+        own = own_sources(request)
         response.headers["Content-Security-Policy"] = (
             f"default-src 'none'; script-src {own}; style-src {own}; img-src {own} data:; font-src {own};"
             " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -39,12 +48,46 @@ def secured(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     return answer
 
 
+def own_sources(request: HttpRequest) -> str:
+    """Return where the site's own style sheets, scripts and pictures come from, as a source list of a policy."""
+    static = urlsplit(django_settings.STATIC_URL or "")
+    return f"'self' {static.scheme or request.scheme}://{static.netloc}" if static.netloc else "'self'"
+
+
 @secured
 @login_required
 @require_safe
 def page(request: HttpRequest, chat_id: str = "") -> HttpResponse:
     """Show the page. Which chat it shows, and whether there is one, its scripts ask the API."""
     return render(request, "context_store/chat/page.html")
+
+
+@login_not_required
+@require_safe
+def shared(request: HttpRequest, token: str) -> HttpResponse:
+    """Show the conversation of a link to whoever has it, without a script; 404 for a link that shows nothing."""
+    before = request.GET.get("before", "")
+    number = int(before) if before.isascii() and before.isdecimal() and len(before) < MAX_DIGITS else None
+    found, renderer = ContextStore().shared(token, limit=SHARED_PAGE, before=number), Renderer()
+    messages = [(message, renderer.html(message.name, message.data)) for message in found.messages] if found else []
+    context = {
+        "shared": found,
+        "title": visible(found.title or "") if found else "",
+        "messages": messages,
+        "older": messages[0][0].number if messages and messages[0][0].number > 1 else None,
+        "is_newest": not found or not messages or messages[-1][0].number == found.message_count,
+    }
+    response = render(request, "context_store/chat/shared.html", context, status=200 if found else 404)
+    own = own_sources(request)
+    response.headers["Content-Security-Policy"] = (
+        f"default-src 'none'; style-src {own}; img-src {own} data:; base-uri 'none'; form-action 'none';"
+        " frame-ancestors 'none'"
+    )
+    # The address is the key: nobody is to find it, and no link on the page tells it.
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["X-Robots-Tag"] = "noindex, nofollow"
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 class RenderShape(shapes.Shape):

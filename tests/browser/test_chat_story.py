@@ -360,3 +360,41 @@ def test_the_page_works_by_keyboard(page: Chatting) -> None:
     page.driver.switch_to.active_element.send_keys(ESCAPE)
     page.wait(lambda: not page.one("#versions").is_displayed())
     assert page.complaints() == []
+
+
+def test_a_link_is_made_opened_without_a_sign_in_and_revoked(page: Chatting) -> None:
+    page.send("Show me a table of teas.")
+    page.wait_idle()
+    page.wait_for("Sencha")
+    page.one(".menu summary").click()
+    page.one(".menu [data-do=share]").click()
+    page.wait(lambda: page.one("#share").is_displayed())
+    page.one("[data-do=make-share]").click()
+    page.wait(lambda: page.all("#shares li"))
+    assert page.violations() == []
+    page.picture("chat-share-dialog")
+    address = page.one("#share-link").get_attribute("value")
+    chat = page.driver.current_url
+    cookies = page.driver.get_cookies()
+    page.driver.delete_all_cookies()
+    page.driver.get(address)
+    assert "Sencha" in page.text()
+    assert page.violations() == []
+    page.picture("chat-shared")
+    with page.phone():
+        assert page.no_wider_than_the_window()
+        page.dark("dark")
+        page.picture("chat-shared-phone-dark")
+        page.dark("light")
+    assert page.complaints() == []
+    for cookie in cookies:
+        page.driver.add_cookie(cookie)
+    page.driver.get(chat)
+    page.wait_for("Sencha")
+    page.one(".menu summary").click()
+    page.one(".menu [data-do=share]").click()
+    page.wait(lambda: page.all("#shares li"))
+    page.one("#shares button").click()
+    page.wait(lambda: not page.all("#shares li"))
+    page.driver.get(address)
+    assert "Sencha" not in page.text()

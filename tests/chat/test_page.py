@@ -71,3 +71,35 @@ def test_what_is_written_so_far_is_rendered(client: Client) -> None:
     body = {"name": "assistant", "data": {"parts": [{"type": "text", "text": "*a*"}]}}
     assert "<em>a</em>" in client.post(f"{PAGE}render/", body, "application/json").json()["html"]
     assert client.post(f"{PAGE}render/", {"x": 1}, "application/json").status_code == 400
+
+
+def test_a_link_shows_the_conversation_to_anybody_and_nothing_else(store: ContextStore) -> None:
+    store.append_messages("tea", [{"name": "assistant", "data": "**Because.** <b>x</b>"}])
+    link = store.share("tea")
+    store.append_messages("tea", [{"name": "user", "data": "Between us."}])
+    response = Client().get(f"{PAGE}s/{link.token}/")
+    page = response.content.decode()
+    assert "<strong>Because.</strong> &lt;b&gt;" in page
+    assert not re.search(r"Between us|alice|\btea\b|<script|csrf", page)
+    policy = response.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; style-src 'self'; img-src 'self' data:;")
+    assert "script" not in policy
+    sent = [response.headers[name] for name in ("Referrer-Policy", "X-Robots-Tag", "Cache-Control")]
+    assert sent == ["no-referrer", "noindex, nofollow", "no-store"]
+
+
+def test_a_link_that_shows_nothing_is_404(store: ContextStore) -> None:
+    link = store.share("tea")
+    store.unshare("tea")
+    for token in (link.token, "x", "x" * 300):
+        assert Client().get(f"{PAGE}s/{token}/").status_code == 404
+    assert Client().post(f"{PAGE}s/{link.token}/").status_code == 405
+
+
+def test_a_long_shared_conversation_has_pages(store: ContextStore) -> None:
+    store.append_messages("tea", [{"name": "user", "data": f"number {number}"} for number in range(2, 203)])
+    url = f"{PAGE}s/{store.share('tea').token}/"
+    assert "?before=3" in (page := Client().get(url).content.decode())
+    assert "number 202" in page
+    assert "number 202" not in (page := Client().get(f"{url}?before=3").content.decode())
+    assert "number 2<" in page

@@ -12,7 +12,7 @@ const encode = (id) => encodeURIComponent(id.replaceAll("~", "~0").replaceAll("/
 export const chatUrl = (chatId, ...path) => `${api}${[chatId, ...path].map(encode).join("/")}/`;
 export const pageUrl = (chatId, ...path) => (chatId ? `${page}c/${[chatId, ...path].map(encode).join("/")}/` : page);
 export const renderUrl = `${page}render/`;
-export const sharedUrl = (token) => new URL(`${page}shared/${encodeURIComponent(token)}/`, location.href).href;
+export const sharedUrl = (token) => new URL(`${page}s/${encodeURIComponent(token)}/`, location.href).href;
 
 // Return the id of the chat that the page's address names, or null.
 export function chatIdOf(path) {

@@ -92,9 +92,7 @@ function show() {
   }
   $("older").firstElementChild.hidden = !state.older;
   $("empty").hidden = articles.length > 0;
-  if (sticks) {
-    toEnd();
-  }
+  sticks && toEnd();
 }
 
 function newArticle(message) {
@@ -162,9 +160,7 @@ function follow(streams) {
       const sticks = isAtEnd();
       patch(article.querySelector(".body"), html);
       article.html = html;
-      if (sticks) {
-        toEnd();
-      }
+      sticks && toEnd();
     },
     async end({ status }) {
       state.answer = null;
@@ -221,12 +217,8 @@ function withText(data, text) {
 }
 
 const actions = {
-  async previous(message) {
-    await flip(message, message.siblings.previous_id);
-  },
-  async next(message) {
-    await flip(message, message.siblings.next_id);
-  },
+  previous: (message) => flip(message, message.siblings.previous_id),
+  next: (message) => flip(message, message.siblings.next_id),
   async copy(message, article) {
     await copy(textOf(message.data) || article.querySelector(".body").innerText);
     toast(words.copied, { seconds: 2 });
@@ -249,12 +241,8 @@ const actions = {
       toast(words.made, { seconds: 3 });
     }
   },
-  async "fork-here"(message) {
-    await fork(message.id);
-  },
-  edit(message, article) {
-    edit(message, article);
-  },
+  "fork-here": (message) => fork(message.id),
+  edit,
 };
 
 async function flip(message, otherId) {
@@ -305,9 +293,7 @@ function edit(message, article) {
       await call("POST", chatUrl(state.chat.id, "messages", message.id, "edit"), { data, id });
       close();
       await refresh();
-      if (message.name === "user") {
-        await answer();
-      }
+      await (message.name === "user" && answer());
     } catch (error) {
       toast(error.message);
     }

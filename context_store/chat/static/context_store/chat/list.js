@@ -1,7 +1,7 @@
 // The list of chats at the side, and the search in all of them.
 
 import { API, ROOT, chatUrl, get, pageUrl } from "./api.js";
-import { $, made, showSnippet, showTime, words } from "./ui.js";
+import { $, element, made, showSnippet, showTime, words } from "./ui.js";
 
 const PAGE = 30;
 let shown = PAGE;
@@ -43,13 +43,9 @@ async function newest() {
     ...(pinned.results.length ? group(words.pinned, pinned.results.map(item)) : []),
     ...group(pinned.results.length && rest.results.length ? words.recent : "", rest.results.map(item)),
   ];
-  if (!known.size) {
-    lists.push(note(words.none));
-  }
+  known.size || lists.push(note(words.none));
   if (rest.next) {
-    const more = document.createElement("button");
-    more.className = "button";
-    more.textContent = words.more;
+    const more = element("button", words.more, "button");
     more.onclick = () => {
       shown += PAGE;
       showList();
@@ -62,20 +58,10 @@ async function newest() {
 function group(name, items) {
   const list = document.createElement("ul");
   list.append(...items);
-  if (!name) {
-    return [list];
-  }
-  const heading = document.createElement("h2");
-  heading.textContent = name;
-  return [heading, list];
+  return name ? [element("h2", name), list] : [list];
 }
 
-function note(text) {
-  const paragraph = document.createElement("p");
-  paragraph.className = "quiet";
-  paragraph.textContent = text;
-  return paragraph;
-}
+const note = (text) => element("p", text, "quiet");
 
 function item(chat) {
   const entry = made("chat");
@@ -100,9 +86,7 @@ async function found(query) {
   ]);
   const missing = [...new Set(hits.results.map((hit) => hit.message.chat_id))].filter((id) => !known.has(id));
   for (const chat of await Promise.all(missing.map((id) => get(chatUrl(id)).catch(() => null)))) {
-    if (chat) {
-      known.set(chat.id, chat);
-    }
+    chat && known.set(chat.id, chat);
   }
   const items = [...chats.results.map(item), ...hits.results.map(hitItem)];
   return items.length ? group(words.found, items) : [note(words.nothing)];

@@ -3,6 +3,7 @@
 import { call, chatIdOf, chatUrl, get, pageUrl } from "./api.js";
 import { fork, older, open, refresh, send, state, toEnd } from "./conversation.js";
 import { mark, showList } from "./list.js";
+import { makeShare, showShares } from "./share.js";
 import { $, ask, made, say, toast, words } from "./ui.js";
 import { showVersions } from "./versions.js";
 
@@ -32,9 +33,7 @@ async function show() {
   }
   opened();
   await read();
-  if (!narrow.matches) {
-    field.focus({ preventScroll: true });
-  }
+  narrow.matches || field.focus({ preventScroll: true });
 }
 
 // Show what belongs to the chat around the conversation.
@@ -145,10 +144,12 @@ function showPictures(chosen) {
   );
 }
 
-$("composer").onsubmit = (event) => {
-  event.preventDefault();
-  submit();
-};
+for (const [form, act] of [["composer", submit], ["search", showList]]) {
+  $(form).onsubmit = (event) => {
+    event.preventDefault();
+    act();
+  };
+}
 field.oninput = () => {
   grow();
   keepDraft();
@@ -178,6 +179,8 @@ const actions = {
   down: toEnd,
   stop: () => state.answer?.cancel(),
   versions: showVersions,
+  share: showShares,
+  "make-share": makeShare,
   fork: () => fork(),
   close: (button) => button.closest("dialog").close(),
   async rename() {
@@ -214,9 +217,7 @@ async function change(changes) {
 function menu(isOpen) {
   document.body.classList.toggle("with-menu", isOpen);
   document.querySelector("main [data-do=menu]").setAttribute("aria-expanded", isOpen);
-  if (isOpen) {
-    $("q").focus();
-  }
+  isOpen && $("q").focus();
 }
 
 document.addEventListener("click", async (event) => {
@@ -276,10 +277,6 @@ let typing;
 $("q").oninput = () => {
   clearTimeout(typing);
   typing = setTimeout(showList, 200);
-};
-$("search").onsubmit = (event) => {
-  event.preventDefault();
-  showList();
 };
 $("archived").onchange = showList;
 

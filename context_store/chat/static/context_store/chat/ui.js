@@ -6,6 +6,10 @@ export const words = $("words").dataset;
 // Return a copy of a <template>'s element.
 export const made = (name) => $(`t-${name}`).content.firstElementChild.cloneNode(true);
 
+export function element(name, text, className = "") {
+  return Object.assign(document.createElement(name), { textContent: text, className });
+}
+
 const language = document.documentElement.lang;
 const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
 const day = new Intl.DateTimeFormat(language, { day: "numeric", month: "short" });

@@ -2,7 +2,7 @@
 
 import { call, chatUrl, pages } from "./api.js";
 import { refresh, state, toEnd } from "./conversation.js";
-import { $, made, showTime, toast, words } from "./ui.js";
+import { $, element, made, showTime, toast, words } from "./ui.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const ROW = 28;
@@ -105,9 +105,7 @@ function placed(roots, active) {
     rows.push(node);
     const [next, ...others] = first(node.children);
     waiting.push(...others.reverse().map((child) => ({ node: child, lane: null })));
-    if (next) {
-      waiting.push({ node: next, lane: node.lane });
-    }
+    next && waiting.push({ node: next, lane: node.lane });
   }
   return rows;
 }
@@ -116,9 +114,9 @@ const x = (node) => node.lane * LANE + 9;
 const y = (node) => node.row * ROW + ROW / 2;
 
 function svg(name, attributes) {
-  const element = document.createElementNS(SVG, name);
-  Object.entries(attributes).forEach(([key, value]) => element.setAttribute(key, value));
-  return element;
+  const shape = document.createElementNS(SVG, name);
+  Object.entries(attributes).forEach(([key, value]) => shape.setAttribute(key, value));
+  return shape;
 }
 
 function line(node, parent, active) {
@@ -128,23 +126,12 @@ function line(node, parent, active) {
 
 function rowItem(node, active, names) {
   const item = document.createElement("li");
-  const button = document.createElement("button");
-  button.className = "link";
+  const button = element("button", "", "link");
   button.dataset.role = node.role;
   button.dir = "auto";
-  const role = document.createElement("b");
-  role.textContent = words[node.role] || node.role;
-  button.append(role, ` ${node.content}${node.is_cut ? "…" : ""}`);
+  button.append(element("b", words[node.role] || node.role), ` ${node.content}${node.is_cut ? "…" : ""}`);
   button.onclick = () => go("POST", chatUrl(state.chat.id, "messages", node.id, "activate"));
-  item.append(button);
-  if (names.has(node.id)) {
-    const chip = document.createElement("span");
-    chip.className = "chip";
-    chip.textContent = names.get(node.id);
-    item.append(chip);
-  }
-  if (active.has(node.id)) {
-    item.className = "active";
-  }
+  item.append(button, ...(names.has(node.id) ? [element("span", names.get(node.id), "chip")] : []));
+  item.className = active.has(node.id) ? "active" : "";
   return item;
 }
