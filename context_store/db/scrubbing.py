@@ -10,12 +10,13 @@ PAUSE = 0.02
 
 
 @contextmanager
-def deleting_securely(using: str) -> Iterator[None]:
+def deleting_securely(using: str, *, anew: bool = True) -> Iterator[None]:
     """
     Leave nothing in the files of SQLite of what is deleted in the block; other databases reuse the space in time.
 
     Connections that have ``PRAGMA secure_delete`` overwrite what they delete. Where this one has not, older changes may
-    have left pieces in pages as well: then the file is written anew at the end (VACUUM), which takes its size of room.
+    have left pieces in pages as well: then the file is written anew at the end (VACUUM), which takes its size of room,
+    unless ``anew`` is not set.
     In a transaction that cannot be.
     """
     connection = connections[using]
@@ -26,7 +27,7 @@ def deleting_securely(using: str) -> Iterator[None]:
     _execute(using, "PRAGMA secure_delete = ON")
     yield
     if not connection.in_atomic_block:
-        if not was_secure:
+        if anew and not was_secure:
             _execute(using, "VACUUM")
         # The log, too, unless somebody reads from it just now.
         with suppress(OperationalError):

@@ -23,9 +23,12 @@ from context_store.contexts import contexts
 from context_store.contexts.storage import escape, user_scope
 from context_store.db import chunked
 from context_store.graph.chains import rows
+from context_store.graph.holds import active_holds
 from context_store.ids import pseudonyms
 from context_store.sessions import sessions
 from context_store.streams import streams
+
+ERASED = "Erased."
 
 
 class Holder:
@@ -177,7 +180,7 @@ class AdminLogHolder(Holder):
         ids = list(entries.values_list("pk", flat=True))
         log = entries.model.objects
         return sum(
-            log.filter(pk__in=some).update(object_id=None, object_repr="", change_message="Erased.")
+            log.filter(pk__in=some).update(object_id=None, object_repr="", change_message=ERASED)
             for some in chunked(ids)
         )
 
@@ -245,6 +248,27 @@ class ShareLinksHolder(Holder):
         yield from links.values(*columns).iterator(chunk_size=500)
 
 
+class HoldsHolder(Holder):
+    """Holds that have ended: that there was one stays, under a pseudonym and without the reason."""
+
+    name = "holds"
+
+    def erase(self, using: str, user_id: str) -> int:
+        pseudonym, holds = pseudonyms(user_id)[0], rows("LegalHold").using(using)
+        holds.filter(placed_by=user_id).update(placed_by=pseudonym)
+        holds.filter(released_by=user_id).update(released_by=pseudonym)
+        return int(_ended(using).filter(user_id=user_id).update(user_id=pseudonym, reason=ERASED))
+
+    def erase_chats(self, using: str, chat_ids: Sequence[str]) -> int:
+        ended = _ended(using)
+        found = list(ended.filter(chat_id__in=list(chat_ids)).values_list("pk", "chat_id"))
+        return sum(ended.filter(pk=pk).update(chat_id=pseudonyms(chat_id)[0], reason=ERASED) for pk, chat_id in found)
+
+
+def _ended(using: str) -> Any:
+    return rows("LegalHold").using(using).exclude(pk__in=active_holds().using(using).values("pk"))
+
+
 class AuditHolder(Holder):
     """The audit log: entries stay, under a pseudonym."""
 
@@ -258,6 +282,7 @@ class AuditHolder(Holder):
         pseudonym = pseudonyms(user_id)[0]
         entries = rows("AuditEntry").using(using)
         entries.filter(actor=user_id).update(actor=pseudonym)
+        rows("Erasure").using(using).filter(requested_by=user_id).update(requested_by=pseudonym)
         return entries.filter(user_id=user_id).update(user_id=pseudonym, chat_id=None, detail={})
 
     def erase_chats(self, using: str, chat_ids: Sequence[str]) -> int:
@@ -271,6 +296,7 @@ for _holder in (
     UsageHolder(),
     ShareLinksHolder(),
     AdminLogHolder(),
+    HoldsHolder(),
     AuditHolder(),
 ):
     register(_holder)

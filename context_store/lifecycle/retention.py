@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 
 from context_store.conf import settings
 from context_store.contexts.database import DatabaseStorage
-from context_store.db import outside_trash
+from context_store.db import deleting_securely, outside_trash
 from context_store.exceptions import LegalHoldError, LockTimeout
 from context_store.graph.chains import rows
 from context_store.graph.holds import refresh_held
@@ -66,7 +66,8 @@ def apply_retention(
     counts: dict[str, int] = {}
     try:
         refresh_held(alias)
-        is_complete = _apply(alias, counts, end, pause, progress, lambda: storage.relock(LOCK, token, LOCK_TTL))
+        with deleting_securely(alias, anew=False):
+            is_complete = _apply(alias, counts, end, pause, progress, lambda: storage.relock(LOCK, token, LOCK_TTL))
     finally:
         storage.unlock(LOCK, token)
     if any(counts.values()):

@@ -25,11 +25,11 @@ RUNS = 7
 # Words of a text by how many messages have them: all, each 10th, 1,000th, 100,000th, and one.
 FILL = """
 INSERT INTO context_store_chat
-    (id, user_id, title, metadata, message_count, revision, created_at, updated_at)
+    (id, user_id, title, metadata, message_count, revision, resync_revision, held, created_at, updated_at)
 SELECT 'chat-' || n, 'user' || (n %% 20000) || '@example.com',
     'Conversation ' || n || ' about ' || (ARRAY['printing','billing','travel','cooking','law'])[1 + n %% 5],
     jsonb_build_object('archived', n %% 10 = 0, 'channel', (ARRAY['web','app','mail'])[1 + n %% 3], 'seq', n),
-    %(length)s, 1, 1700000000000 + n * 1000, 1700000000000 + n * 1000
+    %(length)s, 1, 0, false, 1700000000000 + n * 1000, 1700000000000 + n * 1000
 FROM generate_series(1, %(chats)s) AS n;
 
 INSERT INTO context_store_message (id, chat_id, parent_id, name, type, data, segment, depth, ancestry, created_at)

@@ -18,12 +18,14 @@ from django.test import Client, override_settings
 from context_store.adapters.a2a.models import AgentTask
 from context_store.contexts import contexts
 from context_store.exceptions import LegalHoldError, UserErased
-from context_store.ids import pseudonyms
-from context_store.lifecycle import acting, erase_user, hold, lift_erasure, release, replay_erasures
+from context_store.ids import now_ms, pseudonyms
+from context_store.lifecycle import acting, apply_retention, erase_user, hold, lift_erasure, release, replay_erasures
 from context_store.lifecycle import removal as module
-from context_store.models import AuditEntry, Chat, ContextEntry, Erasure, Message
+from context_store.lifecycle.retention import DAY
+from context_store.models import AuditEntry, Chat, ContextEntry, Erasure, LegalHold, Message
 from context_store.sessions import sessions
 from context_store.store import ContextStore
+from context_store.streams import streams
 from tests.store.data import message
 
 MARKER = "zyxquagga"
@@ -141,6 +143,44 @@ def test_nothing_of_an_erased_user_is_left_anywhere(everywhere: None, tmp_path: 
     for alias in contexts:
         assert contexts[alias].scoped("user:bob").get("kept") == "bob's"
     call_command("check_context_store", verbosity=0)
+
+
+@pytest.mark.vendor("sqlite", "postgresql")
+@pytest.mark.parametrize("kind", ["trash", "rule"])
+@pytest.mark.django_db(transaction=True)
+def test_nothing_of_a_purged_chat_is_left_anywhere(everywhere: None, tmp_path: Path, kind: str) -> None:
+    if connection.vendor == "sqlite":
+        # As every connection has it where files are to keep nothing.
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA secure_delete = ON")
+    text, chat_id, old = f"the {MARKER} {MARKER}-word runs", f"chat {MARKER}", now_ms() - 31 * DAY
+    store = ContextStore(user_id="alice")
+    store.create_chat(chat_id, title=text, metadata={MARKER: text})
+    store.append_messages(chat_id, [{"id": f"{MARKER} {n}", "name": MARKER, "data": text} for n in range(30)])
+    store.create_checkpoint(chat_id, MARKER, f"{MARKER} 1")
+    store.share(chat_id)
+    streams["default"].create(chat_id, MARKER, format="text")
+    streams["default"].append(streams["default"].claim(MARKER, chat_id=chat_id).id, [text], chat_id=chat_id)
+    release(hold(chat_id=chat_id, reason=f"The case of {MARKER}", who="counsel").pk, who="judge")
+    log(chat_id, f"Read messages found by the search for “{MARKER} runs”.")
+    if kind == "trash":
+        store.trash_chat(chat_id)
+        Chat._base_manager.filter(pk=chat_id).update(trashed_at=old)
+    else:
+        Chat._base_manager.filter(pk=chat_id).update(updated_at=old)
+    with override_settings(CONTEXT_STORE_RETENTION={"chats": [{"inactive_days": 30}]}):
+        apply_retention()
+    assert with_marker(places(tmp_path)) == []
+    assert AuditEntry.objects.filter(action="retention").exists()
+    call_command("check_context_store", verbosity=0)
+
+
+def test_a_hold_that_has_ended_keeps_no_name(db: None) -> None:
+    release(hold(user_id=ALICE, reason=f"The case of {MARKER}", who=ALICE).pk, who=ALICE)
+    erase_user(ALICE, reason="Asked", who=ALICE)
+    ended, erasure = LegalHold.objects.get(), Erasure.objects.get()
+    assert {ended.user_id, ended.placed_by, ended.released_by, erasure.requested_by} == {erasure.subject}
+    assert ended.reason == "Erased."
 
 
 @pytest.mark.django_db(transaction=True)
