@@ -170,6 +170,7 @@ NOT_WALKED = {
     "docs/operations/lifecycle.md",
     "docs/admin.md",
     "docs/architecture.md",
+    "docs/promises.md",
     "docs/sql-server.md",
     "docs/benchmarks.md",
     # Their text lies at the root of the repository.
