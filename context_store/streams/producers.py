@@ -102,8 +102,10 @@ class Producer:
 
     def _end(self, error: BaseException | None) -> None:
         """Store the rest and end the stream as the block has ended."""
-        if self._waiting and self._problem is None:
+        while self._waiting and self._problem is None:
             self._store()
+            if self._waiting:
+                time.sleep(LINGER)
         if isinstance(error, CANCELLATIONS):
             status, text = CANCELLED, None
         elif error is not None:
@@ -115,7 +117,17 @@ class Producer:
         if self._problem is not None and error is None:
             raise self._problem
         if self._problem is None:
-            self.record = self.streams._finish_as(self.record, status, text, self.message)
+            self.record = self._finish(status, text)
+
+    def _finish(self, status: str, text: str | None) -> StreamRecord:
+        while True:
+            try:
+                return self.streams._finish_as(self.record, status, text, self.message)
+            except StreamsUnavailable:
+                # As with chunks: who is back before the lease is over has not been missed. The first end wins.
+                if time.monotonic() - self._stored_at > self.streams.lease / 1000:
+                    raise
+                time.sleep(LINGER)
 
 
 class SyncProducer(Producer):

@@ -38,13 +38,14 @@ CONNECTIONS = [
 ]
 
 
-@pytest.fixture
-def site(request, transactional_db, django_user_model):
-    """Return a function that starts a server on this test's database and returns its URL."""
-    django_user_model.objects.create_user(*LOGIN[:1], password=LOGIN[1])
-    processes = []
+class Site:
+    """Starts servers on this test's database; ``processes`` are those that it has started."""
 
-    def start(kind, options, **driver):
+    def __init__(self):
+        self.processes = []
+
+    def __call__(self, kind, options, **driver):
+        """Start a server and return its URL."""
         plain = {key: connection.settings_dict[key] for key in ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT")}
         pool = {"pool": options["pool"]} if "pool" in options else {}
         database = {
@@ -62,13 +63,18 @@ def site(request, transactional_db, django_user_model):
         process = subprocess.Popen(
             [sys.executable, "-c", SERVERS[kind].format(port=port)], env=environment, cwd=REPOSITORY
         )
-        processes.append(process)
+        self.processes.append(process)
         url = f"http://127.0.0.1:{port}/api"
         wait_for(url, process)
         return url
 
-    yield start
-    for process in processes:
+
+@pytest.fixture
+def site(transactional_db, django_user_model):
+    django_user_model.objects.create_user(*LOGIN[:1], password=LOGIN[1])
+    site = Site()
+    yield site
+    for process in site.processes:
         process.terminate()
         process.wait(300)
 

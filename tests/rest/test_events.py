@@ -242,3 +242,25 @@ def test_owner_who_loses_the_chat_gets_no_further_event(start: Any, kind: str) -
         streams["default"].append("s", ["secret"])
         assert list(got) == []
     assert get(url).status_code == 404
+
+
+@pytest.mark.slow
+@pytest.mark.vendor("postgresql")
+def test_readers_of_a_server_that_is_restarted_go_on_where_they_were(start: Any, site: Any) -> None:  # noqa: F811
+    url = start("asgi")
+    streams["default"].append("s", ["a", "b"])
+    responses = [get(url) for _ in range(50)]
+    assert {next(events(response))["id"] for response in responses} == {"0"}
+    # As a deployment ends one that does not wait for its readers.
+    site.processes[0].kill()
+    for response in responses:
+        response.close()
+    streams["default"].append("s", ["c"])
+    url = start("asgi")
+    again = [get(url, Last_Event_ID="0") for _ in responses]
+    streams["default"].finish("s")
+    for response in again:
+        *chunks, end = events(response)
+        assert [json.loads(event["data"]) for event in chunks] == ["b", "c"]
+        assert json.loads(end["data"])["status"] == "completed"
+    until(lambda: not readers_on_the_server(url))

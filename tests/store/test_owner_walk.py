@@ -6,6 +6,7 @@ A method that the walk does not know fails it: whoever adds one says here how it
 
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -363,3 +364,27 @@ def check(model: Any, calls: list[Callable[[Any], Any]]) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_the_owner_sees_what_others_do_not(stored, model):
     assert any(SECRET in answers(model.objects.visible_to("alice"), call) for call in (lambda rows: rows.all(),))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kwargs", [{}, {"after": 0}, {"after": 10**6}])
+def test_another_owner_cannot_watch_a_chat(stored, kwargs):
+    watching = ContextStore(user_id="mallory").watch("alice", **kwargs)
+    with pytest.raises(ObjectDoesNotExist) as caught:
+        next(iter(watching))
+    assert SECRET not in repr(caught.value)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_owner_learns_nothing_of_a_list(stored):
+    store = ContextStore(user_id="mallory")
+    with pytest.raises((ContextStoreError, ObjectDoesNotExist)):
+        store.watch_list("alice")
+    with closing(store.watch_list(tag="of another list").batches(timeout=0.5)) as batches:
+        seen = [next(batches)]
+        ContextStore().update_chat("alice", title=f"{SECRET} wakes")
+        ContextStore().append_messages("mallory", NEW)
+        while "'mallory'" not in repr(seen):
+            seen.append(next(batches))
+    assert SECRET not in repr(seen)
+    assert "alice" not in repr(seen)
