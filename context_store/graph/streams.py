@@ -332,10 +332,14 @@ def expired_streams(using: str, *, queued_before: int) -> list[StreamRecord]:
 
 
 def remove_old_chunks(using: str, *, finished_before: int) -> int:
-    """Remove the chunks of streams that ended before a time (milliseconds); return of how many streams."""
+    """
+    Remove the chunks of streams that ended before a time (milliseconds); return of how many streams.
+
+    What a hold covers keeps its chunks.
+    """
     old = streams_of(using).filter(chunks_removed_at=None, finished_at__lt=finished_before)
     removed = 0
-    while found := to_streams(old.order_by("finished_at")[:REAPED_AT_ONCE]):
+    while found := to_streams(old.filter(chat__held=False).order_by("finished_at")[:REAPED_AT_ONCE]):
         for stream in found:
             with transaction.atomic(using=using):
                 # Unless it is reopened just now.

@@ -24,6 +24,7 @@ from context_store.contexts.storage import escape, user_scope
 from context_store.db import chunked
 from context_store.graph.chains import rows
 from context_store.graph.holds import active_holds
+from context_store.graph.streams import remove_old_chunks
 from context_store.ids import pseudonyms
 from context_store.sessions import sessions
 from context_store.streams import streams
@@ -215,6 +216,9 @@ class StreamsHolder(Holder):
         of_stream: Any = rows("StreamChunk")
         of_stream.using(using).bulk_create([of_stream.model(**key, **chunk) for chunk in chunks], batch_size=200)
         return True
+
+    def purge(self, using: str, before: int) -> int:
+        return remove_old_chunks(using, finished_before=before)
 
 
 class UsageHolder(Holder):

@@ -88,7 +88,7 @@ def orphans() -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.vendor("postgresql")
+@pytest.mark.vendor("sqlite", "postgresql")
 def test_chats_that_come_and_go_leave_no_orphan() -> None:
     stored()
     run_processes(*[partial(use, worker) for worker in range(6)], trash_and_restore, purge).raise_errors()
@@ -98,7 +98,7 @@ def test_chats_that_come_and_go_leave_no_orphan() -> None:
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.vendor("postgresql")
+@pytest.mark.vendor("sqlite", "postgresql")
 def test_nothing_of_an_erased_user_comes_back() -> None:
     stored()
     run_processes(*[partial(use, worker) for worker in range(6)], trash_and_restore, erase).raise_errors()

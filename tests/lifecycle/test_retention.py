@@ -14,8 +14,9 @@ from context_store.contexts.database import DatabaseStorage
 from context_store.ids import now_ms
 from context_store.lifecycle import apply_retention, hold
 from context_store.lifecycle.retention import DAY, LOCK
-from context_store.models import AuditEntry, Chat, Erasure, Message
+from context_store.models import AuditEntry, Chat, ContextEntry, Erasure, Message, Stream, StreamChunk
 from context_store.store import ContextStore
+from context_store.streams import streams
 from tests.store.data import message
 
 RULES: dict[str, Any] = {
@@ -121,6 +122,22 @@ def test_holders_are_purged_by_their_own_days(store: ContextStore) -> None:
         AgentTask.objects.create(user_id="a", task_id=str(number), context_id="c", state=3, status_time=time, data={})
     apply_retention()
     assert list(AgentTask.objects.values_list("task_id", flat=True)) == ["1"]
+
+
+@override_settings(CONTEXT_STORE_RETENTION={"holders": {"streams": 7, "contexts": 30}})
+def test_chunks_and_contexts_have_horizons_of_their_own(store: ContextStore) -> None:
+    hold(chat_id="held", reason="Case 7", who="counsel")
+    for chat_id, days in (("old", 8), ("new", 6), ("held", 8)):
+        store.create_chat(chat_id, user_id="alice")
+        streams["default"].create(chat_id, chat_id, format="text")
+        streams["default"].append(streams["default"].claim(chat_id).id, ["What was said"])
+        streams["default"].finish(chat_id, "completed")
+        Stream._base_manager.filter(id=chat_id).update(finished_at=now_ms() - days * DAY)
+        ContextEntry.objects.create(key=chat_id, value=1, updated_at=now_ms() - 4 * days * DAY)
+    assert apply_retention().counts.items() >= {"streams": 1, "contexts": 2}.items()
+    assert set(StreamChunk._base_manager.values_list("stream_id", flat=True)) == {"new", "held"}
+    assert len(store.get_messages("old")) == 1
+    assert "new" in ContextEntry.objects.values_list("pk", flat=True)
 
 
 def test_what_a_dead_worker_gave_up_is_finished(store: ContextStore) -> None:
