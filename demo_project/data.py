@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.core.management import call_command
 
 from context_store import ContextStore, contexts, sessions
 from context_store.ids import now_ms
+from context_store.models import Message, UsageEntry
 
 from .model import PICTURE
 
@@ -40,6 +42,7 @@ def load(output: Any) -> None:
     """Load what is not there yet."""
     load_conversations(output)
     load_rest()
+    load_usage()
 
 
 def load_rest() -> None:
@@ -54,6 +57,30 @@ def load_rest() -> None:
     _chat, is_new = store.upsert_chat("demo-pictures", title="Where was this taken?", metadata={"tags": ["travel"]})
     if is_new:
         store.append_messages("demo-pictures", PICTURES)
+
+
+def load_usage() -> None:
+    """Record what the answers of the conversations would have taken, once."""
+    store = ContextStore()
+    if UsageEntry.objects.exists():
+        return
+    for message in Message.objects.filter(name="assistant").order_by("created_at", "id").records():
+        size = len(json.dumps(message.data))
+        model = "large-1" if size % 3 else "small-1"
+        given, said = 400 + 7 * (size % 500), size // 4
+        cost = (Decimal(given) + 4 * Decimal(said)) * (5 if model == "large-1" else 1) / 10**6
+        store.record_usage(
+            message.chat_id,
+            model=model,
+            message_id=message.id,
+            input_tokens=given,
+            output_tokens=said,
+            cached_tokens=given // 3,
+            cost=cost,
+            currency="USD",
+            created_at=message.created_at,
+            usage_id=f"demo-{message.id}",
+        )
 
 
 SESSION = [

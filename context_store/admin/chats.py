@@ -52,7 +52,7 @@ from .changelist import (
 )
 from .display import indented, inert_snippet, isolated, json_text, time_html
 from .graph import graph
-from .ledger import shares_page
+from .ledger import shares_page, usage_of_chat, usage_page
 from .people import name_of, people_for, url_of
 from .transcript import RAW_LENGTH, Path, about, asked_path, message_url, role_of, transcript
 
@@ -272,6 +272,7 @@ class ChatAdmin(StoreAdmin):
             "title": _("Chats"),
             "may_read": self.has_read_permission(request),
             "sessions_url": self.url("sessions") if session_aliases() else "",
+            "usage_url": self.url("usage") if request.user.has_perm("context_store.view_usageentry") else "",
             "shares_url": self.url("shares") if request.user.has_perm("context_store.view_sharelink") else "",
         }
         return super().changelist_view(request, {**shown, **(extra_context or {})})
@@ -375,6 +376,7 @@ class ChatAdmin(StoreAdmin):
         views: list[tuple[str, str, Callable[..., HttpResponseBase]]] = [
             ("sessions", "sessions/", self.sessions_view),
             ("shares", "shares/", self.shares_view),
+            ("usage", "usage/", self.usage_view),
             ("edit", "<path:object_id>/edit/", self.edit_view),
             ("graph", "<path:object_id>/graph/", self.graph_view),
             ("search", "<path:object_id>/search/", self.search_view),
@@ -414,6 +416,8 @@ class ChatAdmin(StoreAdmin):
             messages.error(request, _("There is no such branch, checkpoint or message in this chat any more."))
             return HttpResponseRedirect(self.url("change", chat.pk))
         context = transcript(self, request, chat, shown)
+        if request.user.has_perm("context_store.view_usageentry"):
+            context["usage"] = usage_of_chat(self, chat.pk)
         if context["turns"] and self.has_read_permission(request):
             first, last = context["first_number"], context["last_number"]
             self.record(request, READ, f"Read messages {first} to {last} of {_named(shown)}.", [chat])
@@ -432,6 +436,9 @@ class ChatAdmin(StoreAdmin):
 
     def shares_view(self, request: HttpRequest) -> HttpResponse:
         return shares_page(self, request)
+
+    def usage_view(self, request: HttpRequest) -> HttpResponse:
+        return usage_page(self, request)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
         values = form.cleaned_data

@@ -1,22 +1,103 @@
-"""Share links in the admin: which there are, and an end to them. Their models have two keys, which no list takes."""
+"""Usage and share links in the admin, as pages of the chats': their models have two keys, which no list takes."""
 
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin.models import CHANGE
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils import formats
 from django.utils.translation import gettext as _
 
 from context_store.db import outside_trash
 from context_store.exceptions import ContextStoreError
-from context_store.models import Chat, ShareLink
+from context_store.ids import now_ms
+from context_store.managers.usage import DAY, TOKENS
+from context_store.models import Chat, ShareLink, UsageEntry
+from context_store.records import UsageSum
 from context_store.store import ContextStore
 
 from .base import StoreAdmin
 from .display import isolated, time_html
 
 MAX_LINKS = 200
+# What is looked back at, in days, and the users that are listed, those with the most tokens.
+PERIODS = (7, 30, 90, 365)
+PERIOD = 30
+MAX_USERS = 50
+# The plot, in its own units.
+PLOT_WIDTH, PLOT_HEIGHT = 720, 150
+
+
+def usage_page(admin: StoreAdmin, request: HttpRequest) -> HttpResponse:
+    """Show what models took in the last days, of all or of a user: a plot by day, and tables; a statement for each."""
+    if not (admin.has_view_permission(request) and request.user.has_perm("context_store.view_usageentry")):
+        raise PermissionDenied
+    asked = request.GET.get("days", "")
+    days = next((days for days in PERIODS if str(days) == asked), PERIOD)
+    first = (now_ms() // DAY - days + 1) * DAY
+    entries = UsageEntry.objects.using(admin.using).within(since=first)
+    by_day = entries.sums(["day"])
+    users = sorted(entries.sums(["user"]), key=lambda one: -_tokens(one))
+    by_model = [_row(one, isolated(one.model)) for one in entries.sums(["model"])]
+    by_user = [_row(one, isolated(one.user_id)) for one in users[:MAX_USERS]]
+    day_rows = [_row(one, _date(one.day or 0)) for one in reversed(by_day)]
+    context = {
+        "periods": [
+            {"days": period, "url": admin.url("usage", query={"days": period}), "is_current": period == days}
+            for period in PERIODS
+        ],
+        "plot": _plot(by_day, first, days),
+        "tables": [
+            {"label": "ctx-by-model", "title": _("By model"), "rows": by_model},
+            {"label": "ctx-by-user", "title": _("By user"), "rows": by_user},
+            {"label": "ctx-by-day", "title": _("By day (UTC)"), "rows": day_rows},
+        ],
+    }
+    return admin.page(request, "chat/usage", _("Usage"), context)
+
+
+def usage_of_chat(admin: StoreAdmin, chat_id: str) -> list[dict[str, Any]]:
+    """Return what models took in a chat, by model."""
+    entries = UsageEntry.objects.using(admin.using).filter(chat_id=chat_id)
+    return [_row(one, isolated(one.model)) for one in entries.sums(["model"])]
+
+
+def _tokens(one: UsageSum) -> int:
+    return one.input_tokens + one.output_tokens
+
+
+def _date(time: int) -> str:
+    return formats.date_format(datetime.fromtimestamp(time / 1000, UTC), "DATE_FORMAT")
+
+
+def _row(one: UsageSum, name: str) -> dict[str, Any]:
+    cost = "–" if one.cost is None else f"{formats.number_format(one.cost.normalize())} {one.currency or ''}"
+    return {"name": name, "calls": one.calls, "tokens": [getattr(one, column) for column in TOKENS], "cost": cost}
+
+
+def _plot(by_day: Iterable[UsageSum], first: int, days: int) -> dict[str, Any]:
+    """Return the bars of the plot, one for each day that has tokens; amounts in several currencies are one bar."""
+    totals: dict[int, int] = {}
+    for one in by_day:
+        totals[one.day or 0] = totals.get(one.day or 0, 0) + _tokens(one)
+    most, step = max(totals.values(), default=0), PLOT_WIDTH / days
+    bars = []
+    for day, total in totals.items():
+        height = total / (most or 1) * PLOT_HEIGHT
+        bar = {"x": (day - first) // DAY * step, "y": PLOT_HEIGHT - height, "width": step * 0.8, "height": height}
+        shown = {name: f"{size:.2f}" for name, size in bar.items()}
+        bars.append({**shown, "title": f"{_date(day)}: {formats.number_format(total, force_grouping=True)}"})
+    return {
+        "bars": bars,
+        "width": PLOT_WIDTH,
+        "height": PLOT_HEIGHT,
+        "most": formats.number_format(most, force_grouping=True),
+        "first": _date(first),
+        "last": _date(first + (days - 1) * DAY),
+    }
 
 
 def shares_page(admin: StoreAdmin, request: HttpRequest) -> HttpResponse:

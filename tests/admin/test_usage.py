@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from context_store.ids import now_ms
+
+USAGE = "/admin/context_store/chat/usage/"
+
+
+def test_usage_is_plotted_and_summed(store, chat, staff, django_assert_max_num_queries):
+    for days in (0, 3):
+        store.record_usage(
+            chat, model="large", input_tokens=1200, cost="0.5", currency="EUR", created_at=now_ms() - days * 86_400_000
+        )
+    keeper = staff("view_chat", "view_usageentry")
+    # Three sums, the session and the permissions.
+    with django_assert_max_num_queries(8):
+        page = keeper.get(USAGE).content.decode()
+    assert page.count("<rect") == 2
+    assert "2400" in page
+    assert "1 EUR" in page
+    assert USAGE in keeper.get("/admin/context_store/chat/").content.decode()
+    assert "large" in keeper.get(f"/admin/context_store/chat/{chat}/change/").content.decode()
+
+
+def test_usage_takes_a_permission(store, chat, staff):
+    store.record_usage(chat, model="large", input_tokens=1200)
+    other = staff("view_chat")
+    assert other.get(USAGE).status_code == 403
+    assert "large" not in other.get(f"/admin/context_store/chat/{chat}/change/").content.decode()
+
+
+def test_a_time_without_usage_is_told(staff):
+    assert "Nothing was recorded" in staff("view_chat", "view_usageentry").get(f"{USAGE}?days=7").content.decode()
