@@ -28,6 +28,7 @@ MODULES = (
     "turns",
     "contexts",
     "sessions",
+    "streams",
     "rest",
     "engine",
     "hostile",
