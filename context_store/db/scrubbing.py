@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from django.db import OperationalError, connections
 
 PAUSE = 0.02
+# How long readers of a log are waited for, beyond the connection's own timeout.
+READERS_SECONDS = 5
 
 
 @contextmanager
@@ -29,9 +31,11 @@ def deleting_securely(using: str, *, anew: bool = True) -> Iterator[None]:
     if not connection.in_atomic_block:
         if anew and not was_secure:
             _execute(using, "VACUUM")
-        # The log, too, unless somebody reads from it just now.
+        # The log, too, once nobody reads from it.
+        end = time.monotonic() + READERS_SECONDS
         with suppress(OperationalError):
-            _execute(using, "PRAGMA wal_checkpoint(TRUNCATE)")
+            while _execute(using, "PRAGMA wal_checkpoint(TRUNCATE)") and time.monotonic() < end:
+                time.sleep(PAUSE)
 
 
 def space_hint(using: str) -> str:
