@@ -142,14 +142,16 @@ def append_chunks(
     *,
     lease: int,
     started_at: int | None = None,
+    after: int | None = None,
     is_told: bool = False,
 ) -> tuple[int, bool]:
     """
     Add chunks to a running stream and renew its lease (milliseconds), in two statements; none only renews it.
 
-    With ``started_at`` only to the stream as it was claimed then. ``is_told``: readers that listen are notified, in the
-    same transaction. Returns the last seq, and whether its end was asked for. Raises ``Stream.DoesNotExist`` and
-    ``StreamConflict``.
+    With ``started_at`` only to the stream as it was claimed then. ``after`` is the last seq that its one producer knows
+    of: what is there beyond it are the first of these chunks, sent before without an answer. ``is_told``: readers that
+    listen are notified, in the same transaction. Returns the last seq, and whether its end was asked for. Raises
+    ``Stream.DoesNotExist`` and ``StreamConflict``.
     """
 
     def attempt() -> tuple[int, bool] | None:
@@ -165,7 +167,11 @@ def append_chunks(
             )
             for last_seq, cancel_requested_at in changed:
                 first = last_seq - len(texts) + 1
-                chunks = [(chat_id, stream_id, first + index, text, now) for index, text in enumerate(texts)]
+                known = 0 if after is None else max(0, min(first - after - 1, len(texts)))
+                if known:
+                    last_seq -= known
+                    streams_of(using, chat_id=chat_id, id=stream_id).update(last_seq=last_seq)
+                chunks = [(chat_id, stream_id, first + index, text, now) for index, text in enumerate(texts[known:])]
                 insert_rows(using, "StreamChunk", CHUNK_COLUMNS, chunks)
                 if is_told and chunks:
                     notify(using, chat_id, stream_id)

@@ -220,7 +220,7 @@ class BaseStreams(UserBackend):
         Add chunks that are JSON text, and renew the lease; return the last seq and whether the end was asked for.
 
         With ``started_at`` in the record only where the stream still is as it was claimed then. ``after`` is the last
-        seq that its one producer knows of: a backend may find by it that it has some of the chunks already.
+        seq that its one producer knows of: chunks that are there beyond it came before, without an answer to them.
         """
         return self.call("append to", self._append, record, [*texts], after)
 

@@ -103,7 +103,7 @@ class DatabaseStreams(BaseStreams):
     def _append(self, record: StreamRecord, texts: Iterable[JSONText], after: int | None) -> tuple[int, bool]:
         given = cast("Sequence[JSONText]", texts)
         options: dict[str, Any] = {"lease": self.lease, "started_at": record.started_at, "is_told": self.notifies}
-        return append_chunks(self.using, record.chat_id, record.id, given, **options)
+        return append_chunks(self.using, record.chat_id, record.id, given, after=after, **options)
 
     def _read(self, record: StreamRecord, after: int, limit: int | None) -> Chunks:
         return read_chunks(self.using, record.chat_id, record.id, after=after, limit=limit)

@@ -191,6 +191,16 @@ class StreamsContract(Base):
         self.assertEqual(caught.exception.path, ("chunks", 1, "b"))
         self.assertEqual(self.streams.read("s"), [])
 
+    def test_batch_whose_answer_was_lost_is_stored_once(self) -> None:
+        self.running()
+        self.streams.append("s", ["Because"])
+        record = self.streams.require("s")
+        texts, _ = self.streams.encoded(["of ", "it", "."])
+        self.assertEqual(self.streams.append_texts(record, texts[:2], after=0), (2, False))
+        self.assertEqual(self.streams.append_texts(record, texts, after=0), (3, False))
+        self.assertEqual(self.streams.append_texts(record, [], after=3), (3, False))
+        self.assertEqual([chunk.data for chunk in self.streams.read("s")], ["Because", "of ", "it", "."])
+
     def test_only_a_running_stream_takes_chunks(self) -> None:
         self.streams.create("chat", "s", format="text")
         self.assertRaises(StreamConflict, self.streams.append, "s", ["a"])

@@ -103,14 +103,6 @@ def test_redis_that_is_back_before_the_lease_is_over_was_not_missed(private_cach
     assert [chunk.data for chunk in answers.read("t")] == ["a", "b"]
 
 
-def test_batch_whose_answer_was_lost_is_stored_once(answers: BaseStreams) -> None:
-    record = answers.require("s")
-    texts = [answers.encoded([text])[0][0] for text in ("of ", "it")]
-    assert answers.append_texts(record, texts, after=0) == (2, False)
-    assert answers.append_texts(record, [*texts, *answers.encoded(["."])[0]], after=0) == (3, False)
-    assert [chunk.data for chunk in answers.read("s")] == ["Because", "of ", "it", "."]
-
-
 def test_deleted_chat_leaves_nothing_in_redis(answers: BaseStreams, redis_server: RedisServer) -> None:
     assert len(client(redis_server).keys("*{c:chat}*")) == 3
     ContextStore().delete_chat("chat")
