@@ -152,7 +152,7 @@ def test_marks_move_no_chat(store, chats, mark, unmark, column):
 def test_to_pin_and_to_rename_at_once(store, chats):
     record = store.update_chat("a", title="Ant", pinned=True)
     assert record.title == "Ant"
-    assert record.pinned_at == record.updated_at > 10
+    assert 10 < record.pinned_at <= record.updated_at
 
 
 @pytest.mark.parametrize("value", [1, None, "true"])
