@@ -29,7 +29,7 @@ from tests.selection import has_database, keep
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parents[1] / "context_store"
 # Modules with SQL of their own for each vendor, whose SQL Server half the tests beside this file compile.
-VENDOR_MODULES = ("search/", "migrations/", "contexts/redis.py")
+VENDOR_MODULES = ("search/", "migrations/", "contexts/redis.py", "db/scrubbing.py")
 # What these do is for one vendor, or imitates a failure of one.
 NOT_FOR_SQL_SERVER = ("tests/search/sqlite", "tests/search/test_sqlite")
 
