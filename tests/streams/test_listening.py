@@ -63,6 +63,7 @@ def test_readers_go_on_when_the_listening_connection_is_lost(answers: DatabaseSt
 @pytest.mark.vendor("sqlite")
 @override_settings(CONTEXT_STORE_STREAMS={"default": {"NOTIFY": True}})
 def test_notify_on_another_database_is_a_warning() -> None:
-    found = [message for message in run_checks(tags=["context_store"], databases=[]) if message.id == "context_store.W421"]
+    messages = run_checks(tags=["context_store"], databases=[])
+    found = [message for message in messages if message.id == "context_store.W421"]
     assert len(found) == 1
     assert found[0].hint

@@ -133,7 +133,8 @@ def blocked(server: RedisServer) -> int:
 
 @override_settings(CONTEXT_STORE_STREAMS={"default": {"BACKEND": BACKEND, "CACHE": "nothing"}})
 def test_cache_that_is_no_redis_is_an_error() -> None:
-    found = [message for message in run_checks(tags=["context_store"], databases=[]) if message.id == "context_store.E410"]
+    messages = run_checks(tags=["context_store"], databases=[])
+    found = [message for message in messages if message.id == "context_store.E410"]
     assert len(found) == 1
     assert found[0].hint
 
