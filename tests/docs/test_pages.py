@@ -171,6 +171,7 @@ NOT_WALKED = {
     "docs/admin.md",
     "docs/architecture.md",
     "docs/promises.md",
+    "docs/comparison.md",
     "docs/sql-server.md",
     "docs/benchmarks.md",
     # Their text lies at the root of the repository.
