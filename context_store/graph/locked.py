@@ -50,6 +50,7 @@ MARKS = {"archived_at", "pinned_at", "read_at"}
 # The ``trashed_at`` of a chat that is being deleted, and how many messages of one go in a transaction.
 GIVEN_UP = 0
 MAX_DELETED = 2_000
+MAX_ATTACHED = 200
 # The tables of what is in a chat, in the order in which it can be deleted.
 CONTENTS = ("ShareLink", "UsageEntry", "Stream", "StreamChunk", "SearchEntry", "Checkpoint", "Branch", "Message")
 ENTRY_COLUMNS = ("chat_id", "message_id", "user_id", "name", "content")
@@ -672,6 +673,13 @@ class LockedChat:
             columns = (*CheckpointRecord._fields, "revision")
             insert_rows(self.using, "Checkpoint", columns, [(*record, self.revision)])
         return record, True
+
+    def attach(self, name: str, *contents: Mapping[str, Any]) -> list[Any]:
+        """Store rows of a model whose rows go with their chat, such as its ledger, and return them."""
+        model: Any = model_of(name)
+        stored = [model(**{**values, "chat_id": self.id}) for values in contents]
+        model._base_manager.using(self.using).bulk_create(stored, batch_size=MAX_ATTACHED)
+        return stored
 
     def delete_checkpoint(self, name: str) -> bool:
         """Delete the checkpoint, not its message; ``False`` if there is none."""

@@ -17,11 +17,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from django.apps import apps
+from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Q
 
 from context_store.contexts import contexts
 from context_store.contexts.storage import escape, user_scope
 from context_store.db import chunked
+from context_store.graph import LockedChat, locked
 from context_store.graph.chains import rows
 from context_store.graph.holds import active_holds
 from context_store.graph.streams import remove_old_chunks
@@ -186,6 +188,22 @@ class AdminLogHolder(Holder):
         )
 
 
+def _attach(using: str, user_id: str, name: str, item: dict[str, Any], **more: list[dict[str, Any]]) -> bool:
+    """Store a row that goes with a chat of the user, and more rows with it, unless the chat is gone or has the row."""
+
+    def work(chat: LockedChat) -> bool:
+        if rows(name).using(using).filter(chat_id=chat.id, id=item["id"]).exists():
+            return False
+        for kind, contents in {name: [item], **more}.items():
+            chat.attach(kind, *contents)
+        return True
+
+    try:
+        return locked(using, item["chat_id"], work, user_id=user_id, touch=False, in_trash=True)
+    except ObjectDoesNotExist:
+        return False
+
+
 class StreamsHolder(Holder):
     """Streams of the user's chats, which go with them."""
 
@@ -205,17 +223,8 @@ class StreamsHolder(Holder):
             yield {**stream, "chunks": list(chunks.values("seq", "data", "created_at"))}
 
     def restore(self, using: str, user_id: str, item: dict[str, Any]) -> bool:
-        chunks = item.pop("chunks")
-        streams = rows("Stream").using(using)
-        if not rows("Chat").using(using).filter(pk=item["chat_id"], user_id=user_id).exists():
-            return False
-        if streams.filter(chat_id=item["chat_id"], id=item["id"]).exists():
-            return False
-        streams.create(**item)
-        key = {"chat_id": item["chat_id"], "stream_id": item["id"]}
-        of_stream: Any = rows("StreamChunk")
-        of_stream.using(using).bulk_create([of_stream.model(**key, **chunk) for chunk in chunks], batch_size=200)
-        return True
+        chunks = [{"stream_id": item["id"], **chunk} for chunk in item.pop("chunks")]
+        return _attach(using, user_id, "Stream", item, StreamChunk=chunks)
 
     def purge(self, using: str, before: int) -> int:
         return remove_old_chunks(using, finished_before=before)
@@ -232,13 +241,7 @@ class UsageHolder(Holder):
             yield {**entry, "cost": None if entry["cost"] is None else str(entry["cost"])}
 
     def restore(self, using: str, user_id: str, item: dict[str, Any]) -> bool:
-        if not rows("Chat").using(using).filter(pk=item["chat_id"], user_id=user_id).exists():
-            return False
-        entries = rows("UsageEntry").using(using)
-        if entries.filter(chat_id=item["chat_id"], id=item["id"]).exists():
-            return False
-        entries.create(**{**item, "user_id": user_id})
-        return True
+        return _attach(using, user_id, "UsageEntry", {**item, "user_id": user_id})
 
 
 class ShareLinksHolder(Holder):

@@ -55,19 +55,15 @@ class ShareLinkQuerySet(ScopedQuerySet["models.ShareLink"]):
             if head is None:
                 raise rows("Message").model.DoesNotExist("The branch is empty: there is nothing to share.")
             title = rows("Chat").using(chat.using).filter(pk=chat.id).values_list("title", flat=True).get()
-            link = self.model(
-                id=new_id(),
-                chat_id=chat.id,
-                token_hash=_digest(token),
-                title=title,
-                head_message_id=head,
-                created_at=now_ms(),
-                expires_at=until,
-            )
-            link.save(force_insert=True, using=chat.using)
-            return ShareRecord(
-                link.id, chat.id, title, head, link.created_at, expires_at=until, revoked_at=None, token=token
-            )
+            shown = {
+                "id": new_id(),
+                "title": title,
+                "head_message_id": head,
+                "created_at": now_ms(),
+                "expires_at": until,
+            }
+            chat.attach("ShareLink", {"token_hash": _digest(token), **shown})
+            return ShareRecord(chat_id=chat.id, revoked_at=None, token=token, **shown)
 
         return self._locked("share", chat_id, work, touch=False)
 

@@ -70,8 +70,7 @@ class UsageQuerySet(ScopedQuerySet["models.UsageEntry"]):
                     raise IdConflict(f"Usage id {entry_id!r} is taken.")
             if message_id is not None:
                 chat.place(message_id)
-            entry = self.model(user_id=chat.user_id, created_at=time, **given)
-            entry.save(force_insert=True, using=chat.using)
+            [entry] = chat.attach("UsageEntry", {"user_id": chat.user_id, "created_at": time, **given})
             return _to_record(entry)
 
         return self._locked("record", chat_id, work, touch=False)

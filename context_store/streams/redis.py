@@ -164,9 +164,9 @@ class RedisStreams(DatabaseStreams):
 
     def _renew_in_database(self, record: StreamRecord) -> bool:
         """Renew the lease; tell whether the end was asked for. Raises what ``append_chunks`` does."""
-        return append_chunks(self.using, record.chat_id, record.id, [], lease=self.lease, started_at=record.started_at)[
-            1
-        ]
+        options: dict[str, Any] = {"lease": self.lease, "started_at": record.started_at}
+        _, is_asked = append_chunks(self.using, record.chat_id, record.id, [], **options)
+        return is_asked
 
     def _renew(self, record: StreamRecord) -> bool:
         """Renew the lease once the chunks are stored: they may not be sent again if the database does not answer."""
