@@ -14,7 +14,7 @@ from context_store.graph import MAIN, LockedChat, locked, read_messages
 from context_store.graph.chains import model_of
 from context_store.managers.chats import ChatQuerySet
 from context_store.messages import text_of
-from context_store.records import BranchRecord, ChatRecord, CheckpointRecord, MessageRecord
+from context_store.records import BranchRecord, ChatRecord, CheckpointRecord, MessageRecord, UsageRecord
 from context_store.store import ContextStore
 from context_store.types import UNSET, Unset, Updater
 from context_store.validation import check_identifier
@@ -24,7 +24,6 @@ from .records import Inspection, Outcome, Prompt, Saved
 from .renderers import Renderer, XmlRenderer
 from .saving import save
 from .tokens import TokenCount, Tokenizer, count_message, count_prompt, default_tokenizer
-from .usage import USAGE, add_usage, charged, check_usage, usage_of
 from .windows import Window, newest_first, take, with_queue
 
 Result = TypeVar("Result")
@@ -293,41 +292,11 @@ class ContextEngine:
 
     aupdate_chat = asynchronous(update_chat)
 
-    def track_usage(self, usage: Mapping[str, Any], message_id: str | None = None) -> dict[str, Any]:
-        """
-        Add what a model charged to the chat's ``metadata["usage"]``, and to a message of it; return the chat's sum.
+    def record_usage(self, /, *, model: str, **entry: Any) -> UsageRecord:
+        """Store what one call of a model took, as ``ContextStore.record_usage`` does; messages stay as they are."""
+        return self._write(lambda: self.store.record_usage(self.chat_id, model=model, **entry))
 
-        Numbers are added up, also those in objects; other values are replaced. Racing calls are all counted. Raises
-        ``Message.DoesNotExist``, and then has added nothing.
-        """
-        check_usage(usage)
-
-        def updater(chat: ChatRecord) -> dict[str, Any]:
-            return {"metadata": {**chat.metadata, USAGE: add_usage(chat.metadata.get(USAGE), usage)}}
-
-        def work(chat: LockedChat, message_id: str) -> ChatRecord:
-            message = chat.message(message_id)
-            new = MessageFragment(message.name, charged(message.data, usage), id=message.id, type=message.type)
-            chat.change([(new.input(chat.id), message)])
-            return self.store.update_chat(self.chat_id, updater=updater)
-
-        if message_id is None:
-            chat = self.update_chat(updater=updater)
-        else:
-            chat = self._write(self._locked(partial(work, message_id=message_id)))
-        return dict(chat.metadata[USAGE])
-
-    atrack_usage = asynchronous(track_usage)
-
-    def usage(self, message_id: str | None = None) -> dict[str, Any]:
-        """Return the usage of the chat, or of one message. Raises ``Message.DoesNotExist``."""
-        if message_id is None:
-            chat = self._find_chat()
-            return usage_of(chat._asdict()) if chat else {}
-        messages = model_of("Message").objects.using(self.store.using).visible_to(self.user_id)
-        return usage_of(self._read(lambda: messages.record(message_id, chat_id=self.chat_id)).data)
-
-    ausage = asynchronous(usage)
+    arecord_usage = asynchronous(record_usage)
 
     def title(self) -> str | None:
         """

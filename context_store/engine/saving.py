@@ -14,13 +14,10 @@ from dataclasses import dataclass, field
 from context_store.exceptions import HeadConflict
 from context_store.graph import Input, LockedChat
 from context_store.records import MessageRecord
-from context_store.search.text import searchable_text
 from context_store.types import UNSET, Unset
-from context_store.validation import check_json
 
 from .fragments import MessageFragment
 from .records import Outcome, Saved
-from .usage import keep_usage, without_usage
 
 
 def save(
@@ -90,8 +87,7 @@ class Saving:
     def handle_stored(self, fragment: MessageFragment, record: MessageRecord) -> None:
         """Leave a message that is stored as it is, or else edit it: on a new branch or in place."""
         given = fragment.input(self.chat.id)
-        unchanged = [record._replace(data=data) for data in (record.data, *without_usage(record.data))]
-        if any(map(given.is_same_as, unchanged)):
+        if given.is_same_as(record):
             self.saved.append(record)
             self.outcomes.add(Outcome.CONTAINED)
             self._fast_forward_to(record)
@@ -103,10 +99,6 @@ class Saving:
             self.expected_head = fragment.edit_id
             self.outcomes.add(Outcome.EDITED)
         else:
-            # What was charged for the message so far is no part of what the caller gave.
-            data = keep_usage(record.data, fragment.value())
-            given.record, given.text = given.record._replace(data=data), check_json(data, fragment.name)
-            given.content = searchable_text(data)
             self.saved += self.chat.change([(given, record)])
             self.outcomes.add(Outcome.UPDATED)
 

@@ -19,7 +19,7 @@ def edit(request: HttpRequest, chat_id: str, message_id: str) -> JsonResponse:
     saved = engine.edit(message_id, user(body["text"], id=body["id"]))
     answer, usage = complete(engine.resolve(max_messages=50).openai())
     saved = engine.set(assistant(answer)).save()
-    engine.track_usage(usage, saved.head_message_id)
+    engine.record_usage(message_id=saved.head_message_id, **usage)
     return JsonResponse({"branch": saved.branch, "messages": engine.resolve().ui_messages()})
 
 

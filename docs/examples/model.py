@@ -10,11 +10,13 @@ from django.conf import settings
 Messages = list[dict[str, Any]]
 
 
-def complete(messages: Messages) -> tuple[str, dict[str, int]]:
-    """Return the model's answer and what it charged."""
+def complete(messages: Messages) -> tuple[str, dict[str, Any]]:
+    """Return the model's answer, and what it took as ``record_usage`` wants it."""
     with _ask({"messages": messages}) as response:
         answer = json.load(response)
-    return answer["choices"][0]["message"]["content"], answer["usage"]
+    usage = answer["usage"]
+    took = {"input_tokens": usage["prompt_tokens"], "output_tokens": usage["completion_tokens"]}
+    return answer["choices"][0]["message"]["content"], {"model": answer["model"], **took}
 
 
 def stream(messages: Messages) -> Iterator[str]:

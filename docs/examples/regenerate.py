@@ -16,7 +16,7 @@ def regenerate(request: HttpRequest, chat_id: str, message_id: str) -> JsonRespo
     engine.regenerate(message_id)
     answer, usage = complete(engine.set(hint("Answer differently than before.")).resolve(max_messages=50).openai())
     saved = engine.set(assistant(answer)).save()
-    engine.track_usage(usage, saved.head_message_id)
+    engine.record_usage(message_id=saved.head_message_id, **usage)
     return _shown(engine, saved.messages[0].id)
 
 

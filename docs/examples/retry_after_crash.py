@@ -33,5 +33,5 @@ def _answer_to(engine: ContextEngine, question_id: str) -> MessageRecord | None:
 def _answered(engine: ContextEngine) -> MessageRecord:
     answer, usage = complete(engine.resolve(max_messages=50).openai())
     saved = engine.set(assistant(answer)).save()
-    engine.track_usage(usage, saved.head_message_id)
+    engine.record_usage(message_id=saved.head_message_id, **usage)
     return saved.messages[0]

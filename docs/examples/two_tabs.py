@@ -23,5 +23,5 @@ def turn(request: HttpRequest, chat_id: str) -> JsonResponse:
     answer, usage = complete(engine.resolve(max_messages=50).openai())
     # The other tab may have been faster: then the turn goes below its turn, and the page is told to load that one.
     saved = engine.set(assistant(answer)).save()
-    engine.track_usage(usage, saved.head_message_id)
+    engine.record_usage(message_id=saved.head_message_id, **usage)
     return JsonResponse({"answer": answer, "reload": saved.outcome == "grafted"})

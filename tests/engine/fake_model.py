@@ -63,7 +63,9 @@ class FakeModel:
             def _whole(self, answer: str) -> None:
                 usage = {"prompt_tokens": 10, "completion_tokens": len(answer.split())}
                 message = {"role": "assistant", "content": answer}
-                self.wfile.write(json.dumps({"choices": [{"message": message}], "usage": usage}).encode())
+                self.wfile.write(
+                    json.dumps({"model": "fake", "choices": [{"message": message}], "usage": usage}).encode()
+                )
 
             def _stream(self, answer: str) -> None:
                 for number, piece in enumerate(answer.split(" ")):

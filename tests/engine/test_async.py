@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 REACH_THE_DATABASE = {
     "save", "resolve", "inspect", "rewind", "checkpoint", "restore", "switch_branch", "aside", "regenerate", "edit",
-    "siblings", "flip", "update_chat", "track_usage", "usage", "title",
+    "siblings", "flip", "update_chat", "record_usage", "title",
 }  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def test_a_conversation_in_async_code(open_engine: Callable[..., ContextEngine])
         prompt = await engine.aresolve(max_messages=10)
         assert [record.data for record in prompt.messages] == ["Hello", "Hi"]
         assert await engine.atitle() == "Hello"
-        assert await engine.atrack_usage({"input_tokens": 1}, "a") == await engine.ausage("a")
+        assert (await engine.arecord_usage(model="m", input_tokens=1, message_id="a")).message_id == "a"
         await engine.acheckpoint("here")
         edited = await engine.aedit("q", "Hello!")
         assert [record.id for record in await engine.asiblings("q")] == ["q", edited.head_message_id]

@@ -137,54 +137,29 @@ def test_update_chat_creates_and_changes_the_chat(engine: ContextEngine) -> None
     assert engine.update_chat(metadata={"b": 2}, merge=True).metadata == {"a": 1, "b": 2}
 
 
-def test_usage_adds_up_on_the_chat_and_on_the_message(chat: ContextEngine) -> None:
-    chat.update_chat(metadata={"kept": True})
-    chat.track_usage({"input_tokens": 10, "output_tokens": 5, "details": {"cached": 2}, "model": "a"}, "a1")
-    total = chat.track_usage({"input_tokens": 1, "details": {"cached": 1, "new": 1}, "model": "b"}, "a2")
-    assert total == {"input_tokens": 11, "output_tokens": 5, "details": {"cached": 3, "new": 1}, "model": "b"}
-    assert chat.usage() == total
-    assert chat.usage("a1") == {"input_tokens": 10, "output_tokens": 5, "details": {"cached": 2}, "model": "a"}
-    assert chat.usage("q1") == {}
-    assert chat.store.get_chat("chat").metadata["kept"] is True
-
-
-def test_usage_of_a_message_does_not_reach_the_prompt(chat: ContextEngine) -> None:
-    before = chat.resolve().openai(), chat.resolve().anthropic()
-    chat.track_usage({"input_tokens": 10}, "a1")
-    assert (chat.resolve().openai(), chat.resolve().anthropic()) == before
-    assert chat.resolve().ui_messages()[1]["metadata"] == {"usage": {"input_tokens": 10}}
-
-
-def test_usage_goes_into_forks(chat: ContextEngine) -> None:
-    chat.track_usage({"input_tokens": 10}, "a2")
-    chat.store.fork_chat("chat", "fork")
-    fork = ContextEngine(chat.store, chat_id="fork")
-    assert fork.usage(fork.resolve().messages[-1].id) == {"input_tokens": 10}
-
-
-def test_usage_outlives_an_update_in_place_and_a_repeated_save(chat: ContextEngine, open_engine: Open) -> None:
-    answer = assistant({"content": "long"}, id="a3")
+def test_usage_is_recorded_and_leaves_messages_as_they_were(chat: ContextEngine, open_engine: Open) -> None:
+    answer = assistant("long", id="a3")
     chat.set(answer).save()
-    chat.track_usage({"output_tokens": 7}, "a3")
+    before = chat.resolve().messages
+    entry = chat.record_usage(model="m", message_id="a3", input_tokens=10, output_tokens=7, usage_id="call-1")
+    assert chat.record_usage(model="m", message_id="a3", input_tokens=10, output_tokens=7, usage_id="call-1") == entry
+    [total] = chat.store.sum_usage(chat_id="chat", branch=None)
+    assert (total.calls, total.input_tokens, total.output_tokens) == (1, 10, 7)
+    assert chat.resolve().messages == before
+    assert chat.store.get_chat("chat").metadata == {}
     assert open_engine().set(answer).save().outcome == Outcome.CONTAINED
-    chat.set(assistant("longer", id="a3")).save(branch=False)
-    assert chat.usage("a3") == {"output_tokens": 7}
-    assert open_engine().set(assistant("longer", id="a3")).save().outcome == Outcome.CONTAINED
 
 
 def test_usage_of_a_missing_message_counts_nothing(chat: ContextEngine) -> None:
     with pytest.raises(Message.DoesNotExist):
-        chat.track_usage({"input_tokens": 1}, "missing")
+        chat.record_usage(model="m", message_id="missing", input_tokens=1)
     with pytest.raises(InvalidData):
-        chat.track_usage({"input_tokens": float("nan")})
-    with pytest.raises(InvalidData):
-        chat.track_usage(7)  # type: ignore[arg-type]
-    assert chat.usage() == {}
+        chat.record_usage(model="m", input_tokens=-1)
+    assert chat.store.sum_usage(chat_id="chat") == []
 
 
 def test_usage_before_the_first_save_creates_the_chat(engine: ContextEngine) -> None:
-    assert engine.usage() == {}
-    assert engine.track_usage({"input_tokens": 1}) == {"input_tokens": 1}
+    assert engine.record_usage(model="m", input_tokens=1).chat_id == engine.chat_id
 
 
 def test_the_title_is_the_first_text_of_the_user(engine: ContextEngine) -> None:

@@ -142,4 +142,5 @@ def test_a_retry_after_a_crash(model: FakeModel) -> None:
     assert call(retry_after_crash.ask, id="q1", text="Where to?") == {"answer": "Answer 2 to Where to?"}
     assert said() == ["Where to?", "Answer 2 to Where to?"]
     assert len(model.requests) == 2
-    assert ContextStore().get_chat(CHAT).metadata["usage"]["prompt_tokens"] == 10  # type: ignore[union-attr]
+    [total] = ContextStore().sum_usage(chat_id=CHAT)
+    assert (total.calls, total.input_tokens) == (1, 10)

@@ -43,7 +43,7 @@ class Chat:
         self.said: dict[str, tuple[str, str]] = {}
         self.branches: dict[str, str | None] = {"main": None}
         self.active = "main"
-        self.usage: dict[str, int] = {}
+        self.tokens = 0
 
     @property
     def head(self) -> str | None:
@@ -70,7 +70,7 @@ class Chat:
         other = Chat()
         other.parents, other.said = dict(self.parents), dict(self.said)
         other.branches, other.active = dict(self.branches), self.active
-        other.usage = dict(self.usage)
+        other.tokens = self.tokens
         return other
 
     def saved(self, side: Side, *, branch: bool, reject: bool) -> "Chat | None":
@@ -238,10 +238,10 @@ class Interleavings(RuleBasedStateMachine):
         self.model.start_branch(message_id)
 
     @rule(name=engines, pick=picks, tokens=st.integers(0, 5))
-    def track_usage(self, name: str, pick: int, tokens: int) -> None:
+    def record_usage(self, name: str, pick: int, tokens: int) -> None:
         if message_id := self.picked(pick):
-            self.sides[name].engine.track_usage({"input_tokens": tokens}, message_id)
-            self.model.usage[message_id] = self.model.usage.get(message_id, 0) + tokens
+            self.sides[name].engine.record_usage(model="m", message_id=message_id, input_tokens=tokens)
+            self.model.tokens += tokens
 
     # Reading
 
@@ -284,10 +284,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @invariant()
     def all_usage_is_counted(self) -> None:
-        engine = self.sides["one"].engine
-        assert engine.usage().get("input_tokens", 0) == sum(self.model.usage.values())
-        for message_id, tokens in self.model.usage.items():
-            assert engine.usage(message_id)["input_tokens"] == tokens
+        assert sum(total.input_tokens for total in self.store.sum_usage(chat_id=self.chat_id)) == self.model.tokens
 
 
 @pytest.mark.thorough
@@ -321,6 +318,6 @@ def step(machine: Interleavings, dice: Random) -> None:
         lambda: machine.another_writer(kind=dice.choice(["append", "add_below", "move_head"]), pick=pick, text=text),
         lambda: machine.move(name=name, kind=dice.choice(MOVES), pick=pick, text=text),
         lambda: machine.resolve(name=name, limit=dice.choice([None, 1, 3, 6])),
-        lambda: machine.track_usage(name=name, pick=pick, tokens=dice.randrange(5)),
+        lambda: machine.record_usage(name=name, pick=pick, tokens=dice.randrange(5)),
     ]
     dice.choices(steps, weights=[4, 3, 3, 3, 2, 2, 2, 1])[0]()

@@ -8,6 +8,7 @@ from django.db import OperationalError
 
 from context_store.engine import ContextEngine, Outcome, Saved, assistant, user
 from context_store.graph import LockedChat
+from context_store.records import UsageRecord
 from context_store.store import ContextStore
 from tests.races import run_processes, run_threads
 
@@ -34,8 +35,8 @@ def edit_same(number: int) -> Saved:
     return opened().edit("q", user(f"edit {number}", id=f"e{number}"))
 
 
-def track(number: int) -> dict[str, Any]:
-    return opened().track_usage({"input_tokens": 1, "details": {"cached": number}}, "a")
+def record_usage(number: int) -> UsageRecord:
+    return opened().record_usage(model="m", message_id="a", input_tokens=1, cached_tokens=number)
 
 
 def titled(number: int) -> str | None:
@@ -71,11 +72,11 @@ def test_edits_at_once_are_all_versions_beside_each_other() -> None:
     assert len(ContextStore().list_branches("chat")) == WRITERS + 1
 
 
-def test_usage_tracked_at_once_is_all_counted() -> None:
+def test_usage_recorded_at_once_is_all_counted() -> None:
     save_same()
-    run_threads(*(partial(track, number) for number in range(WRITERS))).raise_errors()
-    expected = {"input_tokens": WRITERS, "details": {"cached": sum(range(WRITERS))}}
-    assert (opened().usage(), opened().usage("a")) == (expected, expected)
+    run_threads(*(partial(record_usage, number) for number in range(WRITERS))).raise_errors()
+    [total] = ContextStore().sum_usage(chat_id="chat")
+    assert (total.calls, total.input_tokens, total.cached_tokens) == (WRITERS, WRITERS, sum(range(WRITERS)))
 
 
 def test_a_title_is_set_once() -> None:

@@ -213,7 +213,6 @@ def test_a_chat_of_another_user_is_refused(chat: ContextEngine, open_engine: Ope
         mallory.inspect,
         mallory.set(user("x")).save,
         mallory.title,
-        mallory.usage,
         mallory.aside,
         lambda: mallory.rewind("m1"),
         lambda: mallory.edit("m1", "x"),
@@ -224,8 +223,7 @@ def test_a_chat_of_another_user_is_refused(chat: ContextEngine, open_engine: Ope
         lambda: mallory.restore("c"),
         lambda: mallory.switch_branch("main"),
         lambda: mallory.update_chat(title="mine"),
-        lambda: mallory.track_usage({"input_tokens": 1}),
-        lambda: mallory.usage("m1"),
+        lambda: mallory.record_usage(model="m", input_tokens=1),
     ):
         with pytest.raises(OwnerMismatch):
             attempt()
@@ -264,7 +262,7 @@ def test_a_reopened_engine_continues_on_the_active_branch(chat: ContextEngine, o
 def test_messages_of_another_chat_cannot_be_reached(chat: ContextEngine, open_engine: Open) -> None:
     other = open_engine("other")
     other.set(user("x", id="o1")).save()
-    for attempt in (other.rewind, other.siblings, other.flip, other.regenerate, other.usage):
+    for attempt in (other.rewind, other.siblings, other.flip, other.regenerate):
         with pytest.raises(Message.DoesNotExist):
             attempt("m1")
     with pytest.raises(Message.DoesNotExist):
@@ -277,7 +275,7 @@ def test_an_engine_stays_on_the_database_of_its_store() -> None:
     engine.set(user("Hello", id="m1"), assistant("Hi", id="m2")).save()
     engine.edit("m1", "Hello!")
     engine.flip("m1")
-    engine.track_usage({"input_tokens": 1}, "m2")
+    engine.record_usage(model="m", input_tokens=1, message_id="m2")
     assert engine.title() == "Hello"
     assert [record.id for record in engine.resolve(max_messages=1).messages] == ["m2"]
     assert ContextStore().get_chat("elsewhere") is None
