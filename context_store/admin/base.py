@@ -35,6 +35,8 @@ else:
 
 # Django's own flags end at 3: who asks for reads does not get changes, and the other way round.
 READ = 4
+# Characters of an entry of the log: a page of chats is named by their ids.
+MAX_LOGGED = 60_000
 # Two ids that a browser would take for folders of the path; an id never looks like what stands for them.
 DOTS = {".": "_2E", "..": "_2E_2E"}
 UNDOTTED = {quoted: dots for dots, quoted in DOTS.items()}
@@ -235,7 +237,7 @@ class StoreAdmin(ThemedModelAdmin):
                     object_id=object_id,
                     object_repr=visible(title)[:200],
                     action_flag=flag,
-                    change_message=visible(message)[:2000],
+                    change_message=visible(message)[:MAX_LOGGED],
                 )
                 for object_id, title in named
             ],

@@ -22,6 +22,7 @@ from django.http import (
     HttpResponseRedirect,
 )
 from django.urls import URLPattern, path, reverse
+from django.utils import formats
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.text import Truncator
@@ -57,6 +58,7 @@ from .people import name_of, people_for, url_of
 from .transcript import RAW_LENGTH, Path, about, asked_path, message_url, role_of, transcript
 
 TITLE_LENGTH = 100
+PREVIEW_LENGTH = 120
 NOT_THERE = (Branch.DoesNotExist, Checkpoint.DoesNotExist, Message.DoesNotExist)
 
 
@@ -240,6 +242,14 @@ class ChatAdmin(StoreAdmin):
     def branches(self, chat: Chat) -> int:
         return chat.branch_count  # type: ignore[attr-defined, no-any-return]
 
+    @admin.display(description=gettext_lazy("last message"))
+    def last_message(self, chat: Chat) -> str:
+        return isolated(Truncator(visible(" ".join(chat.last_text.split()))).chars(PREVIEW_LENGTH))  # type: ignore[attr-defined]
+
+    @admin.display(description=gettext_lazy("tokens"))
+    def tokens(self, chat: Chat) -> str:
+        return formats.number_format(chat.token_count, force_grouping=True)  # type: ignore[attr-defined]
+
     @admin.display(description=gettext_lazy("last activity"), ordering="updated_at")
     def last_activity(self, chat: Chat) -> str:
         return time_html(chat.updated_at)
@@ -248,9 +258,12 @@ class ChatAdmin(StoreAdmin):
         return ChatChangeList
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        listed = super().get_list_display(request)
-        is_search = bool(request.GET.get("q")) and self.has_read_permission(request)
-        return (listed[0], "found", *listed[1:]) if is_search else listed
+        name, *listed = super().get_list_display(request)
+        if request.user.has_perm("context_store.view_usageentry"):
+            listed.insert(listed.index("branches") + 1, "tokens")
+        if self.has_read_permission(request) and not in_trash(request):
+            listed.insert(0, "found" if request.GET.get("q") else "last_message")
+        return (name, *listed)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -279,6 +292,8 @@ class ChatAdmin(StoreAdmin):
 
     def record_list(self, request: HttpRequest, changelist: Any) -> None:
         super().record_list(request, changelist)
+        if read := [chat.pk for chat in changelist.result_list if chat.last_text]:
+            self.record(request, READ, f"Read the last messages of {', '.join(read)}.", name="List of chats")
         if shown := [chat for chat in changelist.result_list if chat.search_hits]:
             query = changelist.query[:500]
             self.record(request, READ, f"Read messages found by the search for “{query}”.", shown)

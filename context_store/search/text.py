@@ -25,18 +25,18 @@ def extract_text(data: Any) -> str:
     """
     Return the text of a message's data, its pieces on lines of their own.
 
-    That is text, thoughts, sources and the answers of tools; of data in no known format all text in it. No more than
-    can be indexed is looked for.
+    That is text; behind it thoughts, sources and the answers of tools; of data in no known format all text in it. What
+    was said comes first, as previews are the beginning of it. No more than can be indexed is looked for.
     """
     if isinstance(data, str):
         return data
-    pieces, room = [], MAX_BYTES
-    for piece in islice(filter(None, _pieces(read(data))), MAX_PARTS):
-        pieces.append(piece)
-        room -= len(piece)
-        if room < 0:
-            break
-    return "\n".join(pieces)
+    pieces: dict[bool, list[str]] = {True: [], False: []}
+    room = {True: MAX_BYTES, False: MAX_BYTES}
+    for is_said, piece in islice(_pieces(read(data)), MAX_PARTS):
+        if piece and room[is_said] >= 0:
+            pieces[is_said].append(piece)
+            room[is_said] -= len(piece)
+    return "\n".join([*pieces[True], *pieces[False]])
 
 
 def searchable_text(data: Any) -> str:
@@ -63,13 +63,14 @@ def _extractor(path: str) -> Callable[[Any], Any]:
     return extractor
 
 
-def _pieces(parts: Iterator[Part]) -> Iterator[str]:
+def _pieces(parts: Iterator[Part]) -> Iterator[tuple[bool, str]]:
+    """Yield pieces of text, and of each whether it was said."""
     for part in islice(parts, MAX_PARTS):
         if isinstance(part, (Text, Reasoning)):
-            yield part.text
+            yield isinstance(part, Text), part.text
         elif isinstance(part, Source):
-            yield part.text or part.title
+            yield False, part.text or part.title
         elif isinstance(part, ToolResult):
-            yield from _pieces(read_output(part.output))
+            yield from ((False, piece) for _, piece in _pieces(read_output(part.output)))
         elif isinstance(part, Other):
-            yield from strings(part.data)
+            yield from ((False, piece) for piece in strings(part.data))

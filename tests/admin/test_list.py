@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from django.test import Client
@@ -43,14 +44,35 @@ def test_the_list_has_a_fixed_number_of_queries(
     for number in range(60):
         store.create_chat(f"c{number}", user_id="alice", metadata={"n": number})
     reader.get(LIST)  # Content types are remembered.
-    # Session, user, permissions (2); filter choices, count, page, branches.
-    with django_assert_num_queries(8) as queries:  # type: ignore[operator]
+    # Session, user, permissions (2); filter choices, count, page, branches, last messages.
+    with django_assert_num_queries(9) as queries:  # type: ignore[operator]
         reader.get(LIST)
     assert not [
         query["sql"]
         for query in queries
         if "COUNT(*)" in query["sql"] and "LIMIT" not in query["sql"] and "GROUP BY" not in query["sql"]
     ]
+
+
+def test_the_list_shows_last_messages_to_readers_and_tokens_to_who_may_see_usage(
+    looker: Client, boss: Client, store: ContextStore, chat: str, django_assert_num_queries: Any
+) -> None:
+    for number in range(20):
+        store.fork_chat(chat, f"c-{number}")
+    store.record_usage(chat, model="m", input_tokens=1_200, output_tokens=34)
+    store.record_usage(chat, model="m", input_tokens=1, cost="1", currency="EUR")
+    page = looker.get(LIST).content.decode()
+    assert "red button" not in page
+    assert "field-tokens" not in page
+    boss.get(LIST)  # Content types are remembered.
+    # Session, user; filter choices, count, page, branches, last messages, tokens, people; the log.
+    with django_assert_num_queries(10):
+        page = boss.get(LIST).content.decode()
+    assert page.count("<bdi>Press the red button.</bdi>") == 21
+    assert '<td class="field-tokens">1,235</td>' in page
+    entry = LogEntry.objects.filter(object_repr="List of chats").latest("pk")
+    assert "c-0" in entry.change_message
+    assert "c-19" in entry.change_message
 
 
 def test_a_search_has_a_fixed_number_of_queries(
@@ -259,8 +281,8 @@ def test_people_take_one_query_a_page(boss: Client, store: ContextStore, django_
         User.objects.create_user(f"user{number}", first_name="A", last_name="B")
         store.create_chat(f"c{number}", user_id=f"user{number}")
     boss.get(LIST)
-    # Session, user; filter choices, count, page, branches, people.
-    with django_assert_num_queries(7):  # type: ignore[operator]
+    # Session, user; filter choices, count, page, branches, last messages, tokens, people.
+    with django_assert_num_queries(9):  # type: ignore[operator]
         boss.get(LIST)
 
 

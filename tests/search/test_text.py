@@ -35,7 +35,7 @@ from context_store.search.words import words
                     {"type": "file", "url": "data:xyz"},
                 ],
             },
-            "why\ngrey\nhow",
+            "how\nwhy\ngrey",
         ),
         ({"parts": [{"type": "tool-invocation", "toolInvocation": {"toolName": "x", "result": "wet"}}]}, "wet"),
         ({"content": [{"type": "tool-result", "output": {"type": "json", "value": {"a": "wet"}}}]}, "wet"),

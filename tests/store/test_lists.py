@@ -211,6 +211,12 @@ def test_unread_are_later_messages_of_others(store, talk, read_at, unread):
     assert preview_of(store)[1] == unread
 
 
+def test_preview_is_what_was_said_not_what_was_thought(store, talk):
+    parts = [{"type": "reasoning", "text": "Hm. " * 100}, {"type": "text", "text": "Yes."}]
+    store.append_messages(talk, [{"name": "assistant", "data": {"parts": parts}}])
+    assert preview_of(store)[0].startswith("Yes.\nHm.")
+
+
 def test_previews_are_of_the_active_branch(store, talk):
     store.rewind(talk, "t1")
     store.append_messages(talk, [{"name": "assistant", "data": "another"}])
