@@ -27,6 +27,7 @@ from rest_framework.test import APIClient
 
 from context_store.ids import new_id
 from context_store.models import Branch, Checkpoint, Message
+from context_store.rest.parsers import BYTES_A_VALUE
 from context_store.sessions import sessions
 from context_store.store import ContextStore
 
@@ -269,11 +270,15 @@ def requests(target: Target) -> dict[str, Callable[[], Request]]:
             mine.merge_metadata(session_id, {f"{part}": "x" * (metadata // 4)})
         return f"/api/sessions/{session_id}/{what}"
 
+    def written_numbers(times: int) -> Callable[[], Request]:
+        values = ",".join(["1e1"] * times)
+        return lambda: Request("POST", f"{marks}/messages/", f'{{"messages":[{{"name":"user","data":[{values}]}}]}}')
+
     many = size // 22
     prefixes = "+OR+".join(f"w0{number:02}*" for number in range(64))
     alphabet = "+".join(f"{chr(letter)}*" for letter in range(ord("a"), ord("z") + 1))
     fields = ",".join(f'"{number}":0' for number in range(size // 11))
-    numbers_text = ",".join(["1e1"] * (size // 4 - 1_000))
+    most_values = size // BYTES_A_VALUE - 10
     bad = ",".join(['{"name":1,"data":0}'] * (size // 20))
     return {
         # Texts: what is normalised, cut into words, stemmed and indexed.
@@ -284,9 +289,9 @@ def requests(target: Target) -> dict[str, Callable[[], Request]]:
         "append alternating scripts": append("aя" * (size // 3 - 1_000)),
         "append brackets": append("[" * (size - 1_000)),
         "append empty lists": append([[]] * (size // 3 - 1_000)),
-        "append numbers as they were written": lambda: Request(
-            "POST", f"{marks}/messages/", f'{{"messages":[{{"name":"user","data":[{numbers_text}]}}]}}'
-        ),
+        "append as many empty lists as are taken": append([[]] * most_values),
+        "append numbers as they were written": written_numbers(size // 4 - 1_000),
+        "append as many numbers as they were written as are taken": written_numbers(most_values // 4),
         "append directions and zero widths": append("\u202e\u200b" * (size // 6 - 1_000)),
         # Searches.
         "search 64 prefixes": get(f"/api/search/?q={prefixes}"),

@@ -746,7 +746,8 @@ class ContextStore:
         """
         Return the nodes, branches and checkpoints, or a page of each, in a fixed number of queries.
 
-        Raises ``Chat.DoesNotExist``.
+        All nodes come parents first; pages of them run by run, each run from top to bottom, whatever the chat's size
+        without sorting it. Raises ``Chat.DoesNotExist``.
         """
         return self._chats.get_graph(chat_id, limit=limit, offset=offset)
 

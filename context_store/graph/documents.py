@@ -5,10 +5,10 @@ from contextlib import suppress
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
-from django.db.models import F, Value
+from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Coalesce, Left
 
-from context_store.db import retry
+from context_store.db import chunked, retry
 from context_store.exact_json import dumps
 from context_store.exceptions import InvalidData
 from context_store.ids import new_id, now_ms
@@ -42,9 +42,10 @@ Document = dict[str, Any]
 
 def get_graph(using: str, chat_id: str, *, user_id: str | None = None, window: slice = EVERYTHING) -> Graph:
     """
-    Return the chat's nodes, parents first, its branches and checkpoints: of each what lies in the window.
+    Return the chat's nodes, its branches and checkpoints: of each what lies in the window.
 
-    Raises ``Chat.DoesNotExist``.
+    All nodes come parents first; a window of them as they lie in the index of places, run by run from top to bottom, so
+    that nothing is sorted. Raises ``Chat.DoesNotExist``.
     """
     check_identifier(chat_id, "chat_id")
     # Messages are read last: whatever a branch points to is among them.
@@ -58,18 +59,22 @@ def get_graph(using: str, chat_id: str, *, user_id: str | None = None, window: s
         require_chat(using, chat_id, user_id=user_id)
     checkpoints = [CheckpointRecord._make(row) for row in _checkpoints_of(using, chat_id)[window]]
     messages = _messages(using, chat_id)
-    if window.stop is not None:
-        # Of a large chat the ids alone are put in order, and the page joined with its texts.
-        messages = messages.filter(id__in=list(messages.values_list("id", flat=True)[window]))
-        window = EVERYTHING
+    if window.stop is None:
+        return Graph(_nodes(messages[window]), branches, checkpoints)
+    page = list(messages.order_by("segment", "depth").values_list("id", flat=True)[window])
+    # In no order: for one, SQLite would read the whole index of places.
+    found = {node.id: node for ids in chunked(page) for node in _nodes(messages.filter(id__in=ids).order_by())}
+    return Graph([found[message_id] for message_id in page if message_id in found], branches, checkpoints)
+
+
+def _nodes(messages: QuerySet[Any]) -> list[GraphNode]:
     messages = messages.annotate(preview=Coalesce(Left("search_entry__content", PREVIEW_LENGTH + 1), Value("")))
-    nodes = [
+    return [
         GraphNode(message_id, parent_id, name, text[:PREVIEW_LENGTH], created_at, len(text) > PREVIEW_LENGTH)
         for message_id, parent_id, name, text, created_at in messages.values_list(
             "id", "parent_id", "name", "preview", "created_at"
-        )[window]
+        )
     ]
-    return Graph(nodes, branches, checkpoints)
 
 
 def export_chat(using: str, chat_id: str, *, user_id: str | None = None, head: str | None = None) -> Document:

@@ -154,7 +154,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         """
         Return the chat's nodes, parents first, its branches and checkpoints, or a page of each.
 
-        Raises ``Chat.DoesNotExist``.
+        Pages of nodes come run by run, each run from top to bottom. Raises ``Chat.DoesNotExist``.
         """
         start, owner = check_count(offset, "offset"), self._scope("get_graph")
         window = slice(start, None if limit is None else start + check_count(limit, "limit"))

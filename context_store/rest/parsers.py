@@ -2,17 +2,23 @@
 
 import json
 import re
+from itertools import count
 from typing import IO, Any, NoReturn
 
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 
 from context_store.conf import settings
-from context_store.exact_json import LARGE, read_float, without_collection
+from context_store.exact_json import LARGE, WrittenFloat, read_float, without_collection
 from context_store.exceptions import InvalidData
 
 # What surrounds a payload of the greatest size.
 ENVELOPE_BYTES = 64 * 1024
+# Lists, objects, numbers and the like take so much more time than text that a body may hold one value for so many of
+# the bytes allowed, and one number in a form of its own for four times as many.
+BYTES_A_VALUE = 10
+BYTES_A_WRITTEN_NUMBER = 4 * BYTES_A_VALUE
+STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 WRONG_ESCAPE = re.compile("~(?![01])")
 
 
@@ -35,6 +41,24 @@ class PayloadTooLarge(APIException):
     status_code = 413
     default_detail = "The body is too large."
     default_code = "payload_too_large"
+
+
+def decode_large(text: str, limit: int) -> Any:
+    """Decode the text of a body that may have ``limit`` bytes. Raises ``PayloadTooLarge`` for too many values."""
+    written, most = count(1), limit // BYTES_A_WRITTEN_NUMBER
+
+    def read(number: str) -> float:
+        found = read_float(number)
+        if type(found) is WrittenFloat and next(written) > most:
+            raise PayloadTooLarge(f"The body has more than {most} numbers like 1e1 or 1.50, which keep their form.")
+        return found
+
+    value = without_collection(json.JSONDecoder(parse_constant=refuse_constant, parse_float=read).decode, text)
+    most = limit // BYTES_A_VALUE
+    # Behind each value but the last of each list and object stands a comma; those in strings do not count.
+    if text.count(",") > most and STRING.sub("", text).count(",") > most:
+        raise PayloadTooLarge(f"The body has more than {most} values.")
+    return value
 
 
 class LengthRequired(APIException):
@@ -60,7 +84,7 @@ class StrictJSONParser(BaseParser):
             )
         try:
             text = body.decode()
-            return decode(text) if len(text) < LARGE else without_collection(decode, text)
+            return decode(text) if len(text) < LARGE else decode_large(text, limit)
         except RecursionError:
             raise ParseError("The JSON is nested too deeply.") from None
         except ValueError as error:  # Wrong UTF-8 too, and integers of more digits than the interpreter takes.

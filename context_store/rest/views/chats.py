@@ -205,6 +205,7 @@ class ChatViewSet(StoreViewSet):
         Return the messages of the chat as nodes with a preview, its branches and its checkpoints.
 
         `limit` and `offset` hold for each of the three lists: follow `next` until it is `null` for the whole graph.
+        Nodes come run by run, each from top to bottom.
         """
         return self.page(partial(self.store.get_graph, chat_id))
 
