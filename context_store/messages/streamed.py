@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 UI, TEXT = "ui", "text"
+# Chunks of a UI message stream that are a part as they are.
+WHOLE = ("source-url", "source-document", "file", "reasoning-file", "custom", "steering-message")
 
 Chunk = dict[str, Any]
 Part = dict[str, Any]
@@ -73,19 +75,29 @@ class UIAnswer:
         if not isinstance(kind, str):
             return
         if isinstance(chunk.get("messageMetadata"), dict):
-            self.metadata |= chunk["messageMetadata"]
-        if kind.startswith(("text-", "reasoning-")):
+            self.metadata = _merged(self.metadata, chunk["messageMetadata"])
+        if kind in WHOLE:
+            self.parts.append(dict(chunk))
+        elif kind.startswith(("text-", "reasoning-")):
             name, what = kind.split("-", 1)
             self._add_text(name, what, chunk)
+        elif kind == "tool-approval-response":
+            self._add_approval(chunk)
         elif kind.startswith("tool-"):
             self._add_tool(kind.removeprefix("tool-"), chunk)
         elif kind.startswith("data-"):
             self._add_data(kind, chunk)
-        elif kind in ("source-url", "source-document", "file"):
-            self.parts.append(dict(chunk))
         elif kind == "start-step":
             self.parts.append({"type": "step-start"})
-            self._open = {key: part for key, part in self._open.items() if key[0] not in ("text", "reasoning")}
+            self._end_texts()
+        elif kind == "reset-step":
+            # The model begins the step anew.
+            while self.parts and self.parts[-1]["type"] != "step-start":
+                self.parts.pop()
+            self._end_texts()
+
+    def _end_texts(self) -> None:
+        self._open = {key: part for key, part in self._open.items() if key[0] not in ("text", "reasoning")}
 
     def _add_text(self, kind: str, what: str, chunk: Chunk) -> None:
         key = (kind, str(chunk.get("id")))
@@ -119,10 +131,22 @@ class UIAnswer:
             "approval-request": "approval-requested",
         }
         part["state"] = states.get(what, part["state"])
-        names = ("input", "output", "errorText", "providerExecuted", "preliminary", "title")
+        # Only the last output is not preliminary.
+        part.pop("preliminary", None)
+        names = ("input", "output", "errorText", "providerExecuted", "preliminary", "title", "toolMetadata")
         part.update({name: chunk[name] for name in names if name in chunk})
+        if "providerMetadata" in chunk:
+            # Some models take a call back only with what they said beside it.
+            of = "result" if what in ("output-available", "output-error") else "call"
+            part[f"{of}ProviderMetadata"] = chunk["providerMetadata"]
         if "approvalId" in chunk:
             part["approval"] = {"id": chunk["approvalId"]}
+
+    def _add_approval(self, chunk: Chunk) -> None:
+        for part in self.parts:
+            if "approval" in part and part["approval"]["id"] == chunk.get("approvalId"):
+                part["state"] = "approval-responded"
+                part["approval"] |= {name: chunk[name] for name in ("approved", "reason") if name in chunk}
 
     def _add_data(self, kind: str, chunk: Chunk) -> None:
         if chunk.get("transient"):
@@ -135,3 +159,10 @@ class UIAnswer:
         self.parts.append(part)
         if key is not None:
             self._open[key] = part
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return both objects in one; what both have is the new one's, of objects again both in one."""
+    both = {key: _merged(old[key], value) if isinstance(old.get(key), dict) and isinstance(value, dict) else value
+            for key, value in new.items()}  # fmt: skip
+    return {**old, **both}
