@@ -39,10 +39,15 @@ CONNECTIONS = [
 
 
 class Site:
-    """Starts servers on this test's database; ``processes`` are those that it has started."""
+    """
+    Starts servers on this test's database; ``processes`` are those that it has started.
+
+    ``port`` is that of the next one, if it is not to be any.
+    """
 
     def __init__(self):
         self.processes = []
+        self.port = None
 
     def __call__(self, kind, options, **driver):
         """Start a server and return its URL."""
@@ -54,7 +59,7 @@ class Site:
             **{key: value for key, value in options.items() if key != "pool"},
         }
         database = {**database, "NAME": str(database["NAME"])}
-        port = free_port()
+        port = self.port or free_port()
         environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.rest.server",
