@@ -25,6 +25,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=F
 
 # Types of values that need no look.
 _FLAT = frozenset({str, int, bool, type(None)})
+_TEXT = frozenset({str})
 
 
 class JSONText(str):
@@ -83,10 +84,11 @@ def check_json(value: Any, *path: str | int) -> JSONText:
     if type(value) is str:  # As most messages are: no need to look into it.
         text = JSONText(_encode(value))
     else:
-        if not _is_json(value):
+        is_flat = type(value) is dict and _is_flat(value)  # As chunks of streams are.
+        if not is_flat and not _is_json(value):
             _check_value(value, path, MAX_NESTING)
         try:
-            text = JSONText(dumps(value, encode=_encode))
+            text = JSONText(_encode(value) if is_flat else dumps(value, encode=_encode))
         except ValueError as error:  # An integer with more digits than the interpreter turns into text.
             raise InvalidData(str(error), path) from error
     try:
@@ -122,6 +124,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value
+
+
+def _is_flat(value: dict[Any, Any]) -> bool:
+    """Tell whether the object holds nothing but text, integers and the like. Looks at all at once, in C."""
+    return _TEXT.issuperset(map(type, value)) and _FLAT.issuperset(map(type, value.values()))
 
 
 def _is_json(value: Any) -> bool:
