@@ -1,7 +1,9 @@
 """The facade: every operation of the store, sync and async, for one database and, if asked, one user."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from functools import wraps
 from typing import Any, TypeVar
 
 from django.apps import apps
@@ -10,6 +12,7 @@ from django.db import router
 from context_store.types import UNSET, Unset
 
 from .asynchronous import asynchronous
+from .db import OwnWrites, callers, database_for_read
 from .graph import append_messages, read_page
 from .graph.chains import model_of, with_siblings
 from .managers.branches import BranchQuerySet
@@ -40,21 +43,46 @@ from .validation import check_identifier, check_time
 __all__ = ["UNSET", "ContextStore"]
 
 Item = TypeVar("Item")
+Caller = TypeVar("Caller", bound=type)
 
 
+def reads_own_writes(caller: Caller) -> Caller:
+    """Have what each public method of a class writes noted in its object's ``_own_writes``, which it also reads by."""
+    for name, method in list(vars(caller).items()):
+        # Async twins call the method by its name.
+        if inspect.isfunction(method) and not name.startswith("_") and not inspect.iscoroutinefunction(method):
+            setattr(caller, name, _as_caller(method))
+    return caller
+
+
+def _as_caller(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        token = callers.set((*callers.get(), self._own_writes))
+        try:
+            return method(self, *args, **kwargs)
+        finally:
+            callers.reset(token)
+
+    return call
+
+
+@reads_own_writes
 class ContextStore:
     """
     The conversations of a database, or of one user in it.
 
-    ``using`` is a database alias; without it the routers decide. With ``user_id`` the chats of others behave as if they
-    did not exist. Each method has an async twin with the prefix ``a``. Methods return records; what is missing raises
-    the model's ``DoesNotExist``, everything else a subclass of ``ContextStoreError``, and then nothing has changed.
-    Every id, name and value that the store refuses raises ``InvalidData``.
+    ``using`` is a database alias; without it the routers decide, and the store reads its own writes: where the routers
+    name a replica that does not have them yet, the primary is asked. With ``user_id`` the chats of others behave as if
+    they did not exist. Each method has an async twin with the prefix ``a``. Methods return records; what is missing
+    raises the model's ``DoesNotExist``, everything else a subclass of ``ContextStoreError``, and then nothing has
+    changed. Every id, name and value that the store refuses raises ``InvalidData``.
     """
 
     def __init__(self, using: str | None = None, user_id: str | None = None) -> None:
         self.using = using
         self.user_id = None if user_id is None else check_identifier(user_id, "user_id")
+        self._own_writes = OwnWrites()
         self._querysets: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
@@ -387,7 +415,7 @@ class ContextStore:
         With ``siblings`` each message has ``siblings``: which of how many versions it is, and the ids of those beside
         it, in at most two more statements a page.
         """
-        using = self.using or router.db_for_read(model_of("Message"))
+        using = self.using or database_for_read(model_of("Message"))
         page = read_page(using, chat_id, user_id=self.user_id, branch=branch, limit=limit, before=before)
         return with_siblings(using, chat_id, page) if siblings else page
 

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 START_SECONDS = 300
@@ -249,6 +249,13 @@ class PostgresServer(Server):
     """A PostgreSQL server; superuser `postgres`, no password."""
 
     default_name = "pg"
+    # Options of a server that has replicas.
+    REPLICATED: ClassVar[Mapping[str, str | int]] = {
+        "wal_level": "replica",
+        "max_wal_senders": 4,
+        "full_page_writes": "on",
+        "wal_keep_size": "256MB",
+    }
     # An immediate shutdown: unlike SIGKILL it takes the children and the shared memory along.
     death_signal = signal.SIGQUIT
 
@@ -332,6 +339,52 @@ class PostgresServer(Server):
             draft.rename(target)
         except OSError:  # another process was faster
             shutil.rmtree(draft)
+
+
+class PostgresReplica(PostgresServer):
+    """A streaming replica of another server, which has to run with ``PostgresServer.REPLICATED``."""
+
+    default_name = "replica"
+
+    def __init__(self, folder: Path, primary: PostgresServer, *, name: str | None = None) -> None:
+        super().__init__(folder, name=name, options=self.REPLICATED)
+        self.primary = primary
+
+    def prepare(self) -> None:
+        source = ["-h", str(self.primary.folder), "-U", "postgres"]
+        options = ["--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf", "--no-sync"]
+        command = [self._binary("pg_basebackup"), "-D", str(self._data), *source, *options]
+        subprocess.run(
+            _launch("exec", os.getpid(), *_server_user(), 0, *command),
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+            env=self._environment(),
+        )
+
+    def execute(self, sql: str) -> Any:
+        """Return the one value that the statement gives."""
+        import psycopg
+
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            row = connection.execute(sql.encode()).fetchone()
+            return None if row is None else row[0]
+
+    def pause(self) -> None:
+        """Take in what the primary sends, but show none of it."""
+        self.execute("SELECT pg_wal_replay_pause()")
+
+    def resume(self) -> None:
+        self.execute("SELECT pg_wal_replay_resume()")
+
+    def catch_up(self) -> None:
+        """Return once all that the primary has committed shows here."""
+        import psycopg
+
+        with psycopg.connect(self.primary.url()) as connection:
+            row = connection.execute("SELECT pg_current_wal_insert_lsn()").fetchone()
+        statement = f"SELECT pg_last_wal_replay_lsn() >= '{row and row[0]}'"
+        wait_until(lambda: bool(self.execute(statement)), seconds=60, what="The replay of the primary's writes")
 
 
 class PgBouncer(Server):

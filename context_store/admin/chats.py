@@ -330,7 +330,8 @@ class ChatAdmin(StoreAdmin):
 
     @admin.action(description=gettext_lazy("Take selected chats out of the trash"), permissions=["delete"])
     def restore_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        restored = [chat for chat in queryset if set_trashed(queryset.db, chat.pk, None)]
+        using = Chat.objects.using(self.using).write_db
+        restored = [chat for chat in queryset if set_trashed(using, chat.pk, None)]
         self.record(request, CHANGE, "Took out of the trash.", restored)
         shown = ngettext("%(count)s chat was restored.", "%(count)s chats were restored.", len(restored))
         messages.success(request, shown % {"count": len(restored)})

@@ -2,6 +2,7 @@
 
 from .keys import CompositeForeignKey
 from .notifications import can_notify, notifications, notify
+from .replicas import OwnWrites, Write, callers, database_for_read
 from .retries import driver_errors, is_deadlock, is_timeout, retried, retry
 from .scrubbing import deleting_securely, space_hint, wait_for_writers
 from .statements import CHUNK_SIZE, Literal, Prepared, Update, chunked, hold_row, insert_rows, pipelined
@@ -12,10 +13,14 @@ __all__ = [
     "CompositeForeignKey",
     "Literal",
     "NOT_IN_TRASH",
+    "OwnWrites",
     "Prepared",
     "Update",
+    "Write",
+    "callers",
     "can_notify",
     "chunked",
+    "database_for_read",
     "deleting_securely",
     "driver_errors",
     "hold_row",

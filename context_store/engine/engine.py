@@ -9,13 +9,14 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db import router
 
 from context_store.asynchronous import asynchronous
+from context_store.db import OwnWrites, database_for_read
 from context_store.exceptions import InvalidData, OwnerMismatch
 from context_store.graph import MAIN, LockedChat, locked, read_messages
 from context_store.graph.chains import model_of
 from context_store.managers.chats import ChatQuerySet
 from context_store.messages import text_of
 from context_store.records import BranchRecord, ChatRecord, CheckpointRecord, MessageRecord, UsageRecord
-from context_store.store import ContextStore
+from context_store.store import ContextStore, reads_own_writes
 from context_store.types import UNSET, Unset, Updater
 from context_store.validation import check_identifier
 
@@ -33,6 +34,7 @@ TITLE_LENGTH = 100
 OPENING = 100
 
 
+@reads_own_writes
 class ContextEngine:
     """
     One conversation of one user: context fragments, which are rendered, around messages, which are stored.
@@ -146,7 +148,7 @@ class ContextEngine:
         )
         self._head = page[-1].id if page else None
         ids = [key for fragment in queued for key in (fragment.id, fragment.edit_id)] if self._was_seen else []
-        stored_ids = read_messages(self.store.using or router.db_for_read(model_of("Message")), self.chat_id, ids)
+        stored_ids = read_messages(self.store.using or database_for_read(model_of("Message")), self.chat_id, ids)
         stored = newest_first(self.store, page, window.page_size)
         messages = with_queue(stored, queued, stored_ids, self.chat_id)
         return Prompt(system_prompt, take(messages, window, partial(count_message, self.tokenizer)))
@@ -317,6 +319,11 @@ class ContextEngine:
     atitle = asynchronous(title)
 
     # What the methods share
+
+    @property
+    def _own_writes(self) -> OwnWrites:
+        """What the engine's store has written: the engine reads it."""
+        return self.store._own_writes
 
     def _read(self, operation: Callable[[], Result], otherwise: Callable[[], Result] | None = None) -> Result:
         """Return what the operation gives, or ``otherwise`` where there is no chat yet. Raises ``OwnerMismatch``."""

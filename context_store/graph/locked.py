@@ -18,7 +18,18 @@ from django.db.models import CASCADE, Case, F, QuerySet, Value, When
 from django.db.models.functions import Cast
 
 from context_store import signals
-from context_store.db import CHUNK_SIZE, Prepared, Update, chunked, hold_row, insert_rows, pipelined, retry
+from context_store.db import (
+    CHUNK_SIZE,
+    Prepared,
+    Update,
+    Write,
+    callers,
+    chunked,
+    hold_row,
+    insert_rows,
+    pipelined,
+    retry,
+)
 from context_store.db.retries import ATTEMPTS, give_way
 from context_store.exceptions import HeadConflict, IdConflict, InvalidData, RevisionConflict
 from context_store.ids import new_id, now_ms
@@ -185,6 +196,8 @@ class LockedChat:
             self._transaction.__exit__(type(failure), failure, failure.__traceback__)
             raise
         self._transaction.__exit__(*error)
+        if error[0] is None:
+            _note_write(self.using, self.id, self.revision)
 
     def _lock(self) -> None:
         now = now_ms() if self._touch else None
@@ -781,7 +794,8 @@ def change_chat(
             record = record._replace(**changes)
             chats.update(revision=F("revision") + 1, **changes)
             announce_change(using, chat_id, revision + 1)
-            return record
+        _note_write(using, chat_id, revision + 1)
+        return record
 
     return retry(using, attempt) if is_repeatable else attempt()
 
@@ -827,6 +841,8 @@ def delete_chats(using: str, chat_ids: Sequence[str]) -> dict[str, int]:
             deleted[chats.model._meta.label] = delete_rows(chats)
             for chat_id, user_id in gone.items():
                 signals.after_commit(using, signals.chat_deleted, model_of("Chat"), chat_id=chat_id, user_id=user_id)
+        for chat_id in gone:
+            _note_write(using, chat_id, None)
         return deleted
 
     return retry(using, attempt)
@@ -903,12 +919,13 @@ def set_trashed(
                     raise RevisionConflict(f"Chat {chat_id!r} has changed.")
                 return False
             stored = rows("Chat").using(using).annotate(may_be_held=may_be_held())
-            owner, *held = stored.values_list("user_id", "held", "may_be_held").get(pk=chat_id)
+            owner, revision, *held = stored.values_list("user_id", "revision", "held", "may_be_held").get(pk=chat_id)
             if time is not None and any(held):
                 require_no_hold(using, [chat_id])
             signal = signals.chat_restored if time is None else signals.chat_trashed
             signals.after_commit(using, signal, model_of("Chat"), chat_id=chat_id, user_id=owner)
-            return True
+        _note_write(using, chat_id, revision if time is None else None)
+        return True
 
     return retry(using, attempt)
 
@@ -919,6 +936,12 @@ def _tables_of_others(using: str) -> list[Any]:
     models = (relation.related_model for relation in relations if getattr(relation, "on_delete", None) is CASCADE)
     others = (model for model in models if model._meta.app_label != "context_store")
     return [model for model in others if router.allow_migrate_model(using, model)]
+
+
+def _note_write(using: str, chat_id: str, revision: int | None) -> None:
+    """Remember for who is calling that the chat was written; ``None``: it is deleted, or in the trash."""
+    for writes in callers.get():
+        writes.append(Write(using, chat_id, revision))
 
 
 def announce_change(using: str, chat_id: str, revision: int) -> None:

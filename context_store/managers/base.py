@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from django.db import models, router
 from django.db.models import Func, IntegerField, Subquery
 
-from context_store.db import driver_errors, outside_trash
+from context_store.db import database_for_read, driver_errors, outside_trash
 from context_store.graph import LockedChat, locked
 from context_store.graph.holds import require_no_hold
 from context_store.validation import check_count, check_identifier
@@ -96,6 +96,14 @@ class ScopedQuerySet(models.QuerySet[Model]):
         return window
 
     @property
+    def db(self) -> str:
+        """The alias of the database that a read uses; see ``db.replicas``."""
+        queryset: Any = self
+        if queryset._db:
+            return str(queryset._db)
+        return self.write_db if queryset._for_write else database_for_read(self.model, **queryset._hints)
+
+    @property
     def write_db(self) -> str:
         """Return the alias of the database for writes."""
         queryset: Any = self
@@ -128,8 +136,9 @@ class ScopedQuerySet(models.QuerySet[Model]):
         if self.query.is_sliced or self.query.is_empty():
             return
         held = "held" if key == "pk" else "chat__held"
-        for chat_id in self.order_by().filter(**{held: True}).values_list(key, flat=True)[:1]:
-            require_no_hold(self.db, [chat_id])
+        using = self.write_db
+        for chat_id in self.using(using).order_by().filter(**{held: True}).values_list(key, flat=True)[:1]:
+            require_no_hold(using, [chat_id])
 
     def missing(self, what: object) -> Exception:
         """Return the model's ``DoesNotExist`` that names what was asked for."""

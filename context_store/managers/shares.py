@@ -92,16 +92,18 @@ class ShareLinkQuerySet(ScopedQuerySet["models.ShareLink"]):
             check_count(before, "before")
         if not isinstance(token, str) or not 0 < len(token) <= LONGEST_TOKEN or not token.isascii():
             return None
-        links: Any = outside_trash(self.model._base_manager.using(self.db).filter(token_hash=_digest(token)))
+        # No replica is asked: a link that was ended shows nothing from then on.
+        using = self.write_db
+        links: Any = outside_trash(self.model._base_manager.using(using).filter(token_hash=_digest(token)))
         links = links.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now_ms()), revoked_at__isnull=True)
         for chat_id, head, title, created_at in links.values_list("chat_id", "head_message_id", "title", "created_at"):
-            place = read_places(self.db, chat_id, [head]).get(head)
+            place = read_places(using, chat_id, [head]).get(head)
             if place is None:
                 return None
             length = place.depth + 1
             last = length if before is None else max(0, min(length, before - 1))
             wanted = None if limit is None else limit + length - last
-            chain = read_chain(self.db, chat_id, place, limit=wanted, only=Q(depth__lt=last))
+            chain = read_chain(using, chat_id, place, limit=wanted, only=Q(depth__lt=last))
             numbers = range(last - len(chain) + 1, last + 1)
             messages = [
                 SharedMessage(number, message.name, message.type, message.data, message.created_at)

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import update_wrapper
 from typing import Any
+from urllib.parse import quote
 from zlib import crc32
 
+from django.db import router
 from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.http import parse_etags
 from rest_framework.request import Request
@@ -13,10 +15,14 @@ from rest_framework.response import Response
 
 from context_store import __version__
 from context_store.conf import settings
+from context_store.db import OwnWrites
 from context_store.exceptions import IdConflict, RevisionConflict
 from context_store.models import Chat
 from context_store.store import ContextStore
 from context_store.types import UNSET, Unset
+
+# Of an answer to a write, and of the requests that are to see it.
+REVISION_HEADER = "Context-Store-Revision"
 
 
 def conditional(read: Callable[..., Response]) -> Callable[..., Response]:
@@ -56,9 +62,20 @@ def expected_revision(request: Request, store: ContextStore, chat_id: str) -> in
     revision = store.get_revision(chat_id)
     if revision is not None and tags == ["*"]:
         return UNSET
-    if revision is None or f"{revision:x}" not in {tag.removeprefix("W/").strip('"').split("-")[0] for tag in tags}:
+    if revision is None or f"{revision:x}" not in map(_revision_of, tags):
         raise RevisionConflict(f"Chat {chat_id!r} has changed.")
     return revision
+
+
+def expected_writes(request: Request, chat_id: str | None) -> OwnWrites:
+    """Return the writes that the caller knows of: no replica is believed that does not have them."""
+    known, primary = OwnWrites(), router.db_for_write(Chat)
+    if REVISION_HEADER in request.headers:
+        known.expect(primary, request.headers[REVISION_HEADER])
+    for name in ("If-None-Match", "If-Match") if chat_id is not None else ():
+        for tag in parse_etags(request.headers.get(name, "")):
+            known.expect(primary, f"{quote(str(chat_id))};{_revision_of(tag)}")
+    return known
 
 
 def is_create_only(request: Request) -> bool:
@@ -74,6 +91,10 @@ def only_new(request: Request) -> Iterator[dict[str, bool]]:
         yield {"only_new": create_only}
     except IdConflict as error:
         raise RevisionConflict(str(error)) if create_only else error from error
+
+
+def _revision_of(tag: str) -> str:
+    return tag.removeprefix("W/").strip('"').split("-")[0]
 
 
 def _etag(request: Request, revision: int) -> str:

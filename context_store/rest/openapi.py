@@ -10,6 +10,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 
 from context_store.conf import settings
 
+from .conditional import REVISION_HEADER
 from .examples import EXAMPLES, PROBLEM_EXAMPLES
 from .serializers import ENCODED_IDENTIFIER, IDENTIFIER, ConflictError, Error, JSONSchema
 
@@ -49,6 +50,14 @@ ETAG = [
 IF_MATCH = OpenApiParameter("If-Match", TEXT, "header", description="An `ETag`: 412 if the chat has changed.")
 LAST_EVENT_ID = OpenApiParameter("Last-Event-ID", TEXT, "header", description="The `id` of the last event that came.")
 IF_NONE_MATCH = OpenApiParameter("If-None-Match", TEXT, "header", description="`*`: 412 if it is there already.")
+
+
+REVISION = OpenApiParameter(
+    REVISION_HEADER, TEXT, "header", description="What an answer had under this name: this request sees that write."
+)
+WRITTEN = OpenApiParameter(
+    REVISION_HEADER, str, "header", response=[200, 201, 204], description="For requests that are to see this write."
+)
 
 
 def operation(
@@ -120,7 +129,8 @@ class StoreSchema(AutoSchema):
             for name in re.findall(r"{(\w+)}", self.path)
         ]
         # What takes a permission of its own is not about the caller's things, whoever that acts for.
-        return ids if self.view.needed else [*ids, USER_ID]
+        own = ids if self.view.needed else [*ids, USER_ID]
+        return [*own, REVISION, *([] if self.method == "GET" else [WRITTEN])]
 
     def get_description(self) -> str:  # type: ignore[override]
         permission = self.view.needed.get(self.view.action)

@@ -10,18 +10,21 @@ from django.db.models.functions import Coalesce
 
 from context_store.backends import check_database
 from context_store.contexts.database import DatabaseStorage
+from context_store.db import OwnWrites
 from context_store.exceptions import IdConflict, OwnerMismatch
 from context_store.graph import LockedChat, locked, parse_messages, read_page
 from context_store.graph.trim import keep_newest, replace_messages
 from context_store.managers.chats import ChatQuerySet
 from context_store.models import Branch, Chat, Message
 from context_store.records import MessageRecord
+from context_store.store import reads_own_writes
 
 from .base import BaseSessions, Given, Messages, Records, SessionMessage, SessionRecord, missing
 
 Result = TypeVar("Result")
 
 
+@reads_own_writes
 class DatabaseSessions(BaseSessions):
     """
     Sessions in the database ``USING``, or those that the routers choose.
@@ -38,10 +41,14 @@ class DatabaseSessions(BaseSessions):
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)
         self.lock_storage = DatabaseStorage(self.options["USING"], "")
+        self._own_writes = OwnWrites()
 
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
         return check_database(options["USING"], 220)
+
+    def call(self, operation: str, function: Callable[..., Result], *args: Any) -> Result:
+        return super().call(operation, function, *args)
 
     def _owner_of(self, session_id: str) -> str | None:
         return Chat.objects.using(self.options["USING"]).filter(pk=session_id).values_list("user_id", flat=True).first()

@@ -164,10 +164,12 @@ WALK: dict[str, Callable[[Project, str], Any]] = {
     "docs/lifecycle.md": Project.run,
     "docs/import-export.md": import_and_export,
 }
-# The admin's code adapts it to tenants that the project has not, SQL Server needs one; the others have no code.
+# The admin's code adapts it to tenants that the project has not, SQL Server needs one, the router of replicas is run by
+# tests/store/test_replicas.py; the others have no code.
 NOT_WALKED = {
     "docs/operations/checklist.md",
     "docs/operations/lifecycle.md",
+    "docs/operations/replicas.md",
     "docs/admin.md",
     "docs/architecture.md",
     "docs/promises.md",

@@ -86,7 +86,7 @@ def test_writes_read_where_they_write(settings):
     store.update_branch_head(branch.id, "m2", expected_head="m1")
     store.fork_chat("chat", "fork")
     assert store.upsert_chat("chat", user_id="alice")[0].title == "chat"
-    assert store.get_chat("chat") is None
+    assert ContextStore().get_chat("chat") is None
     assert store.delete_chat("chat") is True
 
 

@@ -17,8 +17,10 @@ from rest_framework.viewsets import ViewSet
 
 from context_store.contexts import BaseContexts, contexts
 from context_store.contexts.storage import user_scope
+from context_store.db import OwnWrites, callers
 from context_store.lifecycle import acting
 from context_store.models import Chat
+from context_store.rest.conditional import REVISION_HEADER, expected_writes
 from context_store.rest.errors import handle_exception
 from context_store.rest.parsers import LengthRequired, StrictJSONParser, decode_id
 from context_store.rest.permissions import acting_user_id, has_permission, own_user_id
@@ -120,12 +122,17 @@ class StoreViewSet(ViewSet):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
+            own_writes = OwnWrites()
             with ExitStack() as stack:
+                stack.callback(callers.reset, callers.set((*callers.get(), own_writes)))
                 stack.enter_context(acting(self.get_actor))
                 for alias, options in connections.settings.items():
                     if options["ATOMIC_REQUESTS"] and self.is_atomic:
                         stack.enter_context(transaction.atomic(using=alias))
-                return super().dispatch(request, *args, **kwargs)
+                response = super().dispatch(request, *args, **kwargs)
+            if own_writes:
+                response.headers[REVISION_HEADER] = own_writes.last()
+            return response
         except DatabaseError as error:
             answer = handle_exception(error, {})
             if answer is None:
@@ -148,6 +155,8 @@ class StoreViewSet(ViewSet):
             value = self.kwargs.pop(name)
             if name in self.path_arguments:
                 self.kwargs[name] = decode_id(value, name) if "~" in value else value
+        # ``dispatch`` resets it.
+        callers.set((*callers.get(), expected_writes(request, self.kwargs.get("chat_id"))))
 
     def get_renderers(self) -> list[BaseRenderer]:
         classes: Any = self.renderer_classes
