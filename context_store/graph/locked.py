@@ -269,6 +269,10 @@ class LockedChat:
         self._branch = branch
         return branch
 
+    def go_on(self, branch: HeadedBranch) -> None:
+        """Write to this branch from now on. It is not read: the caller knows it from the revision before this one."""
+        self._branch = branch
+
     def branches(self) -> list[HeadedBranch]:
         """Return all branches, oldest first."""
         return read_branches(self.using, self.id, is_locked=True)

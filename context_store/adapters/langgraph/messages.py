@@ -64,6 +64,17 @@ def id_of(message: Any) -> str | None:
         return None
 
 
+def append_messages(chat: LockedChat, messages: Sequence[Any], digests: Sequence[str], first: int) -> dict[int, str]:
+    """
+    Store new messages at the head of the branch; return their ids by position, from ``first`` on.
+
+    An id that is taken is an ``IntegrityError``: then ``write_messages`` finds out what that one is.
+    """
+    ids = [id_of(message) or digest for message, digest in zip(messages, digests, strict=True)]
+    chat.extend(_inputs(chat.id, messages, ids))
+    return dict(enumerate(ids, first))
+
+
 def write_messages(
     chat: LockedChat, messages: Sequence[Any], digests: Sequence[str], *, known: int, anchor: str | None
 ) -> dict[int, str]:
@@ -74,19 +85,21 @@ def write_messages(
     and are stored by now, by position.
     """
     found: dict[int, str] = {}
-    wanted = [id_of(message) or digest for message, digest in zip(messages, digests, strict=True)]
+    new = [id_of(message) or digest for message, digest in zip(messages[known:], digests[known:], strict=True)]
     is_begun = anchor is not None or not (known or chat.message_count)
-    chat.use_branch(ids=wanted[known:] if is_begun else ())
+    chat.use_branch(ids=new if is_begun else ())
     if chat.has_known or not is_begun:
+        first = [id_of(message) or digest for message, digest in zip(messages[:known], digests[:known], strict=True)]
+        wanted = [*first, *new]
         stored = chat.find({*wanted, *digests})
         known, anchor, found = _meet(messages, wanted, digests, stored)
-        wanted[known:] = _free(wanted[known:], digests[known:], set(stored))
+        new = _free(wanted[known:], digests[known:], set(stored))
     if known < len(messages):
         if chat.branch.head_message_id != anchor:
             other = next((branch for branch in chat.branches() if branch.head_message_id == anchor), None)
             chat.activate(other) if other else chat.start_branch(anchor)
-        chat.extend(_inputs(chat.id, messages[known:], wanted[known:]))
-    return {**found, **dict(enumerate(wanted[known:], known))}
+        chat.extend(_inputs(chat.id, messages[known:], new))
+    return {**found, **dict(enumerate(new, known))}
 
 
 def _meet(

@@ -42,6 +42,11 @@ def digest(*parts: bytes) -> str:
     return found.hexdigest()
 
 
+def item_digest(above: str, kind: str, data: bytes) -> str:
+    """Return the digest of a list down to an item, from that of the list above it."""
+    return blake2b(f"{above}:{len(kind)}:{kind}".encode() + data, digest_size=KEY_LENGTH // 2).hexdigest()
+
+
 def key_of(*names: object) -> str:
     return digest(*(str(name).encode("utf-8", "surrogatepass") for name in names))
 

@@ -3,10 +3,11 @@
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import router, transaction
+from django.db import IntegrityError, connections, router, transaction
 from django.db.models import Q, QuerySet
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -22,29 +23,29 @@ from langgraph.checkpoint.base import (
     get_checkpoint_id,
     get_checkpoint_metadata,
 )
-from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
 from context_store.asynchronous import asynchronous
 from context_store.db import Literal, chunked, pipelined
-from context_store.graph import LockedChat, locked
+from context_store.graph import HeadedBranch, LockedChat, locked
 from context_store.models import Chat
 from context_store.validation import check_identifier
 
 from .connected import Connected
-from .messages import are_messages, write_messages
+from .lists import ListValue, Tail, load_list
+from .messages import append_messages, are_messages, write_messages
 from .models import ThreadCheckpoint, ThreadItem, ThreadValue, ThreadWrite
 from .owners import Owner, check_owner, owner_of
 from .rows import (
     EMPTY,
     ITEMS,
     CheckpointRow,
+    FoundItem,
     Spans,
     Typed,
     WriteRow,
     check_checkpoint_id,
     check_task_id,
     checkpoints_of,
-    digest,
     find_last,
     from_spans,
     has_checkpoint,
@@ -68,8 +69,8 @@ Rows = list[CheckpointRow]
 Tuples = list[CheckpointTuple]
 
 PAGE = 50
-# Threads of which a saver remembers whether they were there.
-MAX_SEEN = 10_000
+# Threads of which a saver remembers how it left them.
+MAX_REMEMBERED = 10_000
 VALUE_COLUMNS = ("chat_id", "key", "type", "data")
 ITEM_COLUMNS = ("chat_id", "digest", "run", "position", "ancestry", "type", "data", "message_id")
 WRITE_COLUMNS = (
@@ -108,14 +109,18 @@ class Place(NamedTuple):
         }
 
 
-class ListValue(NamedTuple):
-    """A list on its way in: its items, the digest of the list down to each of them, and how the serializer has them."""
+class Memory(NamedTuple):
+    """
+    What this saver has seen of a thread: whether it is there, and how it left it.
 
-    key: str
-    values: Sequence[Any]
-    digests: list[str]
-    typed: list[Typed]
-    is_chat: bool
+    While the chat is at the ``revision``, nobody has written anything since: its branch is as it was, and lists end
+    where they ended. They are by namespace and channel.
+    """
+
+    is_there: bool
+    revision: int = 0
+    branch: HeadedBranch | None = None
+    lists: Mapping[tuple[str, str], Tail] = {}
 
 
 class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's types are not looked at.
@@ -145,8 +150,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         self.user_id = user_id
         self.messages_channel = messages_channel
         self._using = using
-        self._seen: dict[tuple[str, str], bool] = {}
-        self._lengths: dict[str, int] = {}
+        self._memories: dict[tuple[str, str], Memory] = {}
 
     def for_user(self, user_id: str) -> "DjangoSaver":
         """Return the same saver for the threads of one user."""
@@ -166,12 +170,13 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
                 checkpoint_id=place.checkpoint_id,
             )
             if rows:
-                self._see(place, is_there=True)
+                if not self._memory(place).is_there:
+                    self._remember(place, Memory(is_there=True))
                 [found] = self._load(using, [CheckpointRow._make(rows[0])])
                 # As it was asked for, with all that is in it.
                 return found._replace(config=config) if place.checkpoint_id else found
         if not place.checkpoint_id and not place.namespace:
-            self._see(place, is_there=False)
+            self._remember(place, Memory(is_there=False))
         return None
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -268,8 +273,10 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         names = (place.chat_id, place.namespace_key, check_checkpoint_id(checkpoint["id"]), place.namespace)
         typed = (*self.serde.dumps_typed(bare), *self.serde.dumps_typed(full_metadata))
         row = CheckpointRow._make((*names, place.checkpoint_id, *typed))
+        run_key = None if run_id is None else key_of(run_id)
+        memory = self._memory(place)
         plain: dict[str, Typed] = {}
-        lists: list[ListValue] = []
+        lists: dict[str, ListValue] = {}
         for channel, version in new_versions.items():
             key = key_of(place.namespace, channel, version)
             value = values.get(channel)
@@ -277,40 +284,52 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
             if channel not in values:
                 plain[key] = (EMPTY, b"")
             elif type(value) is list and value and not channel.startswith("__"):
-                lists.append(self._list_value(key, value, is_chat=is_chat and are_messages(value)))
+                tail = memory.lists.get((place.namespace, channel))
+                is_messages = is_chat and are_messages(value)
+                lists[channel] = ListValue(self.serde, key, value, is_chat=is_messages, tail=tail)
             else:
                 plain[key] = self.serde.dumps_typed(value)
 
-        def work(chat: LockedChat) -> None:
-            known = known_values(chat.using, chat.id, [*plain, *(value.key for value in lists)])
-            stored = [(chat.id, key, *typed) for key, typed in plain.items() if key not in known]
-            for value in lists:
-                if value.key not in known:
-                    spans = self._write_list(chat, value)
-                    stored.append((chat.id, value.key, ITEMS, from_spans(spans).encode()))
-            is_new = not has_checkpoint(
-                chat.using, chat_id=chat.id, namespace_key=row.namespace_key, checkpoint_id=row.id
-            )
+        def work(chat: LockedChat, *, is_new: bool) -> Memory:
+            # As a rule nobody has written to the chat since this saver did, and nothing is there yet.
+            is_unchanged = is_new and chat.revision == memory.revision + 1
+            known: set[str] = set()
             if not is_new:
-                columns = {name: getattr(row, name) for name in ("type", "data", "metadata_type", "metadata")}
-                found = ThreadCheckpoint.objects.using(chat.using).filter(chat_id=chat.id, id=row.id)
-                found.filter(namespace_key=row.namespace_key).update(**columns)
+                known = known_values(chat.using, chat.id, [*plain, *(value.key for value in lists.values())])
+                is_new = not has_checkpoint(
+                    chat.using, chat_id=chat.id, namespace_key=row.namespace_key, checkpoint_id=row.id
+                )
+            stored = [(chat.id, key, *typed) for key, typed in plain.items() if key not in known]
+            tails = dict(memory.lists) if is_unchanged else {}
+            branch = memory.branch if is_unchanged else None
             with pipelined(chat.using):
+                for channel, value in lists.items():
+                    if value.key in known:
+                        continue
+                    place_of_list = (place.namespace, channel)
+                    if value.tail is not tails.get(place_of_list):
+                        value = value.whole()
+                    spans, last = self._write_list(chat, value, branch)
+                    # Another list may lie in the same run, of which this is the end now.
+                    tails = {name: tail for name, tail in tails.items() if tail.last.run != last.run}
+                    stored.append((chat.id, value.key, ITEMS, from_spans(spans).encode()))
+                    if value.is_chat:
+                        branch = chat.branch
+                    if tail := value.new_tail(last):
+                        tails[place_of_list] = tail
                 if is_new:
-                    run_key = None if run_id is None else key_of(run_id)
                     insert(chat.using, "ThreadCheckpoint", CHECKPOINT_COLUMNS, [(*row, run_key)])
+                else:
+                    columns = {name: getattr(row, name) for name in ("type", "data", "metadata_type", "metadata")}
+                    found = ThreadCheckpoint.objects.using(chat.using).filter(chat_id=chat.id, id=row.id)
+                    found.filter(namespace_key=row.namespace_key).update(**columns)
                 insert(chat.using, "ThreadValue", VALUE_COLUMNS, stored)
+            return Memory(is_there=True, revision=chat.revision, branch=branch, lists=tails)
 
-        begins = not place.checkpoint_id and not (place.namespace and self._was_there(place))
-        # As a rule the list is longer by what is new since this saver last stored it: then the chat's row is written
-        # once, and else corrected.
-        length = next((len(value.values) for value in lists if value.is_chat), 0)
-        adding = max(0, length - self._lengths.get(place.chat_id, length))
+        begins = not place.checkpoint_id and not (place.namespace and memory.is_there)
+        # As a rule the list is longer by what is new: then the chat's row is written once, and else corrected.
+        adding = sum(len(value.typed) for value in lists.values() if value.is_chat and value.start)
         self._write(place, work, begins=begins, touch=True, adding=adding)
-        if length:
-            while len(self._lengths) >= MAX_SEEN:
-                self._lengths.pop(next(iter(self._lengths), ""), None)
-            self._lengths[place.chat_id] = length
         return place.config(row.id)
 
     async def aput(
@@ -341,14 +360,20 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
             )
         }
 
-        def work(chat: LockedChat) -> None:
-            known = {number for (number,) in known_writes(chat.using, **key)}
-            if replaced := [number for number in rows if number < 0 and number in known]:
+        memory = self._memory(place)
+
+        def work(chat: LockedChat, *, is_new: bool) -> Memory:
+            known: set[int] = set()
+            if not is_new:
+                known = {number for (number,) in known_writes(chat.using, **key)}
+                replaced = [number for number in rows if number < 0 and number in known]
                 ThreadWrite.objects.using(chat.using).filter(**key, number__in=replaced).delete()
             new = [row for number, row in rows.items() if number < 0 or number not in known]
             insert(chat.using, "ThreadWrite", WRITE_COLUMNS, new)
+            is_unchanged = chat.revision == memory.revision + 1
+            return memory._replace(revision=chat.revision) if is_unchanged else Memory(is_there=True)
 
-        self._write(place, work, begins=not self._was_there(place), touch=False)
+        self._write(place, work, begins=not memory.is_there, touch=False)
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -447,74 +472,79 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
     def _connected(self) -> Connected:
         return Connected(self._using or router.db_for_write(ThreadCheckpoint))
 
-    def _see(self, place: Place, *, is_there: bool) -> None:
-        self._seen.pop((place.user_id, place.chat_id), None)
-        while len(self._seen) >= MAX_SEEN:
-            self._seen.pop(next(iter(self._seen), ("", "")), None)
-        self._seen[place.user_id, place.chat_id] = is_there
+    def _memory(self, place: Place) -> Memory:
+        return self._memories.get((place.user_id, place.chat_id), Memory(is_there=False))
 
-    def _write(
-        self, place: Place, work: Callable[[LockedChat], None], *, begins: bool, touch: bool, adding: int = 0
-    ) -> None:
+    def _remember(self, place: Place, memory: Memory) -> None:
+        self._memories.pop((place.user_id, place.chat_id), None)
+        while len(self._memories) >= MAX_REMEMBERED:
+            self._memories.pop(next(iter(self._memories), ("", "")), None)
+        self._memories[place.user_id, place.chat_id] = memory
+
+    def _write(self, place: Place, work: Callable[..., Memory], *, begins: bool, touch: bool, adding: int = 0) -> None:
         """
         Do the work with the thread's chat, which is made if this ``begins`` the thread.
 
         It is where a checkpoint has no other above it. LangGraph saves in the background, so that what a subgraph or a
         task saves may come before that: then ``begins`` is what this saver has seen of the thread. What comes when the
         thread was there before is from a run of a thread that was deleted.
+
+        The work supposes that all is new, which saves it from looking; if the database refuses that, it looks.
         """
+
+        def attempt(*, is_new: bool, adding: int) -> Memory:
+            done = partial(work, is_new=is_new)
+            return locked(using, place.chat_id, done, user_id=place.user_id, touch=touch, adding=adding)
+
         with self._connected() as using:
             try:
-                locked(using, place.chat_id, work, user_id=place.user_id, touch=touch, adding=adding)
+                memory = attempt(is_new=True, adding=adding)
+            except IntegrityError:
+                memory = attempt(is_new=False, adding=0)
             except Chat.DoesNotExist:
                 if not begins:
                     raise
                 Chat.objects.using(using).upsert_chat(place.chat_id, user_id=place.user_id)
-                locked(using, place.chat_id, work, user_id=place.user_id, touch=touch, adding=adding)
-            self._see(place, is_there=True)
-
-    def _was_there(self, place: Place) -> bool:
-        """Tell whether the thread was there when this saver last saw it."""
-        return self._seen.get((place.user_id, place.chat_id), False)
+                memory = attempt(is_new=False, adding=0)
+            # What a transaction around this may still undo is not known.
+            self._remember(place, Memory(is_there=True) if connections[using].in_atomic_block else memory)
 
     # Lists
 
-    def _list_value(self, key: str, values: Sequence[Any], *, is_chat: bool) -> ListValue:
-        # Ciphers give other bytes each time; equal items are found by what they encrypt.
-        serde = self.serde.serde if isinstance(self.serde, EncryptedSerializer) else self.serde
-        typed = [serde.dumps_typed(value) for value in values]
-        digests: list[str] = []
-        above = b""
-        for kind, data in typed:
-            digests.append(digest(above, kind.encode(), data))
-            above = digests[-1].encode()
-        return ListValue(key, values, digests, typed, is_chat)
+    def _write_list(self, chat: LockedChat, value: ListValue, branch: HeadedBranch | None) -> tuple[Spans, FoundItem]:
+        """
+        Store the items that are not stored yet, also as messages of the chat; return where the list lies.
 
-    def _write_list(self, chat: LockedChat, value: ListValue) -> Spans:
-        """Store the items that are not stored yet, also as messages of the chat; return where the list lies."""
-        found = find_last(chat.using, chat.id, value.digests)
+        ``branch`` is the active one, where that is known.
+        """
+        found = value.tail.last if value.tail else find_last(chat.using, chat.id, value.digests)
         known = found.position + 1 if found else 0
         messages: dict[int, str] = {}
         if value.is_chat:
             anchor = found.message_id if found else None
-            messages = write_messages(chat, value.values, value.digests, known=known, anchor=anchor)
+            if value.start and branch and branch.head_message_id == anchor:
+                chat.go_on(branch)
+                messages = append_messages(chat, value.values[known:], value.digests, known)
+            else:
+                value = value.whole()
+                messages = write_messages(chat, value.values, value.digests, known=known, anchor=anchor)
             if found and not anchor and known - 1 in messages:
                 set_message(chat.using, chat_id=chat.id, digest=found.digest, message_id=messages[known - 1])
+                found = found._replace(message_id=messages[known - 1])
         spans = [*found.ancestry, (found.run, known)] if found else []
-        if known == len(value.values):
-            return spans
-        run, above = value.digests[known], spans
+        if found and known == len(value.values):
+            return spans, found
+        run, above = value.digests[known - value.start], spans
         if found and found.is_tip:
             run, above = found.run, found.ancestry
         rows: list[tuple[Any, ...]] = []
         for position in range(known, len(value.values)):
-            name, typed = value.digests[position], value.typed[position]
-            if isinstance(self.serde, EncryptedSerializer):
-                typed = self.serde.dumps_typed(value.values[position])
+            name = value.digests[position - value.start]
             ancestry = from_spans(above) if above and name == run else None
-            rows.append((chat.id, name, run, position, ancestry, *typed, messages.get(position)))
+            rows.append((chat.id, name, run, position, ancestry, *value.stored(position), messages.get(position)))
         insert(chat.using, "ThreadItem", ITEM_COLUMNS, rows)
-        return [*above, (run, len(value.values))]
+        last = FoundItem(name, run, position, messages.get(position), above, is_tip=True)
+        return [*above, (run, len(value.values))], last
 
     # Loading
 
@@ -560,7 +590,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
 
         def loader(key: str, typed: Typed) -> Callable[[], Any]:
             if key in lists:
-                return lambda: [self.serde.loads_typed(item) for item in items_of(lists[key], items)]
+                return lambda: load_list(self.serde, items_of(lists[key], items))
             return lambda: self.serde.loads_typed(typed)
 
         return {key: loader(key, typed) for key, typed in stored.items()}

@@ -27,6 +27,7 @@ settings.configure(
         "context_store.adapters.claude_agent",
         "context_store.adapters.openai_agents",
     ],
+    SECRET_KEY="only for tests",
     USE_TZ=True,
 )
 django.setup()
