@@ -1,14 +1,16 @@
 """
-A step and a load of LangGraph's graphs, on our saver beside the package's own on the same server: ``--only LangGraph``.
+Turns, checkpoints and loads of LangGraph's graphs, on our saver beside the package's own: ``--only LangGraph``.
 
-Needs the packages of tox's environment ``langgraph``. A step of a turn stores the list of all messages so far, as
-graphs do, of which two are new.
+Needs the packages of tox's environment ``langgraph``. A turn is ``graph.invoke`` of a graph with one node: it loads the
+thread and saves three checkpoints with the writes between them. A checkpoint is one ``put`` of all messages so far, of
+which two are new. Both savers are on the same server.
 """
 
 import sqlite3
 from collections.abc import Iterator
 from functools import partial
 from importlib.util import find_spec
+from itertools import count
 from typing import Any
 
 from django.db import connections
@@ -17,55 +19,81 @@ from .measure import Row, ratio_row
 
 USING = "default"
 SECONDS = {"tiny": 0.02, "small": 2.0, "full": 10.0}
-# Messages of a thread, of which two are new with each turn.
+# Messages of a thread.
 LENGTHS = (10, 100, 1_000)
+# After so many calls a thread is begun anew, so that it stays about as long as it says.
+CALLS = 4
 BUDGET = 1.0
 TEXT = "Which tea keeps me awake? Green in the afternoon, black in the morning. " * 3
 
 
 def rows(database: str, scale: str, only: str = "") -> Iterator[Row]:
-    """Compare turns and loads of threads of three lengths."""
+    """Compare threads of three lengths."""
     wanted = "adapter: LangGraph".startswith(only) or "LangGraph" in only
     if not wanted or find_spec("langgraph") is None or find_spec("langgraph.checkpoint.postgres") is None:
         return
     from context_store.adapters.langgraph import DjangoSaver
 
-    theirs = own_saver(database)
+    savers = [own_saver(database), DjangoSaver(user_id="measured")]
     for length in LENGTHS:
-        threads = [Thread(theirs, length), Thread(DjangoSaver(user_id="measured"), length)]
-        for name in ("turn", "load"):
-            calls = [getattr(thread, name) for thread in threads]
+        for name in ("load", "checkpoint", "turn"):
+            threads = [Thread(saver, length) for saver in savers]
+
+            def begin(threads: list[Thread] = threads) -> tuple[()]:
+                for thread in threads:
+                    thread.begin()
+                return ()
+
             label = f"adapter: LangGraph, a {name} of {length} messages"
-            yield ratio_row(label, *calls, budget=BUDGET, seconds=SECONDS[scale])
+            calls = [getattr(thread, name) for thread in threads]
+            yield ratio_row(label, *calls, setup=begin, budget=BUDGET, seconds=SECONDS[scale])
 
 
 class Thread:
     """A thread in one saver, with the list that its graph would hold."""
 
-    def __init__(self, saver: Any, length: int) -> None:
-        self.saver, self.length = saver, length
-        self.thread = {"configurable": {"thread_id": f"adapter-{length}", "checkpoint_ns": ""}}
-        self.config, self.messages, self.count, self.version = self.thread, [], 0, None
-        self.turn(length)
+    numbers = count()
 
-    def turn(self, new: int = 2) -> None:
+    def __init__(self, saver: Any, length: int) -> None:
+        from langgraph.graph import END, START, MessagesState, StateGraph
+
+        self.saver, self.length, self.calls = saver, length, CALLS
+        builder = StateGraph(MessagesState).add_node("answer", lambda state: {"messages": [self.message(1)]})
+        self.graph = builder.add_edge(START, "answer").add_edge("answer", END).compile(saver)
+
+    def begin(self) -> None:
+        """Begin a new thread where this one has grown."""
+        if self.calls >= CALLS:
+            self.thread: Any = {"configurable": {"thread_id": f"adapter-{next(self.numbers)}", "checkpoint_ns": ""}}
+            self.messages, self.config, self.version, self.calls = [], self.thread, None, 0
+            self.put(self.length)
+
+    def message(self, kind: int) -> Any:
         from langchain_core.messages import AIMessage, HumanMessage
+
+        return (HumanMessage, AIMessage)[kind % 2](TEXT, id=f"m{next(self.numbers)}")
+
+    def put(self, new: int) -> None:
         from langgraph.checkpoint.base import empty_checkpoint
 
-        kinds = (HumanMessage, AIMessage)
-        for _ in range(new):
-            self.messages.append(kinds[self.count % 2](TEXT, id=f"m{self.count}"))
-            self.count += 1
+        self.messages += [self.message(kind) for kind in range(new)]
         self.version = self.saver.get_next_version(self.version, None)
         checkpoint = empty_checkpoint()
         checkpoint["channel_values"] = {"messages": [*self.messages]}
         checkpoint["channel_versions"] = versions = {"messages": self.version}
-        self.config = self.saver.put(self.config, checkpoint, {"source": "loop", "step": self.count}, versions)
+        self.config = self.saver.put(self.config, checkpoint, {"source": "loop", "step": len(self.messages)}, versions)
 
-    def load(self) -> list[Any]:
-        found: list[Any] = self.saver.get_tuple(self.thread).checkpoint["channel_values"]["messages"]
+    def checkpoint(self) -> None:
+        self.calls += 1
+        self.put(2)
+
+    def load(self) -> None:
+        found = self.saver.get_tuple(self.thread).checkpoint["channel_values"]["messages"]
         assert len(found) == len(self.messages)
-        return found
+
+    def turn(self) -> None:
+        self.calls += 1
+        assert len(self.graph.invoke({"messages": [self.message(0)]}, self.thread)["messages"]) > self.length
 
 
 def own_saver(database: str) -> Any:

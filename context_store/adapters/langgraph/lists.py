@@ -18,7 +18,7 @@ MSGPACK = "msgpack"
 
 
 class Tail(NamedTuple):
-    """The end of a list that is stored: how many items (``length``) and bytes (``size``) it has, their digest, and the last item."""
+    """The end of a list that is stored: its length in items, its size in bytes, their digest, and the last item."""
 
     length: int
     size: int
@@ -28,13 +28,15 @@ class Tail(NamedTuple):
 
 class ListValue:
     """
-    A list on its way in. Up to ``start`` it is the list of the ``tail``.
+    A list on its way in, as a value of this ``kind``. Up to ``start`` it is the list of the ``tail``.
 
     ``typed`` is how the serializer has the items behind that, ``digests`` are those of the list down to each of them.
     """
 
-    def __init__(self, serde: Any, key: str, values: Sequence[Any], *, is_chat: bool, tail: Tail | None) -> None:
-        self.serde, self.key, self.values, self.is_chat = serde, key, values, is_chat
+    def __init__(
+        self, serde: Any, key: str, values: Sequence[Any], *, kind: str, is_chat: bool, tail: Tail | None
+    ) -> None:
+        self.serde, self.key, self.values, self.kind, self.is_chat = serde, key, values, kind, is_chat
         # Ciphers give other bytes each time; equal items are found by what they encrypt.
         self._plain = serde.serde if isinstance(serde, EncryptedSerializer) else serde
         self._bytes = blake2b()
@@ -49,7 +51,9 @@ class ListValue:
 
     def whole(self) -> "ListValue":
         """Return the same list from its first item on."""
-        return ListValue(self.serde, self.key, self.values, is_chat=self.is_chat, tail=None) if self.start else self
+        if not self.start:
+            return self
+        return ListValue(self.serde, self.key, self.values, kind=self.kind, is_chat=self.is_chat, tail=None)
 
     def stored(self, position: int) -> Typed:
         """Return an item behind the start as it is stored."""

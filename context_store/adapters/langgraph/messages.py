@@ -11,13 +11,13 @@ A state that has only dropped messages goes on where it was: a chat shows what w
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from langchain_core.messages import BaseMessage, message_to_dict
+from langchain_core.messages import BaseMessage, RemoveMessage, convert_to_messages, message_to_dict
 
 from context_store.exceptions import InvalidData
-from context_store.graph import LockedChat
+from context_store.graph import LockedChat, read_chain
 from context_store.graph.inputs import Input, parse_messages
 from context_store.ids import new_id
 from context_store.records import MessageRecord
@@ -43,6 +43,14 @@ def name_of(message: Any) -> str:
     else:
         role = message.role if message.type == "chat" else message.type
     return ROLES.get(role, role)
+
+
+def messages_in(writes: Iterable[Any]) -> list[Any]:
+    """Return the messages that writes to a channel of messages have; what removes one is none."""
+    found: list[Any] = []
+    for value in writes:
+        found += value if isinstance(value, list) else [value]
+    return [message for message in convert_to_messages(found) if not isinstance(message, RemoveMessage)]
 
 
 def data_of(message: Any) -> Any:
@@ -95,11 +103,52 @@ def write_messages(
         known, anchor, found = _meet(messages, wanted, digests, stored)
         new = _free(wanted[known:], digests[known:], set(stored))
     if known < len(messages):
-        if chat.branch.head_message_id != anchor:
-            other = next((branch for branch in chat.branches() if branch.head_message_id == anchor), None)
-            chat.activate(other) if other else chat.start_branch(anchor)
+        _stand_at(chat, anchor)
         chat.extend(_inputs(chat.id, messages[known:], new))
     return {**found, **dict(enumerate(new, known))}
+
+
+def write_delta(chat: LockedChat, messages: Sequence[Any], names: Sequence[str], anchor: str | None) -> str | None:
+    """
+    Store what a step has said below the message ``anchor``; return the last message of its state.
+
+    ``names`` are ids for messages that have none. A message that the step has changed, and what came behind it, goes
+    onto a branch of its own.
+    """
+    said = [(message, id_of(message) or name) for message, name in zip(messages, names, strict=True)]
+    stored = chat.find([message_id for _, message_id in said])
+    new: dict[str, Any] = {}
+    changed: dict[str, Any] = {}
+    for message, message_id in said:
+        record = stored.get(message_id)
+        if record is None:
+            new[message_id] = message
+        elif not _is_same(message, record):
+            changed[message_id] = message
+        elif record.parent_id == anchor:
+            # The same checkpoint once more.
+            anchor = message_id
+    inputs = _inputs(chat.id, list(new.values()), list(new))
+    if changed and anchor:
+        chain = read_chain(chat.using, chat.id, chat.place(anchor))
+        first = next((index for index, record in enumerate(chain) if record.id in changed), len(chain))
+        again = [
+            {"name": record.name, "data": data_of(changed[record.id]) if record.id in changed else record.data}
+            for record in chain[first:]
+        ]
+        inputs = [*parse_messages(again, chat_id=chat.id), *inputs]
+        anchor = chain[first - 1].id if first else None
+    if not inputs:
+        return anchor
+    _stand_at(chat, anchor)
+    return chat.extend(inputs)[-1].id
+
+
+def _stand_at(chat: LockedChat, anchor: str | None) -> None:
+    """Write behind the message from now on: to the branch that ends there, or to a new one."""
+    if chat.branch.head_message_id != anchor:
+        other = next((branch for branch in chat.branches() if branch.head_message_id == anchor), None)
+        chat.activate(other) if other else chat.start_branch(anchor)
 
 
 def _meet(

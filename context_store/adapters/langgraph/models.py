@@ -25,6 +25,7 @@ class ThreadCheckpoint(models.Model):
     A checkpoint of a thread: its state without the values of channels.
 
     ``namespace_key`` and ``run_key`` are digests of the namespace and of the run that made it, which have any length.
+    ``message_id`` is the last message of the chat that its state has, where a delta channel holds the messages.
     """
 
     pk = models.CompositePrimaryKey("chat_id", "namespace_key", "id")
@@ -38,6 +39,7 @@ class ThreadCheckpoint(models.Model):
     data = models.BinaryField()
     metadata_type = IdentifierField()
     metadata = models.BinaryField()
+    message_id = IdentifierField(null=True)
 
     class Meta:
         indexes = [models.Index(fields=["run_key"], name="ctx_langgraph_run")]
@@ -50,7 +52,8 @@ class ThreadValue(models.Model):
     """
     One version of a channel. ``key`` is the digest of namespace, channel and version.
 
-    A list is kept as its items, in ``ThreadItem``; then the bytes are JSON: ``[[run, end], …]``.
+    A list is kept as its items, in ``ThreadItem``, also that of a delta channel's snapshot; then the bytes are JSON:
+    ``[[run, end], …]``.
     """
 
     pk = models.CompositePrimaryKey("chat_id", "key")

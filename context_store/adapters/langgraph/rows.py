@@ -23,8 +23,8 @@ from .models import (
 )
 
 APP = "context_store_langgraph"
-# The type of a value that is kept as items, and of one that a channel does not have.
-ITEMS, EMPTY = "context_store:items", "empty"
+# The type of a value that is kept as items, of a snapshot of such a value, and of one that a channel does not have.
+ITEMS, SNAPSHOT, EMPTY = "context_store:items", "context_store:snapshot", "empty"
 # Spans in one statement: SQLite allows an expression of 1,000 levels.
 SPANS = 100
 
@@ -125,6 +125,12 @@ def read_line(*, chat_id: str, user_id: str, namespace_key: str, last_id: str, l
 def has_checkpoint(*, chat_id: str, namespace_key: str, checkpoint_id: str) -> QuerySet[Any]:
     found = ThreadCheckpoint.objects.filter(chat_id=chat_id, namespace_key=namespace_key, id=checkpoint_id)
     return found.values_list("id")
+
+
+@Prepared
+def last_message(*, chat_id: str, namespace_key: str, checkpoint_id: str) -> QuerySet[Any]:
+    found = ThreadCheckpoint.objects.filter(chat_id=chat_id, namespace_key=namespace_key, id=checkpoint_id)
+    return found.values_list("message_id")
 
 
 def insert(using: str, model: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

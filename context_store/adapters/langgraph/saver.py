@@ -23,6 +23,7 @@ from langgraph.checkpoint.base import (
     get_checkpoint_id,
     get_checkpoint_metadata,
 )
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from context_store.asynchronous import asynchronous
 from context_store.db import Literal, chunked, pipelined
@@ -32,12 +33,13 @@ from context_store.validation import check_identifier
 
 from .connected import Connected
 from .lists import ListValue, Tail, load_list
-from .messages import append_messages, are_messages, write_messages
+from .messages import append_messages, are_messages, messages_in, write_delta, write_messages
 from .models import ThreadCheckpoint, ThreadItem, ThreadValue, ThreadWrite
 from .owners import Owner, check_owner, owner_of
 from .rows import (
     EMPTY,
     ITEMS,
+    SNAPSHOT,
     CheckpointRow,
     FoundItem,
     Spans,
@@ -54,6 +56,7 @@ from .rows import (
     key_of,
     known_values,
     known_writes,
+    last_message,
     read_checkpoint,
     read_items,
     read_line,
@@ -84,7 +87,7 @@ WRITE_COLUMNS = (
     "type",
     "data",
 )
-CHECKPOINT_COLUMNS = (*CheckpointRow._fields, "run_key")
+CHECKPOINT_COLUMNS = (*CheckpointRow._fields, "run_key", "message_id")
 
 
 class Place(NamedTuple):
@@ -280,15 +283,20 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         for channel, version in new_versions.items():
             key = key_of(place.namespace, channel, version)
             value = values.get(channel)
-            is_chat = channel == self.messages_channel and not place.namespace
+            kind, items = (SNAPSHOT, value.value) if isinstance(value, _DeltaSnapshot) else (ITEMS, value)
             if channel not in values:
                 plain[key] = (EMPTY, b"")
-            elif type(value) is list and value and not channel.startswith("__"):
+            elif type(items) is list and items and not channel.startswith("__"):
                 tail = memory.lists.get((place.namespace, channel))
-                is_messages = is_chat and are_messages(value)
-                lists[channel] = ListValue(self.serde, key, value, is_chat=is_messages, tail=tail)
+                is_chat = channel == self.messages_channel and not place.namespace and are_messages(items)
+                lists[channel] = ListValue(self.serde, key, items, kind=kind, is_chat=is_chat, tail=tail)
             else:
                 plain[key] = self.serde.dumps_typed(value)
+
+        # A delta channel is there by its version, but by its value only now and then.
+        messages = self.messages_channel
+        has_delta = not place.namespace and messages in checkpoint["channel_versions"]
+        has_delta = has_delta and (messages not in values or isinstance(values[messages], _DeltaSnapshot))
 
         def work(chat: LockedChat, *, is_new: bool) -> Memory:
             # As a rule nobody has written to the chat since this saver did, and nothing is there yet.
@@ -302,6 +310,10 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
             stored = [(chat.id, key, *typed) for key, typed in plain.items() if key not in known]
             tails = dict(memory.lists) if is_unchanged else {}
             branch = memory.branch if is_unchanged else None
+            message_id: str | None = None
+            if has_delta and place.checkpoint_id:
+                message_id = self._write_delta(chat, place, has_new=messages in new_versions and messages not in lists)
+                branch = None
             with pipelined(chat.using):
                 for channel, value in lists.items():
                     if value.key in known:
@@ -312,17 +324,18 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
                     spans, last = self._write_list(chat, value, branch)
                     # Another list may lie in the same run, of which this is the end now.
                     tails = {name: tail for name, tail in tails.items() if tail.last.run != last.run}
-                    stored.append((chat.id, value.key, ITEMS, from_spans(spans).encode()))
+                    stored.append((chat.id, value.key, value.kind, from_spans(spans).encode()))
                     if value.is_chat:
                         branch = chat.branch
+                        message_id = last.message_id if has_delta else None
                     if tail := value.new_tail(last):
                         tails[place_of_list] = tail
                 if is_new:
-                    insert(chat.using, "ThreadCheckpoint", CHECKPOINT_COLUMNS, [(*row, run_key)])
+                    insert(chat.using, "ThreadCheckpoint", CHECKPOINT_COLUMNS, [(*row, run_key, message_id)])
                 else:
                     columns = {name: getattr(row, name) for name in ("type", "data", "metadata_type", "metadata")}
                     found = ThreadCheckpoint.objects.using(chat.using).filter(chat_id=chat.id, id=row.id)
-                    found.filter(namespace_key=row.namespace_key).update(**columns)
+                    found.filter(namespace_key=row.namespace_key).update(**columns, message_id=message_id)
                 insert(chat.using, "ThreadValue", VALUE_COLUMNS, stored)
             return Memory(is_there=True, revision=chat.revision, branch=branch, lists=tails)
 
@@ -509,7 +522,25 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
             # What a transaction around this may still undo is not known.
             self._remember(place, Memory(is_there=True) if connections[using].in_atomic_block else memory)
 
-    # Lists
+    # Lists and messages
+
+    def _write_delta(self, chat: LockedChat, place: Place, *, has_new: bool) -> str | None:
+        """
+        Return the last message of a state whose messages are in a delta channel, which is stored if it ``has_new``.
+
+        What is new since the checkpoint above are the writes that are stored with that one.
+        """
+        above = {"chat_id": chat.id, "namespace_key": place.namespace_key, "checkpoint_id": place.checkpoint_id}
+        found = last_message(chat.using, **above)
+        anchor: str | None = found[0][0] if found else None
+        if not has_new or place.checkpoint_id is None:
+            return anchor
+        writes = read_writes(chat.using, chat.id, place.namespace_key, [place.checkpoint_id])
+        stored = [write for write in writes.get(place.checkpoint_id, ()) if write.channel == self.messages_channel]
+        messages = messages_in(self._pending(write)[2] for write in stored)
+        names = [key_of(place.checkpoint_id, index) for index in range(len(messages))]
+        # A graph that has kept its messages in a list before goes on where the chat is.
+        return write_delta(chat, messages, names, anchor or chat.branch.head_message_id)
 
     def _write_list(self, chat: LockedChat, value: ListValue, branch: HeadedBranch | None) -> tuple[Spans, FoundItem]:
         """
@@ -585,12 +616,13 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
     def _load_values(self, using: str, chat_id: str, keys: Iterable[str]) -> dict[str, Callable[[], Any]]:
         """Return what makes the values of channels, anew each time, by key; without those that are empty."""
         stored = {key: typed for key, typed in read_values(using, chat_id, keys).items() if typed[0] != EMPTY}
-        lists = {key: to_spans(data) for key, (kind, data) in stored.items() if kind == ITEMS}
+        lists = {key: to_spans(data) for key, (kind, data) in stored.items() if kind in (ITEMS, SNAPSHOT)}
         items = read_items(using, chat_id, lists.values())
 
         def loader(key: str, typed: Typed) -> Callable[[], Any]:
             if key in lists:
-                return lambda: load_list(self.serde, items_of(lists[key], items))
+                make = _DeltaSnapshot if typed[0] == SNAPSHOT else list
+                return lambda: make(load_list(self.serde, items_of(lists[key], items)))
             return lambda: self.serde.loads_typed(typed)
 
         return {key: loader(key, typed) for key, typed in stored.items()}
@@ -717,7 +749,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         for some in chunked(set(values.values_list("key", flat=True)) - keys):
             values.filter(key__in=some).delete()
         ends: dict[str, int] = {}
-        for data in values.filter(type=ITEMS).values_list("data", flat=True):
+        for data in values.filter(type__in=(ITEMS, SNAPSHOT)).values_list("data", flat=True):
             for run, end in to_spans(bytes(data)):
                 ends[run] = max(end, ends.get(run, 0))
         items = ThreadItem.objects.using(chat.using).filter(chat_id=chat.id)

@@ -9,9 +9,10 @@ from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
+from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.graph import END, START, StateGraph
-from langgraph.graph.message import add_messages
+from langgraph.graph.message import _messages_delta_reducer, add_messages
 
 from context_store import ContextStore
 from context_store.adapters.langgraph import DjangoSaver
@@ -261,3 +262,50 @@ def test_statements_of_a_step_and_of_a_load(saver: DjangoSaver, django_assert_ma
         saver.put(latest.config, checkpoint, {}, versions)
     with django_assert_max_num_queries(4):
         saver.get_tuple(config())
+
+
+class DeltaState(TypedDict):
+    messages: Annotated[list[AnyMessage], DeltaChannel(_messages_delta_reducer, snapshot_frequency=5)]
+
+
+def delta_graph(saver: DjangoSaver) -> Any:
+    builder = StateGraph(DeltaState).add_node("node", lambda state: answer(state))
+    return builder.add_edge(START, "node").add_edge("node", END).compile(saver)
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+def test_messages_of_a_delta_channel_are_messages_of_the_chat(saver: DjangoSaver, durability: Any) -> None:
+    for text in ("one", "two", "three", "four"):
+        state = delta_graph(saver).invoke({"messages": [HumanMessage(text)]}, config(), durability=durability)
+    records = ContextStore(user_id="alice").get_messages("tea")
+    assert [record.id for record in records] == [message.id for message in state["messages"]]
+    assert texts() == ["one", "answer 1", "two", "answer 3", "three", "answer 5", "four", "answer 7"]
+    assert len(ContextStore().list_branches("tea")) == 1
+
+
+def test_a_fork_of_a_thread_with_a_delta_channel_is_a_branch(saver: DjangoSaver) -> None:
+    def ask_delta(text: str, place: Any) -> None:
+        delta_graph(saver).invoke({"messages": [HumanMessage(text)]}, place)
+
+    ask_delta("one", config())
+    first = saver.get_tuple(config()).config
+    ask_delta("two", config())
+    ask_delta("other", first)
+    # The chat's owner looks at another branch; the thread goes on where it is.
+    store = ContextStore()
+    store.set_active_branch("tea", store.get_branch("tea", "main").id)
+    ask_delta("again", config())
+    assert texts() == ["one", "answer 1", "other", "answer 3", "again", "answer 5"]
+    assert texts(branch="main") == ["one", "answer 1", "two", "answer 3"]
+    assert len(store.list_branches("tea")) == 2
+
+
+def test_a_changed_message_of_a_delta_channel_is_a_branch(saver: DjangoSaver) -> None:
+    graph = delta_graph(saver)
+    state = graph.invoke({"messages": [HumanMessage("one")]}, config())
+    changed = HumanMessage("uno", id=state["messages"][0].id)
+    graph.update_state(config(), {"messages": [changed, RemoveMessage(state["messages"][1].id)]})
+    graph.invoke({"messages": [HumanMessage("two")]}, config())
+    assert texts()[0] == "uno"
+    assert texts()[-2:] == ["two", "answer 2"]
+    assert texts(branch="main") == ["one", "answer 1"]

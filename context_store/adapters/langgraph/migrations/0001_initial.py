@@ -128,6 +128,7 @@ class Migration(migrations.Migration):
                 ("data", models.BinaryField()),
                 ("metadata_type", context_store.fields.IdentifierField()),
                 ("metadata", models.BinaryField()),
+                ("message_id", context_store.fields.IdentifierField(null=True)),
                 (
                     "chat",
                     models.ForeignKey(
