@@ -63,8 +63,8 @@ def get_graph(using: str, chat_id: str, *, user_id: str | None = None, window: s
         return Graph(_nodes(messages[window]), branches, checkpoints)
     page = list(messages.order_by("segment", "depth").values_list("id", flat=True)[window])
     # In no order: for one, SQLite would read the whole index of places.
-    found = {node.id: node for ids in chunked(page) for node in _nodes(messages.filter(id__in=ids).order_by())}
-    return Graph([found[message_id] for message_id in page if message_id in found], branches, checkpoints)
+    nodes = {node.id: node for ids in chunked(page) for node in _nodes(messages.filter(id__in=ids).order_by())}
+    return Graph([nodes[message_id] for message_id in page if message_id in nodes], branches, checkpoints)
 
 
 def _nodes(messages: QuerySet[Any]) -> list[GraphNode]:
