@@ -5,7 +5,7 @@ from .notifications import can_notify, notifications, notify
 from .replicas import OwnWrites, Write, callers, database_for_read
 from .retries import driver_errors, is_deadlock, is_timeout, retried, retry
 from .scrubbing import deleting_securely, space_hint, wait_for_writers
-from .statements import CHUNK_SIZE, Literal, Prepared, Update, chunked, hold_row, insert_rows, pipelined
+from .statements import CHUNK_SIZE, Literal, Prepared, Update, chunked, hold_row, insert_rows, padded, pipelined
 from .trash import NOT_IN_TRASH, outside_trash
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "notifications",
     "notify",
     "outside_trash",
+    "padded",
     "pipelined",
     "retried",
     "retry",

@@ -76,8 +76,8 @@ class Prepared:
 
     ``build(**values)`` returns the QuerySet of a SELECT (with ``values_list``) or an ``Update``. It is called with
     placeholders: it must put each value into the statement as a parameter and must not look at it. Values are text,
-    JSON text, whole numbers, ``None``, booleans or lists of text, and have been checked. Those that decide on the
-    statement (``None``, booleans, ``Literal``, the length of a list) make another shape.
+    JSON text, whole numbers, ``None``, booleans or lists of text or numbers, and have been checked. Those that decide
+    on the statement (``None``, booleans, ``Literal``, the length of a list) make another shape.
     """
 
     def __init__(self, build: Callable[..., QuerySet[Any] | Update]) -> None:
@@ -279,3 +279,8 @@ def chunked(items: Iterable[Item], size: int = CHUNK_SIZE) -> Iterator[list[Item
     rest = iter(items)
     while chunk := list(islice(rest, size)):
         yield chunk
+
+
+def padded(items: list[Item]) -> list[Item]:
+    """Return them with the last one repeated, up to a power of two: a ``Prepared`` with them has few shapes."""
+    return items + items[-1:] * ((1 << (len(items) - 1).bit_length()) - len(items))

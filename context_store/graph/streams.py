@@ -369,3 +369,19 @@ def _advance(*, chat_id: str, stream_id: str, count: int, expires_at: int, start
         running = running.filter(started_at=started_at)
     changes = {"last_seq": F("last_seq") + count, "lease_expires_at": expires_at}
     return Update(running, changes, ("last_seq", "cancel_requested_at"))
+
+
+@Prepared
+def states_of(*, chat_ids: list[str], stream_ids: list[str]) -> QuerySet[Any]:
+    """Return the user and the record of each stream with one of the ids in one of the chats."""
+    found = outside_trash(rows("Stream")).filter(chat_id__in=chat_ids, id__in=stream_ids)
+    return found.values_list("chat__user_id", *StreamRecord._fields)
+
+
+@Prepared
+def chunks_of(*, chat_ids: list[str], stream_ids: list[str], after: list[int], last: list[int]) -> QuerySet[Any]:
+    """Return the chat, the stream and the record of the chunks that lie in one of the ranges."""
+    wanted = Q()
+    for chat_id, stream_id, first, end in zip(chat_ids, stream_ids, after, last, strict=True):
+        wanted |= Q(chat_id=chat_id, stream_id=stream_id, seq__gt=first, seq__lte=end)
+    return rows("StreamChunk").filter(wanted).values_list("chat_id", "stream_id", *ChunkRecord._fields)

@@ -10,7 +10,9 @@ from functools import cache
 from typing import Any, cast
 from zlib import crc32
 
-from context_store.db import chunked
+from django.db.models import QuerySet
+
+from context_store.db import Prepared, chunked, padded
 from context_store.exceptions import BackendUnavailable
 from context_store.graph.chains import RECORD_COLUMNS, chats_of, model_of, read_branches, rows, to_records
 from context_store.graph.streams import streams_of, to_streams
@@ -39,8 +41,7 @@ class ChatSource(Source):
         news: set[Hashable] = set()
         states: dict[str, tuple[str, int, int]] = {}
         for ids in chunked({chat_id for chat_id, _ in keyed}):
-            chats = chats_of().using(self.using).filter(pk__in=ids)
-            for chat_id, *state in chats.values_list("id", "user_id", "revision", "resync_revision"):
+            for chat_id, *state in _states_of(self.using, chat_ids=padded(ids)):
                 states[chat_id] = tuple(state)
         for key, readers in keyed.items():
             owner, revision, resync = states.get(key[0], (None, 0, 0))
@@ -64,6 +65,11 @@ class ChatSource(Source):
                 told[after] = [ChangeRecord("resync", chat_id, revision)] if changes is None else changes
             reader.position = revision
             reader.deliver(told[after])
+
+
+@Prepared
+def _states_of(*, chat_ids: list[str]) -> QuerySet[Any]:
+    return chats_of().filter(pk__in=chat_ids).values_list("id", "user_id", "revision", "resync_revision")
 
 
 def read_changes(using: str, chat_id: str, after: int, upto: int) -> list[ChangeRecord] | None:

@@ -8,17 +8,17 @@ from django.apps import apps
 from django.core.checks import CheckMessage, Warning
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import InterfaceError, OperationalError, router, transaction
-from django.db.models import Q
 
 from context_store.backends import check_database
-from context_store.db import can_notify, chunked, notifications, notify
+from context_store.db import can_notify, chunked, notifications, notify, padded
 from context_store.exceptions import StreamConflict
-from context_store.graph.chains import chats_of, missing, rows
+from context_store.graph.chains import chats_of, missing
 from context_store.graph.streams import (
     FAILED,
     RUNNING,
     append_chunks,
     cancel_stream,
+    chunks_of,
     claim_stream,
     create_stream,
     delete_stream,
@@ -28,6 +28,7 @@ from context_store.graph.streams import (
     read_chunks,
     remove_old_chunks,
     reopen_stream,
+    states_of,
     streams_of,
     to_streams,
 )
@@ -43,7 +44,7 @@ from .base import LEASE_IS_OVER, BaseStreams, Chunks, Reaped, Streams
 PATIENCE = 0.4
 # Chunks of one stream that a look reads at most, and ranges of chunks in one statement.
 PAGE = 500
-RANGES = 50
+RANGES = 64
 # Readers of one stream at places far apart: so many places a look.
 PLACES = 8
 
@@ -223,9 +224,8 @@ class DatabaseSource(Source):
     def _states(self, waiting: Mapping[Key, Sequence[Subscription]]) -> dict[Key, StreamRecord]:
         found: dict[Key, StreamRecord] = {}
         for keys in chunked(waiting, PAGE):
-            chats, ids = {key[0] for key in keys}, {key[1] for key in keys}
-            streams = streams_of(self.streams.using).filter(chat_id__in=sorted(chats), id__in=sorted(ids))
-            for owner, *row in streams.values_list("chat__user_id", *StreamRecord._fields):
+            chat_ids, stream_ids = padded(sorted({key[0] for key in keys})), padded(sorted({key[1] for key in keys}))
+            for owner, *row in states_of(self.streams.using, chat_ids=chat_ids, stream_ids=stream_ids):
                 record = StreamRecord(*row)
                 for user in (None, owner):
                     key = (record.chat_id, record.id, user)
@@ -239,11 +239,15 @@ class DatabaseSource(Source):
         for _, key, _, _ in ranges:
             asked.setdefault(key[:2], []).append(key)
         for some in chunked(ranges, RANGES):
-            wanted = Q()
-            for _, (chat_id, stream_id, _), after, last in some:
-                wanted |= Q(chat_id=chat_id, stream_id=stream_id, seq__gt=after, seq__lte=last)
-            chunks = rows("StreamChunk").using(self.streams.using).filter(wanted)
-            for chat_id, stream_id, *row in chunks.values_list("chat_id", "stream_id", *ChunkRecord._fields):
+            wanted = padded(some)
+            chunks = chunks_of(
+                self.streams.using,
+                chat_ids=[key[0] for _, key, _, _ in wanted],
+                stream_ids=[key[1] for _, key, _, _ in wanted],
+                after=[after for _, _, after, _ in wanted],
+                last=[last for _, _, _, last in wanted],
+            )
+            for chat_id, stream_id, *row in chunks:
                 chunk = ChunkRecord(*row)
                 for key in asked[chat_id, stream_id]:
                     found.setdefault(key, {})[chunk.seq] = chunk
