@@ -32,7 +32,7 @@ from context_store.db import (
 )
 from context_store.db.retries import ATTEMPTS, give_way
 from context_store.exceptions import HeadConflict, IdConflict, InvalidData, RevisionConflict
-from context_store.ids import new_id, now_ms
+from context_store.ids import new_id, new_revision, now_ms
 from context_store.records import ChatRecord, CheckpointRecord, MessageRecord
 from context_store.types import UNSET, MessageInput, Unset
 from context_store.validation import check_identifier, check_json
@@ -720,9 +720,12 @@ class NewChat(LockedChat):
         self._trashed_at = trashed_at
 
     def _lock(self) -> None:
-        record = self.record
+        record, revision = self.record, new_revision()
         self.user_id, self.message_count = record.user_id, record.message_count
         chat = model_of("Chat")(
+            revision=revision,
+            # Whoever knew another chat of this id is to read this one anew.
+            resync_revision=revision,
             origins=self._origins,
             id=record.id,
             user_id=record.user_id,
@@ -742,7 +745,7 @@ class NewChat(LockedChat):
         self.held = is_held_from_birth(self.using, record.id, record.user_id, record.metadata)
         if self.held:
             rows("Chat").using(self.using).filter(pk=self.id).update(held=True)
-        self.revision = chat.revision
+        self.revision = revision
 
     def insert_branches(self, branches: Sequence[HeadedBranch]) -> None:
         insert_rows(self.using, "Branch", HeadedBranch._fields[:-1], [branch[:-1] for branch in branches])

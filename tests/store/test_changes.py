@@ -120,6 +120,13 @@ def test_chat_of_another_is_not_watched(store: ContextStore) -> None:
     assert [change.kind for change in told] == ["deleted"]
 
 
+def test_reader_of_a_chat_that_was_made_anew_under_its_id_reads_it_anew(store: ContextStore) -> None:
+    seen = store.get_revision("c")
+    store.delete_chat("c")
+    store.create_chat("c")
+    assert [change.kind for change in islice(store.watch("c", after=seen), 1)] == ["resync"]
+
+
 def test_chat_that_is_trashed_is_gone_for_its_watchers(store: ContextStore) -> None:
     seen = store.get_revision("c")
     store.trash_chat("c")
