@@ -5,9 +5,11 @@ Under ASGI a reader is a generator on the event loop: no thread and no connectio
 thread, so a process has ``CONTEXT_STORE_MAX_STREAM_READERS`` of them at most, and answers 503 to the next.
 """
 
+import math
 import select
 import socket
 import threading
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import aclosing, closing
 from typing import Any, Protocol
@@ -27,6 +29,8 @@ from context_store.validation import MAX_COUNT
 
 # Seconds after which a comment says that the connection lives, as proxies end one that is silent.
 KEEP_ALIVE = 15.0
+# Seconds after which a reader of what never ends is to come back, and to say anew who it is.
+LIFETIME = 600.0
 # Seconds between looks whether a client under WSGI is still there.
 PRESENCE = 0.5
 COMMENT = b": \n\n"
@@ -45,6 +49,9 @@ class TooManyReaders(APIException):
 
 class Feed(Protocol):
     """What events are made of: batches, of which each becomes bytes."""
+
+    # Whether it never ends by itself.
+    is_endless: bool
 
     def batches(self, timeout: float) -> Generator[Any, None, None]: ...
 
@@ -106,13 +113,20 @@ async def _asynchronous(feed: Feed) -> AsyncIterator[bytes]:
     await _let_go()
     yield RETRY + feed.begin()
     error: Exception | None = None
+    ends = _end_of(feed)
     try:
         async with aclosing(feed.abatches(KEEP_ALIVE)) as batches:
             async for batch in batches:
+                if time.monotonic() > ends:
+                    return
                 yield feed.render(batch) or COMMENT
     except (ContextStoreError, ObjectDoesNotExist) as raised:
         error = raised
     yield feed.end(error)
+
+
+def _end_of(feed: Feed) -> float:
+    return time.monotonic() + (LIFETIME if feed.is_endless else math.inf)
 
 
 async def _let_go() -> None:
@@ -158,11 +172,13 @@ class Reader:
         close_connections()
         yield RETRY + feed.begin()
         error: Exception | None = None
-        silent = 0.0
+        silent, ends = 0.0, _end_of(feed)
         wait = KEEP_ALIVE if self._socket is None else PRESENCE
         try:
             with closing(feed.batches(wait)) as batches:
                 for batch in batches:
+                    if time.monotonic() > ends:
+                        return
                     if rendered := feed.render(batch):
                         silent = 0.0
                         yield rendered
@@ -182,8 +198,9 @@ class Reader:
         if self._socket is None:
             return False
         try:
-            readable, _, _ = select.select([self._socket], [], [], 0)
-            return bool(readable) and self._socket.recv(1, socket.MSG_PEEK) == b""
+            poll = select.poll()  # Where there is gunicorn; `select` takes no descriptor over 1,023.
+            poll.register(self._socket, select.POLLIN)
+            return bool(poll.poll(0)) and self._socket.recv(1, socket.MSG_PEEK) == b""
         except (OSError, ValueError):
             return True
 

@@ -31,6 +31,17 @@ from django.core.wsgi import get_wsgi_application
 run("127.0.0.1", {port}, get_wsgi_application(), threading=True, server_cls=WSGIServer)
 """,
 }
+# Others that some tests need.
+PROGRAMS = {
+    **SERVERS,
+    "gunicorn": """
+import sys
+from gunicorn.app.wsgiapp import run
+bind = ["--bind", "127.0.0.1:{port}", "--threads", "16", "--log-level", "warning"]
+sys.argv = ["gunicorn", *bind, "django.core.wsgi:get_wsgi_application()"]
+run()
+""",
+}
 CONNECTIONS = [
     pytest.param({"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}, id="lasting"),
     pytest.param({"CONN_MAX_AGE": 0}, id="fresh"),
@@ -66,7 +77,7 @@ class Site:
             "SITE_DATABASE": json.dumps(database),
         }
         process = subprocess.Popen(
-            [sys.executable, "-c", SERVERS[kind].format(port=port)], env=environment, cwd=REPOSITORY
+            [sys.executable, "-c", PROGRAMS[kind].format(port=port)], env=environment, cwd=REPOSITORY
         )
         self.processes.append(process)
         url = f"http://127.0.0.1:{port}/api"

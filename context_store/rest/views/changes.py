@@ -79,6 +79,8 @@ def malformed() -> ValidationError:
 class WatcherFeed:
     """A feed of what a watcher delivers."""
 
+    is_endless = True
+
     def __init__(self, watcher: Watcher[Any]) -> None:
         self.watcher = watcher
 

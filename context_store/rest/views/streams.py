@@ -190,6 +190,8 @@ class ChatStreamViewSet(EventsViewSet):
 class StreamFeed:
     """The chunks of a stream as events, with their seq as id."""
 
+    is_endless = False
+
     def __init__(self, follower: Follower) -> None:
         self.follower = follower
 
