@@ -42,7 +42,8 @@ def error_of(chunk: Any) -> str | None:
 def as_ui_chunks(format: str, chunks: Iterable[Any], message_id: str) -> Iterator[Chunk]:
     """Return the chunks as those of a UI message stream; of an unknown format each lies in a ``data-chunk``."""
     if format == UI:
-        yield from chunks
+        # With this pydantic-ai ends, and the AI SDK's client refuses what it does not know.
+        yield from (chunk for chunk in chunks if chunk != {"type": "done"})
         return
     for chunk in chunks:
         if isinstance(chunk, str) and format == TEXT:

@@ -51,6 +51,8 @@ END = [
     {"type": "text-end", "id": "t"},
     {"type": "finish-step"},
     {"type": "finish", "messageMetadata": {"usage": {"output": 7}}},
+    # With this pydantic-ai ends.
+    {"type": "done"},
 ]
 
 
