@@ -2,7 +2,7 @@
 
 import { createInterface } from "node:readline";
 
-const [version, api, chatId, authorization] = process.argv.slice(2);
+const [version, api, chatId, authorization, cookie] = process.argv.slice(2);
 const { AbstractChat, DefaultChatTransport } = await import(`ai${version}`);
 
 class State {
@@ -44,9 +44,10 @@ class Chat extends AbstractChat {}
 const state = new State();
 let streamId = null;
 const transport = new DefaultChatTransport({
-  api: `${api}/chats`,
-  headers: { authorization },
-  prepareReconnectToStreamRequest: ({ id }) => ({ api: `${api}/chats/${id}/stream/` }),
+  // The view of the project's own, where people are logged in.
+  api: new URL("/chat/", api).href,
+  headers: { cookie },
+  prepareReconnectToStreamRequest: ({ id }) => ({ api: `${api}/chats/${id}/stream/`, headers: { authorization } }),
   fetch: async (url, init) => {
     const response = await fetch(url, init);
     streamId = response.headers.get("x-stream-id");
@@ -56,6 +57,7 @@ const transport = new DefaultChatTransport({
 const chat = new Chat({ id: chatId, transport, state });
 const commands = {
   resume: () => chat.resumeStream(),
+  send: () => chat.sendMessage({ text: "Sencha?" }),
   // What a stop button does: the page stops reading, the writer stops writing.
   async stop() {
     await fetch(`${api}/chats/${chatId}/streams/${streamId}/cancel/`, { method: "POST", headers: { authorization } });

@@ -7,3 +7,4 @@ from tests.settings import *  # noqa: F403
 
 DATABASES = {"default": json.loads(os.environ["SITE_DATABASE"])}
 ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = os.environ.get("SITE_URLS", ROOT_URLCONF)  # noqa: F405

@@ -5,13 +5,16 @@ import subprocess
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 
 from context_store.adapters.ai_sdk import to_ui_messages
 from context_store.store import ContextStore
 from context_store.streams import streams
+from tests.docs.pages import blocks
 from tests.npm import node, packages
 from tests.rest.test_deployment import LOGIN, site  # noqa: F401 - a fixture
 from tests.servers import wait_until
@@ -59,9 +62,9 @@ END = [
 class Page:
     """A page with a chat of this version of the package; ``state`` is what it shows."""
 
-    def __init__(self, url: str, version: int) -> None:
+    def __init__(self, url: str, version: int, chat_id: str = "chat", cookie: str = "") -> None:
         self.state: dict[str, Any] = {}
-        command = [node(), "chat.js", str(version), url, "chat", AUTHORIZATION]
+        command = [node(), "chat.js", str(version), url, chat_id, AUTHORIZATION, cookie]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen(command, cwd=packages(), **pipes)
         self.next()
@@ -201,3 +204,38 @@ def test_page_shows_why_an_answer_has_failed(open_pages: Any) -> None:
         # The status is set first.
         assert page.until(lambda page: page.state.get("error"))["error"] == "The model is overloaded."
         assert (page.status, page.text) == ("error", "There are 12 ")
+
+
+URLS = """
+from django.urls import include, path
+from django.views.decorators.csrf import csrf_exempt
+from shown_view import chat
+urlpatterns = [path("api/", include("context_store.rest.urls")), path("chat/", csrf_exempt(chat))]
+"""
+
+
+@pytest.mark.parametrize("kind", ["asgi", "wsgi"])
+def test_page_asks_the_view_that_the_documentation_shows(
+    kind: str,
+    site: Any,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    client: Any,
+) -> None:
+    [view] = [block for block in blocks("docs/streams.md") if block.file == f"mysite/{kind}_chat.py"]
+    (tmp_path / "shown_view.py").write_text(view.code)
+    (tmp_path / "shown_urls.py").write_text(URLS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("SITE_URLS", "shown_urls")
+    client.force_login(User.objects.get(username=LOGIN[0]))
+    cookie = f"sessionid={client.cookies['sessionid'].value}"
+    url = site(kind, {"CONN_MAX_AGE": 0})
+    pages = [Page(url, version, f"chat-{version}", cookie) for version in VERSIONS]
+    for page, version in zip(pages, VERSIONS, strict=True):
+        page.do("send")
+        page.until(lambda page: page.status == "submitted")
+        page.until(ready)
+        assert (page.text, page.state["error"]) == ("Sencha?You said: Sencha?", None)
+        stored = to_ui_messages(ContextStore(user_id=LOGIN[0]).get_messages(f"chat-{version}"))
+        assert [message["id"] for message in page.state["messages"]] == [message["id"] for message in stored]
+        page.leave()

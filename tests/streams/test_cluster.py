@@ -15,7 +15,7 @@ from context_store.store import ContextStore
 from context_store.streams import BaseStreams, streams
 from tests.servers import RedisServer, free_port, wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
 class ClusterFactory(ConnectionFactory):  # type: ignore[type-arg]
