@@ -147,7 +147,9 @@ def connected(name: str) -> int:
     if connection.vendor != "postgresql":
         return 0
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        # Not those of the server's own workers, as autovacuum's.
+        clients = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        cursor.execute(f"{clients} AND datname = current_database()")
         return int(cursor.fetchone()[0])
 
 

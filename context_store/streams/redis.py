@@ -148,11 +148,12 @@ class RedisStreams(DatabaseStreams):
             outcome, *answer = self._run("APPEND", run, *given, *texts) if run.started_at else (b"lost",)
             if outcome == b"ok":
                 last_seq, lease, asked = (*answer, None)[:3]
+                if texts:
+                    # At once: the database may take its time for the lease.
+                    self.tell(run)
                 is_asked = asked is not None
                 if int(lease) - now_ms() < self.lease / 2:
                     is_asked = self._renew(run) or is_asked
-                if texts:
-                    self.tell(run)
                 return last_seq, is_asked
             # Waits for an end that is on its way, and raises what there is to say once the stream has ended.
             self._renew_in_database(record)

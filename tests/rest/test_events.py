@@ -121,6 +121,7 @@ def readers_on_the_server(url: str) -> list[tuple[str]]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'"
         )
         return list(cursor.fetchall())
 
