@@ -1,8 +1,9 @@
 """Checkpoints of LangGraph's graphs, in the database: a thread is a chat of its owner."""
 
 import random
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -154,6 +155,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         self.messages_channel = messages_channel
         self._using = using
         self._memories: dict[tuple[str, str], Memory] = {}
+        self._turn = threading.Lock()
 
     def for_user(self, user_id: str) -> "DjangoSaver":
         """Return the same saver for the threads of one user."""
@@ -507,7 +509,9 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
 
         def attempt(*, is_new: bool, adding: int) -> Memory:
             done = partial(work, is_new=is_new)
-            return locked(using, place.chat_id, done, user_id=place.user_id, touch=touch, adding=adding)
+            # SQLite has one writer, for which others wait in steps of milliseconds: threads of a graph take turns.
+            with self._turn if connections[using].vendor == "sqlite" else nullcontext():
+                return locked(using, place.chat_id, done, user_id=place.user_id, touch=touch, adding=adding)
 
         with self._connected() as using:
             try:
