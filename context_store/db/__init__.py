@@ -7,10 +7,12 @@ from .retries import driver_errors, is_deadlock, is_timeout, retried, retry
 from .scrubbing import deleting_securely, space_hint, wait_for_writers
 from .statements import CHUNK_SIZE, Literal, Prepared, Update, chunked, hold_row, insert_rows, padded, pipelined
 from .trash import NOT_IN_TRASH, outside_trash
+from .vectors import FloatsField, can_compare, cosine_distance
 
 __all__ = [
     "CHUNK_SIZE",
     "CompositeForeignKey",
+    "FloatsField",
     "Literal",
     "NOT_IN_TRASH",
     "OwnWrites",
@@ -18,8 +20,10 @@ __all__ = [
     "Update",
     "Write",
     "callers",
+    "can_compare",
     "can_notify",
     "chunked",
+    "cosine_distance",
     "database_for_read",
     "deleting_securely",
     "driver_errors",

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import models
 
+from context_store.db import FloatsField
 from context_store.fields import EpochMillisecondsField, IdentifierField, PayloadField
 
 # Short, so that a key of chat, namespace, checkpoint and task fits into the 900 bytes that SQL Server has for one.
@@ -140,10 +141,10 @@ class StoreItem(models.Model):
 
 
 class StoreVector(models.Model):
-    """The embedding of one text of an item, as 32-bit floats, little-endian."""
+    """The embedding of one text of an item."""
 
     item = models.ForeignKey(StoreItem, models.CASCADE, related_name="vectors")
-    vector = models.BinaryField()
+    vector = FloatsField()
 
     def __str__(self) -> str:
         return f"of {self.item_id}"

@@ -1,14 +1,13 @@
 """Long-term memory of LangGraph's graphs, in the database."""
 
 import math
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import IntegrityError, router, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from langgraph.store.base import (
     BaseStore,
     GetOp,
@@ -26,7 +25,7 @@ from langgraph.store.base import (
     tokenize_path,
 )
 
-from context_store.db import chunked
+from context_store.db import can_compare, chunked, cosine_distance
 from context_store.ids import now_ms
 from context_store.validation import check_json
 
@@ -48,7 +47,8 @@ class DjangoStore(BaseStore):  # type: ignore[misc] # LangGraph's types are not 
 
     Items belong to the user ``user_id``: a value, or a function that finds it in the config of the graph that runs.
     Those of others do not exist. ``index`` and ``ttl`` are LangGraph's; times to live are in minutes. What has expired
-    is not found any more, and ``sweep_ttl`` deletes it. Embeddings are compared here, item by item, on every database.
+    is not found any more, and ``sweep_ttl`` deletes it. Embeddings are compared by the database where that is
+    PostgreSQL with pgvector, and elsewhere here, item by item.
 
     A batch reads first and then writes, all or nothing. Raises ``InvalidData`` for names and values that the store
     refuses.
@@ -195,7 +195,7 @@ class DjangoStore(BaseStore):  # type: ignore[misc] # LangGraph's types are not 
                 found.update(**columns)
         if texts := self._texts_of(op):
             item_id = found.values_list("pk", flat=True).get()
-            all_vectors.bulk_create(StoreVector(item_id=item_id, vector=_packed(vectors[text])) for text in texts)
+            all_vectors.bulk_create(StoreVector(item_id=item_id, vector=vectors[text]) for text in texts)
 
     def _search(
         self, live: QuerySet[StoreItem], op: SearchOp, query: Vector | None
@@ -213,18 +213,38 @@ class DjangoStore(BaseStore):  # type: ignore[misc] # LangGraph's types are not 
                     if len(found) == end:
                         break
             return found[op.offset :]
+        if can_compare(live.db):
+            return _nearest(rows, op, query)
         matching = [row for row in _pages(rows) if not op.filter or _matches(row.value, op.filter)]
         scores: dict[int, float] = {}
         for some in chunked(row.pk for row in matching):
             stored = StoreVector.objects.using(live.db).filter(item_id__in=some)
             for item_id, vector in stored.values_list("item_id", "vector"):
-                score = _cosine(query, _unpacked(bytes(vector)))
+                score = _cosine(query, vector)
                 scores[item_id] = max(score, scores.get(item_id, -1.0))
         scored = [row for row in matching if row.pk in scores]
         scored.sort(key=lambda row: -scores[row.pk])
         # What has no embedding comes last.
         rest = [row for row in matching if row.pk not in scores]
         return [(row, scores.get(row.pk)) for row in [*scored, *rest][op.offset : end]]
+
+
+def _nearest(rows: QuerySet[StoreItem], op: SearchOp, query: Vector) -> list[tuple[StoreItem, float | None]]:
+    """Return a page of items that the database has put in order, with their scores."""
+    vectors = StoreVector.objects.filter(item_id=OuterRef("pk")).annotate(distance=cosine_distance("vector", query))
+    rows = rows.annotate(distance=Subquery(vectors.order_by("distance").values("distance")[:1]))
+    rows = rows.order_by(F("distance").asc(nulls_last=True), "-updated_at", "-pk")
+    end = op.offset + op.limit
+    found: list[Any] = []
+    # Only without a filter is the first item of the page known beforehand.
+    start, size = (0, PAGE) if op.filter else (op.offset, op.limit)
+    while page := list(rows[start : start + size]):
+        found += [row for row in page if not op.filter or _matches(row.value, op.filter)]
+        start += size
+        if len(page) < size or len(found) >= (end if op.filter else op.limit):
+            break
+    chosen = found[op.offset : end] if op.filter else found
+    return [(row, None if row.distance is None else 1 - row.distance) for row in chosen]
 
 
 def _name(namespace: Sequence[str]) -> str:
@@ -323,14 +343,6 @@ def _compares(value: Any, operator: str, operand: Any) -> bool:
         return bool(ORDERS[operator](float(value), float(operand)))
     except (TypeError, ValueError):
         return False
-
-
-def _packed(vector: Vector) -> bytes:
-    return struct.pack(f"<{len(vector)}f", *vector)
-
-
-def _unpacked(data: bytes) -> Vector:
-    return struct.unpack(f"<{len(data) // 4}f", data)
 
 
 def _cosine(left: Vector, right: Vector) -> float:

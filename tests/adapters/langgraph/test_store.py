@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from langgraph.config import get_store
 from langgraph.graph import END, START, StateGraph
 from langgraph.store.base import GetOp, InvalidNamespaceError, ListNamespacesOp, MatchCondition, PutOp, SearchOp
@@ -164,6 +166,38 @@ def test_search_orders_by_likeness_as_the_store_in_memory() -> None:
     assert store.search(DOCS, query="tea", limit=1)[0].key == "coffee"
     store.delete(DOCS, "coffee")
     assert StoreVector.objects.count() == 3
+
+
+@pytest.mark.vendor("postgresql")
+def test_pgvector_gives_the_pages_that_python_gives() -> None:
+    chance = random.Random(0)
+    vectors = {f"text {number}": [chance.uniform(-1, 1) for _ in range(8)] for number in range(40)}
+    vectors["nothing"] = [0.0] * 8
+    index: Any = {"dims": 8, "embed": lambda texts: [vectors[text] for text in texts], "fields": ["first", "second"]}
+    store = DjangoStore(user_id="alice", index=index)
+    for number in range(20):
+        value = {"first": f"text {2 * number}", "second": f"text {2 * number + 1}", "even": number % 2 == 0}
+        store.put(DOCS, str(number), value, index=False if number % 7 == 0 else None)
+    store.put(DOCS, "nothing", {"first": "nothing", "even": True})
+
+    def pages() -> list[list[Any]]:
+        asked: list[dict[str, Any]] = [{"limit": 30}, {"limit": 5, "offset": 3}, {"limit": 4, "filter": {"even": True}}]
+        return [store.search(DOCS, query=f"text {number}", **options) for number in range(5) for options in asked]
+
+    by_python = pages()
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE EXTENSION vector")
+    try:
+        with CaptureQueriesContext(connection) as captured:
+            by_database = pages()
+        assert any("<=>" in query["sql"] for query in captured.captured_queries)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP EXTENSION vector")
+    for ours, theirs in zip(by_database, by_python, strict=True):
+        assert [item.key for item in ours] == [item.key for item in theirs]
+        for item, other in zip(ours, theirs, strict=True):
+            assert item.score == (None if other.score is None else pytest.approx(other.score, abs=1e-6))
 
 
 def test_async_calls_do_the_same() -> None:

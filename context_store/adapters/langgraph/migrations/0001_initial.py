@@ -1,6 +1,7 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
+import context_store.db
 import context_store.fields
 import context_store.ids
 
@@ -40,7 +41,7 @@ class Migration(migrations.Migration):
             name="StoreVector",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("vector", models.BinaryField()),
+                ("vector", context_store.db.FloatsField()),
                 (
                     "item",
                     models.ForeignKey(
