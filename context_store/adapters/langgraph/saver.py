@@ -509,8 +509,10 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
 
         def attempt(*, is_new: bool, adding: int) -> Memory:
             done = partial(work, is_new=is_new)
+            connection = connections[using]
             # SQLite has one writer, for which others wait in steps of milliseconds: threads of a graph take turns.
-            with self._turn if connections[using].vendor == "sqlite" else nullcontext():
+            takes_turns = connection.vendor == "sqlite" and not connection.in_atomic_block
+            with self._turn if takes_turns else nullcontext():
                 return locked(using, place.chat_id, done, user_id=place.user_id, touch=touch, adding=adding)
 
         with self._connected() as using:

@@ -40,8 +40,8 @@ call_command("migrate", verbosity=0)
 
 # What a test may call beside the store's public names: nothing of SQLite, no table, no lock, no other store.
 PRIVATE = {
-    "openai": r"session\w*\._\w|sqlite3|_table\b|SQLiteSession(\._|[,)])|tmp_path|\.db_path|"
-    r"monkeypatch|to_thread|_count_rows",
+    "openai": r"\w\._[a-z]|sqlite3|_table\b|structure_tables|SQLiteSession(\._|[,)])|\.db_path|monkeypatch|to_thread|"
+    r"multiprocessing|_count_rows",
     "claude": r"store\._\w|inspect\.|pytest\.mark\.parametrize\(\"store",
 }[SUITE]
 PRIVATE_NAMES: dict[str, str] = json.loads(os.environ.get("OFFICIAL_LEFT_OUT", "{}"))
