@@ -29,7 +29,7 @@ from .drivers import Driver, raw_driver
 from .measure import Row, peak_memory, ratio_row, statements
 
 SMALL, LARGE = "default", "other"
-SECONDS = {"tiny": 0.02, "small": 0.3, "full": 3.0}
+SECONDS = {"tiny": 0.02, "small": 0.3, "full": 3.0, "huge": 3.0}
 PAGE = 50
 RUN = 100
 BRANCHES = 100

@@ -70,6 +70,7 @@ SIZES = {
     "tiny": Sizes(200, 2_500, 200, 20),
     "small": Sizes(1_000, 30_000, 10_000, 400),
     "full": Sizes(1_000, 1_000_000, 100_000, 10_000),
+    "huge": Sizes(1_000, 10_000_000, 100_000, 10_000),
 }
 CHATS_A_USER = 25
 SHORT_CHAT = 10
@@ -101,7 +102,7 @@ class LargeStore(NamedTuple):
 def small_store(using: str, sizes: Sizes) -> SmallStore:
     """Fill the database with chats of 100 messages."""
     probe, growing = plan("reader", PROBE_CHAT), plan("writer", PROBE_CHAT)
-    store(using, [probe, growing, *_filling(sizes.small_store - 2 * PROBE_CHAT)])
+    store(using, [probe, growing, *filling(sizes.small_store - 2 * PROBE_CHAT)])
     return SmallStore(probe, growing)
 
 
@@ -115,7 +116,7 @@ def large_store(using: str, sizes: Sizes) -> LargeStore:
     rest = sizes.large_store - sum(len(conversation.message_ids) for conversation in special)
     half = rest // 2
     # What is measured lies amid the others, as in a store that has grown.
-    store(using, chain.from_iterable((_filling(half), special, _filling(rest - half))))
+    store(using, chain.from_iterable((filling(half), special, filling(rest - half))))
     return LargeStore(probe, growing, long, middling, "heavy", "light")
 
 
@@ -124,7 +125,7 @@ def plan(user_id: str, length: int, *, number: int = 0) -> Conversation:
     return Conversation(new_id(), user_id, [new_id() for _ in range(length)], 31 * number, number % 10 == 0)
 
 
-def _filling(messages: int) -> Iterator[Conversation]:
+def filling(messages: int) -> Iterator[Conversation]:
     for number in range(1, messages // PROBE_CHAT + 1):
         yield plan(f"user-{number % 1000}", PROBE_CHAT, number=number)
 

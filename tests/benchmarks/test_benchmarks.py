@@ -15,6 +15,13 @@ COUNTED = {"append", "list_chats", "list_branches", "delete", "turn"}
 GROUPS = COUNTED | {"chain", "last", "add_messages", "search", "read", "async"}
 # Seconds after which a run hangs, ten times what it takes on a busy machine.
 FOREVER = 1_200
+# What is measured when asked for by name, and a row of it.
+MEASURES = {
+    "bytes": "bytes: a message in all",
+    "growth": "growth: 3,000: search",
+    "writers": "writers: 64 on one chat",
+    "servers": "servers: uvicorn",
+}
 
 
 def run_tiny(*options):
@@ -45,6 +52,14 @@ def test_a_tiny_run_sends_every_hostile_request(database_vendor):
     assert rows[-1]["name"].startswith("hostile: admin"), errors
 
 
+@pytest.mark.slow
+@pytest.mark.vendor("sqlite", "postgresql")
+@pytest.mark.parametrize("only", MEASURES)
+def test_what_is_measured_by_name_reports(database_vendor, only):
+    _, rows, errors = run_tiny("--database", database_vendor, "--only", only)
+    assert any(row["name"].startswith(MEASURES[only]) for row in rows), errors
+
+
 @pytest.mark.parametrize(
     ("row", "ok"),
     [
@@ -57,6 +72,12 @@ def test_a_tiny_run_sends_every_hostile_request(database_vendor):
 def test_a_row_is_judged_by_its_ratio_or_its_count(row, ok):
     assert row.ok is ok
     assert benchmarks.as_text(row).endswith("ok" if ok else "MISSED")
+
+
+def test_a_row_without_a_budget_only_tells():
+    row = Row("bytes", ours=7, baseline=2, unit="B")
+    assert row.ok
+    assert benchmarks.as_text(row).split() == ["bytes", "2", "7", "3.50"]
 
 
 def test_calls_are_compared_side_by_side_with_fresh_arguments():

@@ -34,6 +34,10 @@ export class Problem extends Error {
   }
 }
 
+// What the answer to the last write said: requests that send it back see that write, wherever they read.
+const REVISION = "Context-Store-Revision";
+let written = null;
+
 // Send a request and return the JSON of its answer; throw a Problem for what is refused.
 export async function call(method, url, body, options = {}) {
   let response;
@@ -42,13 +46,19 @@ export async function call(method, url, body, options = {}) {
       method,
       cache: "no-store",
       credentials: "same-origin",
-      headers: { Accept: "application/json", "Content-Type": "application/json", "X-CSRFToken": csrf },
+      headers: {
+        Accept: "application/json",
+        "Content-Type": "application/json",
+        "X-CSRFToken": csrf,
+        ...(written && { [REVISION]: written }),
+      },
       body: body === undefined ? undefined : JSON.stringify(body),
       ...options,
     });
   } catch {
     throw new Problem(0, null);
   }
+  written = response.headers.get(REVISION) ?? written;
   const isJson = (response.headers.get("Content-Type") || "").includes("json");
   const answer = isJson ? await response.json() : null;
   if (!response.ok) {
