@@ -88,11 +88,15 @@ def _limit_sqlite(connection: BaseDatabaseWrapper, budget: Budget) -> Iterator[N
 
 @contextmanager
 def _limit_postgresql(connection: BaseDatabaseWrapper, budget: Budget) -> Iterator[None]:
-    # A search has nothing to commit. Rolling back, also to a savepoint, gives the timeout its old value again.
+    # A search has nothing to commit. Rolling back, also to a savepoint, gives the settings their old values again.
+    # Plans for any words are worse: a session may be told to have such plans, as docs/operations/scale.md advises.
     with transaction.atomic(using=connection.alias):
         with connection.cursor() as cursor:
             milliseconds = max(1, int(budget.left * 1000))
-            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(milliseconds)])
+            cursor.execute(
+                "SELECT set_config('statement_timeout', %s, true), set_config('plan_cache_mode', 'auto', true)",
+                [str(milliseconds)],
+            )
         yield
         transaction.set_rollback(True, using=connection.alias)
 
