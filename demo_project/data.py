@@ -10,7 +10,8 @@ from django.core.management import call_command
 
 from context_store import ContextStore, contexts, sessions
 from context_store.ids import now_ms
-from context_store.models import Message, UsageEntry
+from context_store.lifecycle import erase_user, hold
+from context_store.models import Erasure, Message, UsageEntry
 
 from .model import PICTURE
 
@@ -43,6 +44,7 @@ def load(output: Any) -> None:
     load_conversations(output)
     load_rest()
     load_usage()
+    load_records()
 
 
 def load_rest() -> None:
@@ -81,6 +83,15 @@ def load_usage() -> None:
             created_at=message.created_at,
             usage_id=f"demo-{message.id}",
         )
+
+
+def load_records() -> None:
+    """Leave what a site's lists of links, holds and erasures show, and its audit log, once; no chat is held."""
+    if Erasure.objects.exists():
+        return
+    ContextStore().share("demo-refund")
+    hold(user_id="carla", reason="Case 2026/117", who="demo")
+    erase_user("dora", reason="Asked for by e-mail", who="demo")
 
 
 SESSION = [

@@ -1,7 +1,7 @@
 """Signing in by the link of the terminal, and as another user in one click."""
 
 from django.conf import settings
-from django.contrib.auth import get_user_model, login
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model, login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -36,6 +36,11 @@ def switch_user(request: HttpRequest) -> HttpResponse:
 
 def signed_in(request: HttpRequest, name: str) -> HttpResponse:
     user = get_object_or_404(get_user_model(), username=name)
-    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
-    request.session[MAY_SWITCH] = True
+    if request.session.get(MAY_SWITCH):
+        # In the session that there is. login() would end it, and so would what an open page asks meanwhile the new one.
+        hashed = user.get_session_auth_hash()
+        request.session.update({SESSION_KEY: str(user.pk), HASH_SESSION_KEY: hashed})
+    else:
+        login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
+        request.session[MAY_SWITCH] = True
     return HttpResponseRedirect("/")

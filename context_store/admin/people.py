@@ -5,6 +5,9 @@ Its function takes ``ids`` or text for ``matching``, and returns the users by th
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -18,6 +21,7 @@ from context_store.conf import DEFAULT_USER_ID, settings
 
 # How many people a search takes at most.
 MAX_MATCHING = 200
+MAX_WORDS = 10
 NAMES = ("first_name", "last_name", "email")
 
 People = Callable[..., dict[str, Any]]
@@ -37,14 +41,15 @@ def by_primary_key(*, ids: Iterable[str] = (), matching: str = "") -> dict[str, 
 def _users(field: str, ids: Iterable[str], matching: str) -> Iterable[Any]:
     model = get_user_model()
     if matching:
-        condition = Q(**{f"{model.USERNAME_FIELD}__icontains": matching})
+        names = [model.USERNAME_FIELD]
         for name in NAMES:
-            try:
-                model._meta.get_field(name)
-            except FieldDoesNotExist:
-                continue
-            condition |= Q(**{f"{name}__icontains": matching})
-        return model._default_manager.filter(condition)[:MAX_MATCHING]
+            with suppress(FieldDoesNotExist):
+                names.append(model._meta.get_field(name).name)
+        users = model._default_manager.all()
+        # Each word in any of them: "Ada Lovelace" is a first and a last name.
+        for word in matching.split()[:MAX_WORDS]:
+            users = users.filter(reduce(or_, (Q(**{f"{name}__icontains": word}) for name in names)))
+        return users[:MAX_MATCHING]
     if field == "pk":
         key = model._meta.pk
         ids = [identifier for identifier in ids if _is_key(key, identifier)]

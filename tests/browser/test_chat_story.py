@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,16 @@ class Chatting(Browser):
 
     def script(self, code: str, *arguments: Any) -> Any:
         return self.driver.execute_script(code, *arguments)
+
+    def append(self, chat_id: str, text: str) -> None:
+        """Store a message as another program would: nothing on the page hears of it."""
+        self.script(
+            "const messages = [{name: 'assistant', data: arguments[1]}];"
+            "fetch(arguments[0], {method: 'POST', body: JSON.stringify({messages}),"
+            " headers: {'Content-Type': 'application/json', 'X-CSRFToken': document.body.dataset.csrf}})",
+            f"/api/chats/{chat_id}/messages/",
+            text,
+        )
 
     def wait_for(self, text: str) -> None:
         self.wait(lambda: any(text in shown for shown in self.texts()), text)
@@ -262,24 +273,50 @@ def test_what_others_wrote_is_unread_until_it_is_seen(page: Chatting) -> None:
     unread = f"a[data-chat='{chat_id}'] .unread:not([hidden])"
     page.open("/")
     page.wait(lambda: "Hello" in page.titles())
-    page.script(
-        "fetch(arguments[0], {method: 'POST', body: JSON.stringify({messages: [{name: 'assistant', data: 'More'}]}),"
-        " headers: {'Content-Type': 'application/json', 'X-CSRFToken': document.body.dataset.csrf}})",
-        f"/api/chats/{chat_id}/messages/",
-    )
+    page.append(chat_id, "More")
     page.wait(lambda: page.one(".preview").text == "More" and page.all(unread))
     page.picture("chat-unread")
     page.open(address.removeprefix(page.server.url))
     page.wait_for("More")
     read = (
-        "fetch(arguments[0]).then((answer) => answer.json())"
-        ".then((chat) => arguments[1](chat.read_at >= chat.last_message_at))"
+        "fetch('/api/chats/?preview=true').then((answer) => answer.json())"
+        ".then(({results}) => arguments[1](results.find(({id}) => id === arguments[0]).unread_count === 0))"
     )
-    page.wait(lambda: page.driver.execute_async_script(read, f"/api/chats/{chat_id}/"))
+    page.wait(lambda: page.driver.execute_async_script(read, chat_id))
     page.open("/")
     page.wait(lambda: "Hello" in page.titles())
     assert not page.all(unread)
     assert page.complaints() == []
+
+
+def test_changes_are_told_by_events_and_nothing_is_asked_meanwhile(page: Chatting) -> None:
+    page.open("/c/demo-iso-dates/")
+    page.wait_for("fromisoformat")
+    page.wait(lambda: page.titles(), "the list")
+    time.sleep(1)  # What the page asks as it opens has come.
+    asked = "return performance.getEntriesByType('resource').length"
+    before = page.script(asked)
+    time.sleep(4)
+    assert page.script(asked) == before
+    page.append("demo-iso-dates", "It came by itself.")
+    page.wait_for("It came by itself.")
+    assert page.complaints() == []
+
+
+def test_where_there_are_no_events_the_page_looks_for_changes(page: Chatting) -> None:
+    refused = (
+        "window.EventSource = class extends EventTarget {"
+        " static CLOSED = 2; readyState = 2; close() {}"
+        " constructor() { super(); setTimeout(() => this.onerror?.()); } }"
+    )
+    added = page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": refused})
+    try:
+        page.open("/c/demo-iso-dates/")
+        page.wait_for("fromisoformat")
+        page.append("demo-iso-dates", "It was looked for.")
+        page.wait_for("It was looked for.")
+    finally:
+        page.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
 
 def test_another_user_sees_other_chats(page: Chatting) -> None:

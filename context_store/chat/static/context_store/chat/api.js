@@ -72,12 +72,12 @@ export const get = (url, query = {}) => {
   return call("GET", `${url}${text.size ? `?${text}` : ""}`);
 };
 
-// Return the first item that a paged list has and that fits, or all of them.
-export async function pages(url, query = {}) {
+// Return the items of all pages, of the first ones where there are very many.
+export async function pages(url, name = "results") {
   const items = [];
-  for (let next = `${url}?${new URLSearchParams(query)}`; next && items.length < 2000; ) {
+  for (let next = url; next && items.length < 1000; ) {
     const answer = await call("GET", next);
-    items.push(...answer.results);
+    items.push(...answer[name]);
     next = answer.next;
   }
   return items;

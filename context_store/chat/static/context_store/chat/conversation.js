@@ -190,7 +190,6 @@ export async function send(data) {
   if (!state.chat) {
     state.chat = await call("PUT", chatUrl(newId()), {});
     history.pushState(null, "", pageUrl(state.chat.id));
-    document.dispatchEvent(new CustomEvent("chat:opened"));
   }
   await call("POST", chatUrl(state.chat.id, "messages"), { messages: [{ id: newId(), name: "user", data }] });
   await refresh();

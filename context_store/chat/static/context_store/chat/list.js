@@ -17,11 +17,14 @@ export function mark(chatId) {
 
 // Ask for the list anew. Requests that a later one has overtaken show nothing.
 let asked = 0;
+let rendered = "";
 export async function showList() {
   const number = ++asked;
   const query = $("q").value.trim();
   const lists = query ? await found(query) : await newest();
-  if (number === asked) {
+  const html = lists.map(({ outerHTML }) => outerHTML).join("");
+  if (number === asked && html !== rendered) {
+    rendered = html;
     const hadFocus = $("chats").contains(document.activeElement) && document.activeElement.dataset.chat;
     $("chats").replaceChildren(...lists);
     mark(current);

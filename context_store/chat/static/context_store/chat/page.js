@@ -1,6 +1,6 @@
 // The page: which chat is in view, the composer, the menus, the keyboard, and the changes that other pages make.
 
-import { call, chatIdOf, chatUrl, get, pageUrl } from "./api.js";
+import { ROOT, call, chatIdOf, chatUrl, get, pageUrl } from "./api.js";
 import { fork, older, open, refresh, send, state, toEnd } from "./conversation.js";
 import { mark, showList } from "./list.js";
 import { makeShare, showShares } from "./share.js";
@@ -32,6 +32,7 @@ async function show() {
     toast(error.message);
   }
   opened();
+  listen();
   await read();
   narrow.matches || field.focus({ preventScroll: true });
 }
@@ -68,11 +69,13 @@ function go(url) {
   return show();
 }
 
+let marked = "";
 async function read() {
   const { chat } = state;
-  if (chat && !document.hidden && (chat.last_message_at ?? 0) > (chat.read_at ?? 0)) {
-    const { read_at } = await call("POST", chatUrl(chat.id, "read"), {}, { keepalive: true });
-    Object.assign(chat, { read_at });
+  const seen = `${chat?.last_message_at} ${chat?.id}`;
+  if (chat && !document.hidden && seen !== marked && (chat.last_message_at ?? 0) > (chat.read_at ?? 0)) {
+    await call("POST", chatUrl(chat.id, "read"), {}, { keepalive: true });
+    marked = seen;
   }
 }
 
@@ -114,7 +117,7 @@ async function submit() {
       showPictures(sent);
     }
   }
-  refreshAll();
+  refreshIn(0);
 }
 
 function addPictures(files) {
@@ -193,8 +196,9 @@ const actions = {
   archive: () => change({ archived: !state.chat.archived_at }),
   async delete() {
     const { chat } = state;
-    await call("DELETE", `${chatUrl(chat.id)}?trash=true`);
+    // Away from it first, so that nothing asks for it any more.
     await go(pageUrl());
+    await call("DELETE", `${chatUrl(chat.id)}?trash=true`);
     await showList();
     say(words.deleted);
     toast(words.deleted, {
@@ -266,8 +270,7 @@ addEventListener("popstate", async () => {
   await showList();
 });
 document.addEventListener("chat:go", (event) => go(pageUrl(event.detail)).then(showList));
-document.addEventListener("chat:opened", opened);
-document.addEventListener("chat:changed", refreshAll);
+document.addEventListener("chat:changed", () => refreshIn(0));
 $("scroll").onscroll = () => {
   const { scrollHeight, scrollTop, clientHeight } = $("scroll");
   $("down").hidden = scrollHeight - scrollTop - clientHeight < 300;
@@ -280,10 +283,16 @@ $("q").oninput = () => {
 };
 $("archived").onchange = showList;
 
-// --- Changes that other pages make, looked for while somebody looks at this one.
+// --- Changes, whoever makes them: events tell that there are some. Where there are no events they are looked for.
 
-let changes;
+let sources = [];
+let soon;
+const refreshIn = (milliseconds) => {
+  soon ??= setTimeout(refreshAll, milliseconds);
+};
+
 async function refreshAll() {
+  soon = clearTimeout(soon);
   const { chat } = state;
   try {
     if (chat) {
@@ -303,23 +312,29 @@ async function refreshAll() {
       await showList();
     }
   }
+  listen();
 }
 
+// Follow the list and the chat in view; while an answer is written the list alone, as browsers have six connections.
 function listen() {
-  clearInterval(changes);
-  changes = setInterval(refreshAll, 3000);
+  const chat = state.answer ? null : state.chat;
+  const wanted = document.hidden ? [] : [`${ROOT}events/`, ...(chat ? [chatUrl(chat.id, "events")] : [])];
+  const kept = sources.filter(({ path, readyState }) => wanted.includes(path) && readyState !== EventSource.CLOSED);
+  sources.forEach((source) => kept.includes(source) || source.close());
+  sources = wanted.map((path) => kept.find((source) => source.path === path) ?? changesAt(path));
+}
+
+function changesAt(path) {
+  const source = Object.assign(new EventSource(path), { path });
+  ["open", "chat", "deleted", "resync"].forEach((name) => source.addEventListener(name, () => refreshIn(200)));
+  source.onerror = () => source.readyState === EventSource.CLOSED && refreshIn(3000);
+  return source;
 }
 
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden) {
-    keepDraft();
-    clearInterval(changes);
-  } else {
-    listen();
-    refreshAll();
-  }
+  keepDraft();
+  document.hidden ? listen() : refreshAll();
 });
 
 await show();
 await showList();
-listen();

@@ -7,32 +7,21 @@ import { $, element, made, showTime, toast, words } from "./ui.js";
 const SVG = "http://www.w3.org/2000/svg";
 const ROW = 28;
 const LANE = 18;
-const MAX_NODES = 1000;
 
 export async function showVersions() {
-  const [branches, checkpoints, graph] = await Promise.all([
+  const [branches, checkpoints, nodes] = await Promise.all([
     pages(chatUrl(state.chat.id, "branches")),
     pages(chatUrl(state.chat.id, "checkpoints")),
-    wholeGraph(),
+    pages(chatUrl(state.chat.id, "graph"), "nodes"),
   ]);
   $("branches").replaceChildren(...branches.reverse().map(branchItem));
   $("checkpoints").replaceChildren(...checkpoints.map(checkpointItem));
   $("no-checkpoints").hidden = checkpoints.length > 0;
   const active = branches.find((branch) => branch.is_active);
-  drawGraph(graph.nodes, active?.head_message_id, new Map(checkpoints.map(({ message_id, name }) => [message_id, name])));
+  drawGraph(nodes, active?.head_message_id, new Map(checkpoints.map(({ message_id, name }) => [message_id, name])));
   if (!$("versions").open) {
     $("versions").showModal();
   }
-}
-
-async function wholeGraph() {
-  const nodes = [];
-  for (let next = `${chatUrl(state.chat.id, "graph")}?limit=200`; next && nodes.length < MAX_NODES; ) {
-    const page = await call("GET", next);
-    nodes.push(...page.nodes);
-    next = page.next;
-  }
-  return { nodes };
 }
 
 // Do what a button says, close the dialog and show the conversation as it is then.
