@@ -1,5 +1,6 @@
 """Legal holds, receipts of erasures, the audit log: each is read by a permission of its own, and none is edited."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -21,6 +22,17 @@ from context_store.models import AuditEntry, Erasure, LegalHold
 from . import exports
 from .base import READ, StoreAdmin
 from .display import isolated, json_text, time_html
+
+
+def column(name: str, label: Any) -> Callable[[Any, Any], str]:
+    """Return what shows a column's text, and the label above it."""
+
+    @admin.display(description=label)
+    def shown(self: Any, row: Any) -> str:
+        value = getattr(row, name)
+        return "–" if value is None else isolated(value)
+
+    return shown
 
 
 class RecordAdmin(StoreAdmin):
@@ -83,7 +95,9 @@ class ErasureForm(forms.Form):
 @admin.register(LegalHold)
 class LegalHoldAdmin(RecordAdmin):
     actions = ("release_selected",)
-    list_display = ("id", "covers", "reason_shown", "placed_by", "since_shown", "until_shown", "released_shown")
+    list_display = ("id", "covers", "reason_shown", "placer", "since_shown", "until_shown", "released_shown")
+    reason_shown = column("reason", gettext_lazy("reason"))
+    placer = column("placed_by", gettext_lazy("placed by"))
     ordering = ("-id",)
 
     @admin.display(description=gettext_lazy("covers"))
@@ -91,10 +105,6 @@ class LegalHoldAdmin(RecordAdmin):
         if hold.chat_id is not None:
             return isolated(f"chat {hold.chat_id}")
         return isolated(f"user {hold.user_id}" if hold.user_id is not None else json_text(hold.metadata))
-
-    @admin.display(description=gettext_lazy("reason"))
-    def reason_shown(self, hold: LegalHold) -> str:
-        return isolated(hold.reason)
 
     @admin.display(description=gettext_lazy("since"))
     def since_shown(self, hold: LegalHold) -> str:
@@ -146,7 +156,10 @@ class LegalHoldAdmin(RecordAdmin):
 
 @admin.register(Erasure)
 class ErasureAdmin(RecordAdmin):
-    list_display = ("id", "subject", "reason_shown", "requested_by", "counts_shown", "started", "finished", "lifted")
+    list_display = ("id", "erased", "reason_shown", "requester", "counts_shown", "started", "finished", "lifted")
+    erased = column("subject", gettext_lazy("user"))
+    reason_shown = column("reason", gettext_lazy("reason"))
+    requester = column("requested_by", gettext_lazy("requested by"))
     ordering = ("-id",)
 
     def get_urls(self) -> list[URLPattern]:
@@ -181,10 +194,6 @@ class ErasureAdmin(RecordAdmin):
                 return HttpResponseRedirect(self.url("changelist") if may_see else self.url("erase"))
         return self.asked(request, form, _("Erase a user"), _("Erase for ever"))
 
-    @admin.display(description=gettext_lazy("reason"))
-    def reason_shown(self, erasure: Erasure) -> str:
-        return isolated(erasure.reason)
-
     @admin.display(description=gettext_lazy("counts"))
     def counts_shown(self, erasure: Erasure) -> str:
         return isolated(", ".join(f"{name}: {count}" for name, count in erasure.counts.items() if count))
@@ -204,7 +213,11 @@ class ErasureAdmin(RecordAdmin):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(RecordAdmin):
-    list_display = ("created", "action", "actor", "user_shown", "chat_shown", "detail_shown")
+    list_display = ("created", "action_shown", "actor_shown", "user_shown", "chat_shown", "detail_shown")
+    action_shown = column("action", gettext_lazy("action"))
+    actor_shown = column("actor", gettext_lazy("who"))
+    user_shown = column("user_id", gettext_lazy("user"))
+    chat_shown = column("chat_id", gettext_lazy("chat"))
     ordering = ("-created_at", "-id")
 
     def get_urls(self) -> list[URLPattern]:
@@ -230,14 +243,6 @@ class AuditEntryAdmin(RecordAdmin):
     @admin.display(description=gettext_lazy("time"))
     def created(self, entry: AuditEntry) -> str:
         return time_html(entry.created_at)
-
-    @admin.display(description=gettext_lazy("user"))
-    def user_shown(self, entry: AuditEntry) -> str:
-        return "–" if entry.user_id is None else isolated(entry.user_id)
-
-    @admin.display(description=gettext_lazy("chat"))
-    def chat_shown(self, entry: AuditEntry) -> str:
-        return "–" if entry.chat_id is None else isolated(entry.chat_id)
 
     @admin.display(description=gettext_lazy("detail"))
     def detail_shown(self, entry: AuditEntry) -> str:
