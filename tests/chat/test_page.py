@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from context_store import chat
 from context_store.store import ContextStore
 
 PAGE = "/chat/"
@@ -45,6 +47,11 @@ def test_the_policy_of_the_page_allows_nothing_inline(client: Client) -> None:
     assert "unsafe" not in policy
     page = response.content.decode()
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]* src=)", page)
+
+
+def test_the_scripts_of_the_page_stay_small() -> None:
+    scripts = (Path(chat.__path__[0]) / "static").rglob("*.js")
+    assert 0 < sum(len(script.read_text().splitlines()) for script in scripts) < 1_200
 
 
 def test_static_files_from_elsewhere_are_allowed_from_there_alone(client: Client, settings: object) -> None:

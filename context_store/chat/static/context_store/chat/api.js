@@ -46,12 +46,7 @@ export async function call(method, url, body, options = {}) {
       method,
       cache: "no-store",
       credentials: "same-origin",
-      headers: {
-        Accept: "application/json",
-        "Content-Type": "application/json",
-        "X-CSRFToken": csrf,
-        ...(written && { [REVISION]: written }),
-      },
+      headers: { Accept: "application/json", "Content-Type": "application/json", "X-CSRFToken": csrf, ...(written && { [REVISION]: written }) },
       body: body === undefined ? undefined : JSON.stringify(body),
       ...options,
     });

@@ -28,9 +28,7 @@ export async function showList() {
     const hadFocus = $("chats").contains(document.activeElement) && document.activeElement.dataset.chat;
     $("chats").replaceChildren(...lists);
     mark(current);
-    if (hadFocus) {
-      $("chats").querySelector(`a[data-chat="${CSS.escape(hadFocus)}"]`)?.focus({ preventScroll: true });
-    }
+    hadFocus && $("chats").querySelector(`a[data-chat="${CSS.escape(hadFocus)}"]`)?.focus({ preventScroll: true });
   }
 }
 

@@ -19,9 +19,7 @@ export async function showVersions() {
   $("no-checkpoints").hidden = checkpoints.length > 0;
   const active = branches.find((branch) => branch.is_active);
   drawGraph(nodes, active?.head_message_id, new Map(checkpoints.map(({ message_id, name }) => [message_id, name])));
-  if (!$("versions").open) {
-    $("versions").showModal();
-  }
+  $("versions").open || $("versions").showModal();
 }
 
 // Do what a button says, close the dialog and show the conversation as it is then.
