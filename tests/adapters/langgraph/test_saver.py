@@ -8,6 +8,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
+from django.db.backends.signals import connection_created
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import empty_checkpoint
@@ -15,7 +16,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import _messages_delta_reducer, add_messages
 
 from context_store import ContextStore
-from context_store.adapters.langgraph import DjangoSaver
+from context_store.adapters.langgraph import DjangoSaver, connected
 from context_store.adapters.langgraph.models import ThreadCheckpoint, ThreadItem, ThreadValue, ThreadWrite
 from context_store.exceptions import OwnerMismatch
 from context_store.messages import text_of
@@ -213,6 +214,32 @@ def test_racing_runs_lose_no_message(saver: DjangoSaver) -> None:
     assert {f"turn {number}" for number in range(4)} <= stored
 
 
+def test_savers_take_turns_in_one_thread(saver: DjangoSaver) -> None:
+    other = DjangoSaver(user_id="alice")
+    for number in range(6):
+        ask((saver, other)[number % 2], str(number))
+    assert texts()[::2] == ["0", "1", "2", "3", "4", "5"]
+    assert ThreadItem.objects.count() == 12
+    assert len(ContextStore().list_branches("tea")) == 1
+
+
+def test_threads_of_runs_share_connections(saver: DjangoSaver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connected, "IDLE_SECONDS", 60)
+    opened: list[Any] = []
+
+    def note(**options: Any) -> None:
+        opened.append(options["connection"])
+
+    connection_created.connect(note)
+    try:
+        for number in range(8):
+            ask(saver, str(number))
+    finally:
+        connection_created.disconnect(note)
+    # Each run has threads of its own, of which few save at once.
+    assert len(opened) <= 4
+
+
 def test_copied_thread_goes_on_by_itself(saver: DjangoSaver) -> None:
     ask(saver, "one")
     saver.copy_thread("tea", "coffee")
@@ -258,7 +285,7 @@ def test_statements_of_a_step_and_of_a_load(saver: DjangoSaver, django_assert_ma
     checkpoint = {**empty_checkpoint(), "channel_values": {**latest.checkpoint["channel_values"]}}
     checkpoint["channel_values"]["messages"] = [*checkpoint["channel_values"]["messages"], HumanMessage("y", id="y")]
     versions = {"messages": saver.get_next_version(latest.checkpoint["channel_versions"]["messages"], None)}
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(9):
         saver.put(latest.config, checkpoint, {}, versions)
     with django_assert_max_num_queries(4):
         saver.get_tuple(config())
