@@ -36,8 +36,6 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 SHORTEST, LONGEST = 0.025, 0.5
-# The wait is this part of the time since the last news: half a second after a chunk the next one is seen within 100 ms.
-PATIENCE = 5
 # Seconds between two looks where the server says when there is news: looks then only find the dead.
 LISTENING = 2.0
 # Seconds until somebody tries again to listen.
@@ -53,6 +51,9 @@ class Source:
     is_listening = False
     # Seconds between two looks where nothing happens.
     longest = LONGEST
+    # Until then they are this part of the time since the last news apart: what a model says after three seconds of
+    # thought is seen within 150 ms.
+    patience = 20
 
     def look(self, waiting: Mapping[Hashable, Sequence["Subscription"]]) -> set[Hashable]:
         """Deliver what is new to those who wait, by key; return the keys that had news."""
@@ -238,12 +239,12 @@ class Watcher(Generic[Item]):
 class _Pace:
     """When a key is looked at."""
 
-    def __init__(self, longest: float) -> None:
-        self.longest = longest
+    def __init__(self, source: Source) -> None:
+        self.source = source
         self.news = self.due = time.monotonic()
 
     def delay(self, now: float) -> float:
-        return min(max((now - self.news) / PATIENCE, SHORTEST), self.longest)
+        return min(max((now - self.news) / self.source.patience, SHORTEST), self.source.longest)
 
 
 class Poller:
@@ -260,7 +261,7 @@ class Poller:
         with self._changed:
             readers = self._readers.setdefault(reader.source, {})
             readers.setdefault(reader.key, set()).add(reader)
-            self._paces.setdefault((reader.source, reader.key), _Pace(reader.source.longest)).due = 0
+            self._paces.setdefault((reader.source, reader.key), _Pace(reader.source)).due = 0
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="context-store-poller", daemon=True)
                 self._thread.start()

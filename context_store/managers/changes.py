@@ -107,7 +107,7 @@ class ListSource(Source):
     reader has, and is what the reader knows of the list from then on.
     """
 
-    longest = 2.0
+    longest, patience = 2.0, 5
 
     def __init__(self, using: str) -> None:
         self.using = using
