@@ -4,9 +4,11 @@ import hmac
 import os
 import threading
 import time
+from hashlib import sha256
 
 from django.conf import settings
 
+LONGEST_SCOPED_USER_ID = 100
 _lock = threading.Lock()
 _last = 0
 
@@ -42,14 +44,24 @@ def new_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
+def user_scope(user_id: str) -> str:
+    """Return the scope of a user's contexts; a long id by its digest, as scope and key share 255 characters."""
+    if len(user_id) <= LONGEST_SCOPED_USER_ID:
+        return f"user:{user_id}"
+    return f"user-sha256:{sha256(user_id.encode()).hexdigest()}"
+
+
 def pseudonyms(user_id: str) -> list[str]:
     """
     Return what stands for an erased user: keyed digests of the id, by ``SECRET_KEY`` first and then its fallbacks.
 
     Without the key nobody can tell from a digest, or by trying, whose it is.
     """
+    return scope_pseudonyms(user_scope(user_id))
+
+
+def scope_pseudonyms(scope: str) -> list[str]:
+    """Return what stands for the erased user whose scope this is: a key of a context tells no more."""
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     texts = (key if isinstance(key, bytes) else str(key).encode() for key in keys)
-    return [
-        "erased-" + hmac.new(text, f"context_store:{user_id}".encode(), "sha256").hexdigest()[:40] for text in texts
-    ]
+    return ["erased-" + hmac.new(text, f"context_store:{scope}".encode(), "sha256").hexdigest()[:40] for text in texts]

@@ -71,8 +71,6 @@ class Chat(Held):
     read_at = EpochMillisecondsField(null=True, blank=True, default=None)
     # Whether a legal hold covers the chat: what deletes or changes would otherwise have to look for one.
     held = models.BooleanField(default=False, editable=False)
-    # Of a copy, whose words are in it besides its owner's: JSON list of users, so that an erasure finds it.
-    origins = PayloadField(null=True, blank=True, default=None, editable=False)
 
     objects = ScopedManager.from_queryset(ChatQuerySet)()
     trash = TrashManager.from_queryset(ChatQuerySet)()
@@ -480,6 +478,22 @@ class ShareLink(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class ChatOrigin(models.Model):
+    """Of a copy, one whose words are in it besides its owner's: so an erasure finds what others made by fork."""
+
+    pk = models.CompositePrimaryKey("chat_id", "user_id")
+    chat = models.ForeignKey(Chat, models.CASCADE, related_name="origins", db_index=False, db_constraint=False)
+    user_id = IdentifierField()
+
+    class Meta:
+        verbose_name = _("origin of a copy")
+        verbose_name_plural = _("origins of copies")
+        indexes = [models.Index(fields=["user_id", "chat"], name="ctx_origin_user")]
+
+    def __str__(self) -> str:
+        return str(self.user_id)
 
 
 class ContextEntry(models.Model):

@@ -23,6 +23,9 @@ from . import exports
 from .base import READ, StoreAdmin
 from .display import isolated, json_text, time_html
 
+# That a request may take which erases a user.
+SECONDS = 10
+
 
 def column(name: str, label: Any) -> Callable[[Any, Any], str]:
     """Return what shows a column's text, and the label above it."""
@@ -183,11 +186,14 @@ class ErasureAdmin(RecordAdmin):
         if request.method == "POST" and form.is_valid():
             given = {name: form.cleaned_data[name] for name in ("reason", "copies")}
             try:
-                receipt = erase_user(form.cleaned_data["user_id"], **given, using=self.using)
+                receipt = erase_user(form.cleaned_data["user_id"], **given, seconds=SECONDS, using=self.using)
             except ContextStoreError as error:
                 form.add_error(None, str(error))
             else:
                 self.record(request, DELETION, f"Erased a user: receipt {receipt.id}.", name=receipt.subject)
+                if receipt.finished_at is None:
+                    messages.warning(request, _("Not everything was erased in time: erase the user again to go on."))
+                    return self.asked(request, form, _("Erase a user"), _("Erase for ever"))
                 messages.success(request, _("What was stored of the user was erased. This is the receipt."))
                 # Who may erase need not be one who may see receipts.
                 may_see = self.has_view_permission(request)

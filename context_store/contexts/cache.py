@@ -97,7 +97,11 @@ class MemoryStorage(Storage):
 
     def store(self, key: str, text: str, ttl: int | None) -> None:
         with _writing:
-            self._cache.set(self.make_key(key), str(text), _seconds(ttl))
+            made = self.make_key(key)
+            is_new = key.startswith(self.guarded) and not self._cache.has_key(made)
+            self._cache.set(made, str(text), _seconds(ttl))
+        if is_new:
+            self.admit(key)
 
     def store_many(self, texts: Mapping[str, str], ttl: int | None) -> None:
         for key, text in texts.items():
@@ -105,7 +109,10 @@ class MemoryStorage(Storage):
 
     def insert(self, key: str, text: str, ttl: int | None) -> bool:
         with _writing:
-            return self._cache.add(self.make_key(key), str(text), _seconds(ttl))
+            is_new = self._cache.add(self.make_key(key), str(text), _seconds(ttl))
+        if is_new:
+            self.admit(key)
+        return is_new
 
     def remove(self, key: str) -> bool:
         with _writing:

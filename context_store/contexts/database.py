@@ -80,7 +80,7 @@ class DatabaseStorage(Storage):
     errors = (Error,)
 
     def __init__(self, using: str | None, prefix: str) -> None:
-        self._using = using
+        self._using = self.tombstones = using
         self._prefix = prefix
 
     @property
@@ -109,7 +109,16 @@ class DatabaseStorage(Storage):
     def store(self, key: str, text: str, ttl: int | None) -> None:
         columns = _columns(text, ttl)
         stored = self._prefix + key
-        self._until_done(lambda: bool(UPDATE(self.database, key=stored, **columns)) or self._create(key, columns))
+
+        def write() -> bool:
+            if UPDATE(self.database, key=stored, **columns):
+                return True
+            is_new = self._create(key, columns)
+            if is_new:
+                self.admit(key)
+            return is_new
+
+        self._until_done(write)
 
     @retried(alias="database")
     def store_many(self, texts: Mapping[str, str], ttl: int | None) -> None:
@@ -120,7 +129,10 @@ class DatabaseStorage(Storage):
 
     @retried(alias="database")
     def insert(self, key: str, text: str, ttl: int | None) -> bool:
-        return self._take(key, _columns(text, ttl))
+        is_new = self._take(key, _columns(text, ttl))
+        if is_new:
+            self.admit(key)
+        return is_new
 
     def remove(self, key: str) -> bool:
         return self._delete(self._row(key).filter(live())) > 0

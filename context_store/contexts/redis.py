@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.core.cache.backends.base import BaseCache
+from django.db import Error
 from redis.exceptions import LockNotOwnedError, RedisError
 from redis.lock import Lock
 
@@ -28,7 +29,8 @@ def redis_client(cache: BaseCache) -> Any:
 class RedisStorage(Storage):
     """JSON text in Redis strings."""
 
-    errors = (RedisError, UnicodeDecodeError)
+    # Tombstones are asked for in the database.
+    errors = (RedisError, UnicodeDecodeError, Error)
 
     def __init__(self, cache: BaseCache, prefix: str) -> None:
         self.client = redis_client(cache)
@@ -56,16 +58,30 @@ class RedisStorage(Storage):
     def store(self, key: str, text: str, ttl: int | None) -> None:
         # Not set(), which looks at each of its fifteen options first.
         lifetime = () if ttl is None else ("PX", ttl)
-        self.client.execute_command("SET", self.make_key(key), text, *lifetime)
+        made = self.make_key(key)
+        if not key.startswith(self.guarded):
+            self.client.execute_command("SET", made, text, *lifetime)
+        elif not self.client.execute_command("SET", made, text, *lifetime, "XX"):
+            self.client.execute_command("SET", made, text, *lifetime)
+            self.admit(key)
 
     def store_many(self, texts: Mapping[str, str], ttl: int | None) -> None:
+        guarded = {key for key in texts if key.startswith(self.guarded)}
         with self.client.pipeline(transaction=False) as pipeline:
             for key, text in texts.items():
-                pipeline.set(self.make_key(key), text, px=ttl)
-            pipeline.execute()
+                pipeline.set(self.make_key(key), text, px=ttl, xx=key in guarded)
+            new = [key for key, was_set in zip(texts, pipeline.execute(), strict=True) if not was_set]
+            if new:
+                for key in new:
+                    pipeline.set(self.make_key(key), texts[key], px=ttl)
+                pipeline.execute()
+                self.admit(*new)
 
     def insert(self, key: str, text: str, ttl: int | None) -> bool:
-        return bool(self.client.set(self.make_key(key), text, px=ttl, nx=True))
+        is_new = bool(self.client.set(self.make_key(key), text, px=ttl, nx=True))
+        if is_new:
+            self.admit(key)
+        return is_new
 
     def remove(self, key: str) -> bool:
         return bool(self.client.delete(self.make_key(key)))

@@ -15,12 +15,16 @@ from typing import Any, Final
 
 from context_store.conf import settings
 from context_store.exceptions import CorruptContext, InvalidData
+from context_store.graph.holds import require_scope_not_erased
 from context_store.validation import MAX_COUNT, MAX_IDENTIFIER_LENGTH, MAX_NESTING, check_identifier, check_json
 
 SEPARATOR = "|"
+# What the scopes of users begin with.
+USERS = ("user:", "user-sha256:")
+# What the keys of locks begin with, and of those on sessions behind it.
+LOCK, SESSION = "~lock|", "~session"
 # Characters; leaves room for a prefix.
 LONGEST_LOCK = 200
-LONGEST_SCOPED_USER_ID = 100
 # Seconds: 68 years.
 MAX_TTL = MAX_COUNT
 
@@ -55,11 +59,10 @@ def scope_prefix(outer: str, name: Any) -> str:
     return f"{outer}{escape(check_identifier(name, 'scope'))}{SEPARATOR}"
 
 
-def user_scope(user_id: str) -> str:
-    """Return the scope of a user's contexts; a long id by its digest, as scope and key share 255 characters."""
-    if len(user_id) <= LONGEST_SCOPED_USER_ID:
-        return f"user:{user_id}"
-    return f"user-sha256:{sha256(user_id.encode()).hexdigest()}"
+def user_scope_of(stored: str) -> str | None:
+    """Return the scope of a user in which a stored key lies; ``None`` outside of any, and for locks, which expire."""
+    start, separator, _ = stored.partition(SEPARATOR)
+    return unescape(start) if separator and start.startswith(USERS) else None
 
 
 def stored_key(scope: str, key: Any, *path: str | int) -> str:
@@ -74,7 +77,7 @@ def stored_key(scope: str, key: Any, *path: str | int) -> str:
 
 def lock_key(stored: str) -> str:
     """Return the key of a lock, which is no context's key."""
-    return shortened(f"~lock|{stored}", LONGEST_LOCK)
+    return shortened(f"{LOCK}{stored}", LONGEST_LOCK)
 
 
 def shortened(stored: str, length: int) -> str:
@@ -160,6 +163,10 @@ class Storage(ABC):
 
     # What the storage raises when it cannot answer.
     errors: tuple[type[Exception], ...] = ()
+    # What keys begin with of which a new one is refused where its user was erased; a mere copy needs none.
+    guarded: tuple[str, ...] = USERS
+    # The database whose tombstones are looked at, beside the one of the chats.
+    tombstones: str | None = None
 
     def load(self, key: str) -> Any:
         """Return the value, or ``MISSING``."""
@@ -209,6 +216,20 @@ class Storage(ABC):
     def erase_many(self, keys: list[str]) -> int:
         """Remove the keys, expired ones as well; return how many there were."""
         return self.remove_many(keys)
+
+    def admit(self, *keys: str) -> None:
+        """
+        Keep values that were made just now, unless their user was erased. Raises ``UserErased``.
+
+        See ``require_scope_not_erased``: a value that was there before need not be asked about.
+        """
+        scopes = {scope for key in keys if key.startswith(self.guarded) and (scope := user_scope_of(key)) is not None}
+        try:
+            for scope in scopes:
+                require_scope_not_erased(scope, using=self.tombstones)
+        except Exception:
+            self.erase_many([*keys])
+            raise
 
     @abstractmethod
     def read(self, key: str) -> tuple[Text | None, Any]:

@@ -54,6 +54,7 @@ class TieredContexts(BaseContexts):
         cache = storage_on(options["CACHE"], options["CACHE_PREFIX"])
         # A process's own memory does not learn what other processes write.
         self.supports_processes = not isinstance(cache, MemoryStorage)
+        cache.guarded = ()
         breaker = CircuitBreaker(cache, lifetime, self.report_failure)
         return TieredStorage(DatabaseStorage(options["USING"], options["PREFIX"]), breaker)
 

@@ -4,7 +4,7 @@ from .keys import CompositeForeignKey
 from .notifications import can_notify, notifications, notify
 from .replicas import OwnWrites, Write, callers, database_for_read
 from .retries import driver_errors, is_deadlock, is_timeout, retried, retry
-from .scrubbing import deleting_securely, space_hint, wait_for_writers
+from .scrubbing import deleting_securely, newest_writer, space_hint, wait_for_writers, write_anew
 from .statements import CHUNK_SIZE, Literal, Prepared, Update, chunked, hold_row, insert_rows, padded, pipelined
 from .trash import NOT_IN_TRASH, outside_trash
 from .vectors import FloatsField, can_compare, cosine_distance
@@ -31,6 +31,7 @@ __all__ = [
     "insert_rows",
     "is_deadlock",
     "is_timeout",
+    "newest_writer",
     "notifications",
     "notify",
     "outside_trash",
@@ -40,4 +41,5 @@ __all__ = [
     "retry",
     "space_hint",
     "wait_for_writers",
+    "write_anew",
 ]

@@ -8,7 +8,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Coalesce, Left
 
-from context_store.db import chunked, retry
+from context_store.db import chunked, insert_rows, retry
 from context_store.exact_json import dumps
 from context_store.exceptions import InvalidData
 from context_store.ids import new_id, now_ms
@@ -26,9 +26,10 @@ from .chains import (
     rows,
     to_records,
 )
+from .holds import require_not_erased
 from .inputs import parse_messages
 from .lineage import Place, place_all
-from .locked import CHAT_COLUMNS, MAIN, LockedChat, NewChat, locked, to_chat_record
+from .locked import CHAT_COLUMNS, MAIN, LockedChat, NewChat, delete_rows, locked, to_chat_record
 
 FORMAT = "context-store-chat"
 VERSION = 1
@@ -117,10 +118,14 @@ def import_chat(
     )
 
     def store() -> ChatRecord:
-        with NewChat(using, chat, origins=origins, trashed_at=trashed_at) as stored:
+        with NewChat(using, chat, trashed_at=trashed_at) as stored:
             stored.insert([(inputs[message_id], place) for message_id, place in places.items()])
             stored.insert_branches(branches)
             stored.insert_checkpoints(checkpoints)
+            insert_rows(using, "ChatOrigin", ("chat_id", "user_id"), [(chat.id, origin) for origin in origins])
+            for origin in origins:
+                # Whose words were read before an erasure, and are copied behind it.
+                require_not_erased(origin, using=using)
         return chat
 
     return retry(using, store)
@@ -151,19 +156,19 @@ def fork_chat(
     document = export_chat(using, source_id, user_id=scope, head=head)
     source_owner = document["chat"]["user_id"]
     owner = source_owner if user_id is None else user_id
-    stored = rows("Chat").using(using).filter(pk=source_id).values_list("origins", flat=True).first()
-    origins = sorted({source_owner, *(stored or ())} - {owner})
+    stored = rows("ChatOrigin").using(using).filter(chat_id=source_id).values_list("user_id", flat=True)
+    origins = sorted({source_owner, *stored} - {owner})
     renamed = _renamed(document, new_id() if new_chat_id is None else new_chat_id)
     return import_chat(using, renamed, owner, origins=origins)
 
 
 def forget_origins(using: str, chat_ids: Iterable[str], *, whole: bool = False) -> None:
     """Take from chats the link to the people whose words were copied into them, and if ``whole`` title and metadata."""
-    changes: dict[str, Any] = {"title": None, "metadata": {}} if whole else {}
 
     def forget(chat: LockedChat) -> None:
-        rows("Chat").using(using).filter(pk=chat.id).update(origins=None, **changes)
+        delete_rows(rows("ChatOrigin").using(using).filter(chat_id=chat.id))
         if whole:
+            rows("Chat").using(using).filter(pk=chat.id).update(title=None, metadata={})
             rows("ShareLink").using(using).filter(chat_id=chat.id).update(title=None)
 
     for chat_id in chat_ids:

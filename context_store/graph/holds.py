@@ -8,16 +8,17 @@ one ends, so that an append pays nothing for holds. What deletes looks at the ho
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import transaction
+from django.db import router, transaction
 from django.db.models import Exists, IntegerField, OuterRef, Q, QuerySet, Value
 
 from context_store.db import chunked
 from context_store.exceptions import LegalHoldError, UserErased
-from context_store.ids import now_ms, pseudonyms
+from context_store.ids import now_ms, pseudonyms, scope_pseudonyms, user_scope
 
-from .chains import rows
+from .chains import model_of, rows
 
 BATCH = 500
+ERASED = "The user was erased, and nothing is stored for them until the erasure is lifted."
 
 
 def active_holds(now: int | None = None) -> QuerySet[Any]:
@@ -61,10 +62,10 @@ def is_held_from_birth(using: str, chat_id: str, user_id: str, metadata: Any) ->
     hold, tombstone = Value(1, output_field=IntegerField()), Value(2, output_field=IntegerField())
     about = Q(user_id=user_id) | Q(chat_id=chat_id) | Q(metadata__isnull=False)
     holds = active_holds().using(using).filter(about).annotate(kind=hold).values_list("kind", "id")
-    erased = rows("Erasure").using(using).filter(subject__in=pseudonyms(user_id), lifted_at__isnull=True)
+    erased = tombstones(pseudonyms(user_id)).using(using)
     found = list(holds.order_by().union(erased.order_by().annotate(kind=tombstone).values_list("kind", "id"), all=True))
     if any(kind == 2 for kind, _ in found):
-        raise UserErased("The user was erased, and nothing is stored for them until the erasure is lifted.")
+        raise UserErased(ERASED)
     if not found:
         return False
     named = rows("LegalHold").using(using).filter(pk__in=[key for _, key in found])
@@ -72,6 +73,30 @@ def is_held_from_birth(using: str, chat_id: str, user_id: str, metadata: Any) ->
         item.metadata is None or all(metadata.get(name) == value for name, value in item.metadata.items())
         for item in named
     )
+
+
+def tombstones(subjects: Sequence[str]) -> QuerySet[Any]:
+    """Return the erasures that refuse what comes late for those whom the digests stand for."""
+    return rows("Erasure").filter(subject__in=subjects, lifted_at__isnull=True)
+
+
+def require_not_erased(user_id: str, *, using: str | None = None) -> None:
+    """Raise ``UserErased`` for a tombstone; see ``require_scope_not_erased``."""
+    require_scope_not_erased(user_scope(user_id), using=using)
+
+
+def require_scope_not_erased(scope: str, *, using: str | None = None) -> None:
+    """
+    Raise ``UserErased`` if a tombstone stands for the user whose scope this is, in ``using`` or beside the chats.
+
+    It is asked after something was made, not before: then either the erasure finds that, or its tombstone is found.
+    What was there already needs no question, for an erasure leaves nothing.
+    """
+    model = rows("Erasure").model
+    places = {router.db_for_write(model_of("Chat")), using or router.db_for_write(model)}
+    for alias in places:
+        if router.allow_migrate_model(alias, model) and tombstones(scope_pseudonyms(scope)).using(alias).exists():
+            raise UserErased(ERASED)
 
 
 def set_held(using: str, hold: Any, *, only_new: bool = False) -> None:

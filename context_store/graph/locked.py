@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Self, TypeVar
 
 from django.db import Error, IntegrityError, connections, router, transaction
-from django.db.models import CASCADE, Case, F, QuerySet, Value, When
+from django.db.models import CASCADE, Case, Exists, F, OuterRef, QuerySet, Value, When
 from django.db.models.functions import Cast
 
 from context_store import signals
@@ -711,12 +711,9 @@ class NewChat(LockedChat):
     Raises ``IdConflict`` for an id that is taken.
     """
 
-    def __init__(
-        self, using: str, record: ChatRecord, *, origins: Sequence[str] = (), trashed_at: int | None = None
-    ) -> None:
+    def __init__(self, using: str, record: ChatRecord, *, trashed_at: int | None = None) -> None:
         super().__init__(using, record.id, adding=record.message_count)
         self.record = record
-        self._origins = list(origins) or None
         self._trashed_at = trashed_at
 
     def _lock(self) -> None:
@@ -726,7 +723,6 @@ class NewChat(LockedChat):
             revision=revision,
             # Whoever knew another chat of this id is to read this one anew.
             resync_revision=revision,
-            origins=self._origins,
             id=record.id,
             user_id=record.user_id,
             title=record.title,
@@ -831,14 +827,16 @@ def delete_chats(using: str, chat_ids: Sequence[str]) -> dict[str, int]:
             if not chats.update(updated_at=F("updated_at")):
                 return {}
             found = list(
-                chats.annotate(may_be_held=may_be_held()).values_list(
-                    "id", "user_id", "trashed_at", "held", "may_be_held"
-                )
+                chats.annotate(
+                    may_be_held=may_be_held(), is_copy=Exists(rows("ChatOrigin").filter(chat_id=OuterRef("pk")))
+                ).values_list("id", "user_id", "is_copy", "trashed_at", "held", "may_be_held")
             )
             if any((held or may) and trashed != GIVEN_UP for *_, trashed, held, may in found):
                 require_no_hold(using, chat_ids)
             gone = {row[0]: row[1] for row in found}
             deleted = {}
+            if copies := [chat_id for chat_id, _, is_copy, *_ in found if is_copy]:
+                delete_rows(rows("ChatOrigin").using(using).filter(chat_id__in=copies))
             # Streams before their chunks: whoever appends holds the stream's row, and its chunks are seen then.
             for model in CONTENTS:
                 contents = rows(model).using(using).filter(chat_id__in=gone)
@@ -855,19 +853,14 @@ def delete_chats(using: str, chat_ids: Sequence[str]) -> dict[str, int]:
     return retry(using, attempt)
 
 
-def destroy_chats(using: str, chat_ids: Sequence[str], due: QuerySet[Any] | None = None) -> dict[str, int]:
+def destroy_chats(using: str, chat_ids: Sequence[str], due: QuerySet[Any] | None = None) -> Iterator[dict[str, int]]:
     """
     Delete chats as ``delete_chats`` does, but in transactions of at most some thousand rows each.
 
-    First they are given up, if they are still among the ``due`` ones: then they are gone, and cannot be restored. What
-    a process leaves that dies meanwhile, the next call with the id finishes. Raises ``LegalHoldError``, and then has
-    deleted nothing.
+    Gives after each transaction how many rows went, by model label. First the chats are given up, if they are still
+    among the ``due`` ones: then they are gone, and cannot be restored. What a process leaves that dies meanwhile, or
+    goes no further, the next call with the id finishes. Raises ``LegalHoldError``, and then has deleted nothing.
     """
-    deleted: dict[str, int] = {}
-
-    def count(found: Mapping[str, int]) -> None:
-        for label, number in found.items():
-            deleted[label] = deleted.get(label, 0) + number
 
     def give_up() -> list[str]:
         with transaction.atomic(using=using):
@@ -886,18 +879,16 @@ def destroy_chats(using: str, chat_ids: Sequence[str], due: QuerySet[Any] | None
     for chat_id in list(large.values_list("pk", flat=True)):
         for model in ("Checkpoint", "Branch"):
             contents = rows(model).using(using).filter(chat_id=chat_id)
-            count({contents.model._meta.label: delete_rows(contents)})
+            yield {contents.model._meta.label: delete_rows(contents)}
         # The deepest first: nothing points to them any more.
         messages = rows("Message").using(using).filter(chat_id=chat_id)
         entries = rows("SearchEntry").using(using).filter(chat_id=chat_id)
         while ids := list(messages.order_by("-depth").values_list("id", flat=True)[:MAX_DELETED]):
             with transaction.atomic(using=using):
-                for some in chunked(ids):
-                    count({entries.model._meta.label: delete_rows(entries.filter(message_id__in=some))})
-                for some in chunked(ids):
-                    count({messages.model._meta.label: delete_rows(messages.filter(id__in=some))})
-    count(delete_chats(using, chat_ids))
-    return deleted
+                with_text = sum(delete_rows(entries.filter(message_id__in=some)) for some in chunked(ids))
+                went = sum(delete_rows(messages.filter(id__in=some)) for some in chunked(ids))
+            yield {entries.model._meta.label: with_text, messages.model._meta.label: went}
+    yield delete_chats(using, chat_ids)
 
 
 def set_trashed(

@@ -1,16 +1,16 @@
 """Erasing a user: everything that is stored of them, everywhere, with a receipt and a tombstone."""
 
+import time
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from django.db import router
-from django.db.models import Q
 
-from context_store.db import deleting_securely, space_hint, wait_for_writers
+from context_store.db import deleting_securely, newest_writer, space_hint, wait_for_writers, write_anew
 from context_store.exceptions import InvalidData, LegalHoldError
 from context_store.graph.chains import rows
 from context_store.graph.documents import forget_origins
-from context_store.graph.holds import active_holds, require_no_hold
+from context_store.graph.holds import active_holds, require_no_hold, tombstones
 from context_store.ids import now_ms, pseudonyms
 from context_store.search.backends import search_backends
 from context_store.validation import check_identifier, check_text
@@ -20,13 +20,16 @@ from .holders import holders
 from .removal import add, batches, remove_chats
 
 Copies = Literal["erase", "anonymise", "keep"]
+# Seconds that transactions are waited for which began before the tombstone.
+PATIENCE = 10
 
 
 class Receipt(NamedTuple):
     """
     What an erasure did: counts and times (milliseconds), no content. ``subject`` stands for the user.
 
-    ``hint`` says what is left to the operator of the database.
+    ``finished_at`` is ``None`` while something may be left: the call is to be repeated. ``hint`` says what is left to
+    the operator of the database.
     """
 
     id: int
@@ -34,20 +37,28 @@ class Receipt(NamedTuple):
     reason: str
     counts: dict[str, int]
     started_at: int
-    finished_at: int
+    finished_at: int | None
     hint: str
 
 
 def erase_user(
-    user_id: str, *, reason: str, copies: Copies = "erase", who: str = "", using: str | None = None
+    user_id: str,
+    *,
+    reason: str,
+    copies: Copies = "erase",
+    who: str = "",
+    seconds: float | None = None,
+    using: str | None = None,
 ) -> Receipt:
     """
     Erase all that is stored of a user, in the trash as well, and refuse what comes late until ``lift_erasure``.
 
     ``copies`` says what becomes of chats that others forked from the user's: they go too, lose title, metadata and the
-    link to the user, or stay. In batches, and to be called again after a crash, or to erase what came in spite of it:
-    the receipt is the same. Raises ``LegalHoldError`` where a hold covers something of it, and then has erased nothing.
+    link to the user, or stay. In batches, for ``seconds`` if they are given. To be called again where the receipt has
+    no ``finished_at``, after a crash, or to erase what came in spite of it: the receipt is the same. Raises
+    ``LegalHoldError`` where a hold covers something of it, and then has erased nothing.
     """
+    end = None if seconds is None else time.monotonic() + seconds
     check_identifier(user_id, "user_id")
     if copies not in ("erase", "anonymise", "keep"):
         raise InvalidData('is not "erase", "anonymise" or "keep"', ("copies",))
@@ -57,19 +68,16 @@ def erase_user(
     alias = using or router.db_for_write(rows("Chat").model)
     _require_no_holds(alias, user_id, copies)
     stored = _tombstone(alias, user_id, reason, copies, who or audit.actor())
-    wait_for_writers(alias)
+    writers = stored.options.get("writers")
+    wait_for_writers(alias, writers, seconds=PATIENCE if seconds is None else min(seconds / 2, PATIENCE))
     _require_no_holds(alias, user_id, copies)
-    counts: dict[str, int] = dict(stored.counts)
     with deleting_securely(alias):
-        while _erase_once(alias, user_id, copies, counts, stored):
-            pass
-        search_backends[alias].scrub()
-        if stored.finished_at is None or counts != stored.counts:
-            stored.finished_at = now_ms()
-            rows("Erasure").using(alias).filter(pk=stored.pk).update(counts=counts, finished_at=stored.finished_at)
-        audit.record("erase", using=alias, user_id=stored.subject, counts=counts)
-    times = (stored.started_at, stored.finished_at)
-    return Receipt(stored.pk, stored.subject, stored.reason, counts, *times, space_hint(alias))
+        is_complete = _erase(alias, user_id, copies, stored, end)
+    if is_complete:
+        write_anew(alias)
+        audit.record("erase", using=alias, user_id=stored.subject, counts=stored.counts)
+    times = (stored.started_at, stored.finished_at if is_complete else None)
+    return Receipt(stored.pk, stored.subject, stored.reason, stored.counts, *times, space_hint(alias))
 
 
 def lift_erasure(user_id: str, *, using: str | None = None) -> bool:
@@ -117,51 +125,73 @@ def _users(using: str) -> Iterator[str]:
 
 def _tombstone(using: str, user_id: str, reason: str, copies: str, who: str) -> Any:
     """Return the user's standing erasure, or a new one, which is committed: who begins to write now is refused."""
-    erasures, subjects = rows("Erasure").using(using), pseudonyms(user_id)
-    standing = erasures.filter(subject__in=subjects, lifted_at__isnull=True).order_by("id").first()
-    if standing is not None:
-        return standing
-    return erasures.create(
-        subject=subjects[0], reason=reason, requested_by=who or None, options={"copies": copies}, started_at=now_ms()
-    )
+    subjects = pseudonyms(user_id)
+    stored = tombstones(subjects).using(using).order_by("id").first()
+    if stored is None:
+        values = {"subject": subjects[0], "reason": reason, "requested_by": who or None}
+        stored = rows("Erasure").using(using).create(**values, options={"copies": copies}, started_at=now_ms())
+    if stored.options.get("writers") is None and (newest := newest_writer(using)) is not None:
+        # Who began before may not have seen the tombstone.
+        _store(using, stored, options={**stored.options, "writers": newest})
+    return stored
 
 
 def _require_no_holds(using: str, user_id: str, copies: str) -> None:
     """Raise ``LegalHoldError`` where a hold covers the user, or a chat that would go or change."""
     for hold_id in active_holds().using(using).filter(user_id=user_id).values_list("pk", flat=True)[:1]:
         raise LegalHoldError(hold_id, f"user {user_id!r}")
-    chats = rows("Chat").using(using)
-    affected = list(chats.filter(Q(held=True), user_id=user_id).values_list("pk", flat=True)[:1])
+    chats = rows("Chat").using(using).filter(held=True)
+    affected = list(chats.filter(user_id=user_id).values_list("pk", flat=True)[:1])
     if copies != "keep":
-        affected += [chat_id for chat_id, held in _copies(using, user_id) if held]
+        affected += chats.filter(origins__user_id=user_id).values_list("pk", flat=True)[:1]
     if affected:
         require_no_hold(using, affected)
 
 
-def _copies(using: str, user_id: str) -> Iterator[tuple[str, bool]]:
-    """Give the id of each chat that others forked from the user's, and whether it is held."""
-    copied = rows("Chat").using(using).filter(origins__isnull=False).values_list("pk", "held", "origins").order_by("pk")
-    for chat_id, held, origins in list(copied):
-        if user_id in origins:
-            yield chat_id, held
+def _erase(using: str, user_id: str, copies: str, stored: Any, end: float | None) -> bool:
+    """Erase until nothing is left, and say so in the stored receipt, or until the end; return whether all is done."""
+    counts, before = dict(stored.counts), stored.counts
+    has_writers = is_settled = False
+    while not (has_writers or is_settled):
+        # First: what older transactions have stored by then is erased below.
+        has_writers = not wait_for_writers(using, stored.options.get("writers"), seconds=0)
+        found = 0
+        for number in _erase_once(using, user_id, copies, counts):
+            found += number
+            if counts != stored.counts:
+                _store(using, stored, counts=dict(counts))
+                # Only after some work: so each call gets on, however little time it has.
+                if end is not None and time.monotonic() > end:
+                    return False
+        is_settled = not (found or has_writers)
+    if is_settled:
+        search_backends[using].scrub()
+        if stored.finished_at is None or counts != before:
+            _store(using, stored, finished_at=now_ms())
+    return is_settled
 
 
-def _erase_once(using: str, user_id: str, copies: str, counts: dict[str, int], stored: Any) -> int:
-    """Erase what is there now, and return how many chats that were; the counts are stored with each batch."""
-    found = 0
+def _store(using: str, stored: Any, **columns: Any) -> None:
+    rows("Erasure").using(using).filter(pk=stored.pk).update(**columns)
+    for name, value in columns.items():
+        setattr(stored, name, value)
+
+
+def _erase_once(using: str, user_id: str, copies: str, counts: dict[str, int]) -> Iterator[int]:
+    """Erase what is there now, and give after each batch how many chats went in it."""
     for batch in batches(rows("Chat").using(using).filter(user_id=user_id)):
-        found += remove_chats(using, batch, counts)
-        rows("Erasure").using(using).filter(pk=stored.pk).update(counts=counts)
-    if copies != "keep":
-        copied = [chat_id for chat_id, _ in _copies(using, user_id)]
+        yield from remove_chats(using, batch, counts)
+    copied = rows("Chat").using(using).filter(origins__user_id=user_id)
+    for batch in batches(copied):
         if copies == "erase":
-            for batch in batches(rows("Chat").using(using).filter(pk__in=copied)):
-                found += remove_chats(using, batch, counts)
+            yield from remove_chats(using, batch, counts)
         else:
-            forget_origins(using, copied, whole=True)
-            add(counts, "anonymised copies", len(copied))
-    else:
-        forget_origins(using, [chat_id for chat_id, _ in _copies(using, user_id)])
+            forget_origins(using, batch, whole=copies == "anonymise")
+            if copies == "anonymise":
+                add(counts, "anonymised copies", len(batch))
+            yield len(batch)
     for holder in holders():
-        add(counts, holder.name, holder.erase(using, user_id))
-    return found
+        erased = holder.erase(using, user_id)
+        for count in [erased] if isinstance(erased, int) else erased:
+            add(counts, holder.name, count)
+            yield 0

@@ -21,17 +21,19 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Q
 
 from context_store.contexts import contexts
-from context_store.contexts.storage import escape, user_scope
+from context_store.contexts.storage import LOCK, SEPARATOR, SESSION, escape, unescape
 from context_store.db import chunked
 from context_store.graph import LockedChat, locked
 from context_store.graph.chains import rows
 from context_store.graph.holds import active_holds
 from context_store.graph.streams import remove_old_chunks
-from context_store.ids import pseudonyms
+from context_store.ids import pseudonyms, user_scope
 from context_store.sessions import sessions
 from context_store.streams import streams
 
 ERASED = "Erased."
+# Sessions that are erased in a batch.
+SESSIONS = 100
 
 
 class Holder:
@@ -51,8 +53,8 @@ class Holder:
         """Store what ``export`` gave, for the user; return whether that was possible."""
         return False
 
-    def erase(self, using: str, user_id: str) -> int:
-        """Erase all that is stored of the user, in batches; return how much."""
+    def erase(self, using: str, user_id: str) -> int | Iterable[int]:
+        """Erase all that is stored of the user, in batches; return how much, or give it after each batch."""
         return 0
 
     def erase_chats(self, using: str, chat_ids: Sequence[str]) -> int:
@@ -93,12 +95,15 @@ class ContextsHolder(Holder):
         contexts[item["alias"]].resolve(_scope(user_id) + item["key"]).set(item["value"])
         return True
 
-    def erase(self, using: str, user_id: str) -> int:
-        count = 0
+    def users(self, using: str) -> Iterator[str]:
         for alias in contexts:
-            for start in (_scope(user_id), f"~lock|{_scope(user_id)}"):
-                count += _remove_keys(contexts[alias].storage, start)
-        return count
+            for stored in contexts[alias].storage.keys("user:"):
+                yield unescape(stored.partition(SEPARATOR)[0]).removeprefix("user:")
+
+    def erase(self, using: str, user_id: str) -> Iterator[int]:
+        for alias in contexts:
+            for start in (_scope(user_id), f"{LOCK}{_scope(user_id)}"):
+                yield from _remove_keys(contexts[alias].storage, start)
 
     def purge(self, using: str, before: int) -> int:
         old = rows("ContextEntry").using(using).filter(updated_at__lt=before).order_by()
@@ -110,8 +115,9 @@ def _scope(user_id: str) -> str:
     return f"{escape(user_scope(user_id))}|"
 
 
-def _remove_keys(storage: Any, start: str) -> int:
-    return sum(int(storage.erase_many(some)) for some in chunked(list(storage.keys(start))))
+def _remove_keys(storage: Any, start: str) -> Iterator[int]:
+    for some in chunked(list(storage.keys(start))):
+        yield int(storage.erase_many(some))
 
 
 class SessionsHolder(Holder):
@@ -135,15 +141,13 @@ class SessionsHolder(Holder):
         mine.merge_metadata(item["session"]["id"], item["session"]["metadata"])
         return True
 
-    def erase(self, using: str, user_id: str) -> int:
-        count = 0
+    def erase(self, using: str, user_id: str) -> Iterator[int]:
         for alias in sessions:
             backend = sessions[alias]
-            if not backend.supports_chats:
-                for session in backend.for_user(user_id).list(user_id=user_id):
-                    count += backend.delete(session.id)
-            count += _remove_keys(backend.lock_storage, f"~lock|~session|{escape(user_id)}|")
-        return count
+            mine = backend.for_user(user_id)
+            while not backend.supports_chats and (found := mine.list(user_id=user_id, limit=SESSIONS)):
+                yield sum(mine.delete(session.id) for session in found)
+            yield from _remove_keys(backend.lock_storage, f"{LOCK}{SESSION}{SEPARATOR}{escape(user_id)}{SEPARATOR}")
 
 
 class AdminLogHolder(Holder):
@@ -160,13 +164,13 @@ class AdminLogHolder(Holder):
         for text in about.filter(change_message__contains="“").values_list("change_message", flat=True):
             asked.update(re.findall("“(.*?)”", text))
         for query in asked:
-            self._blank(entries.filter(object_repr=f"Search: {query}"[:200]))
-        return self._blank(about)
+            sum(self._blank(entries.filter(object_repr=f"Search: {query}"[:200])))
+        return sum(self._blank(about))
 
-    def erase(self, using: str, user_id: str) -> int:
+    def erase(self, using: str, user_id: str) -> Iterable[int]:
         entries = self._entries()
         if entries is None:
-            return 0
+            return ()
         scope, asked = _scope(user_id), f"user_id__exact={user_id}"
         about = Q(object_repr__contains=scope) | Q(change_message__contains=scope) | Q(object_id__contains=scope)
         return self._blank(entries.filter(about | Q(object_repr__contains=asked) | Q(change_message__contains=asked)))
@@ -179,13 +183,10 @@ class AdminLogHolder(Holder):
         return entries.objects.filter(content_type__app_label="context_store").order_by()
 
     @staticmethod
-    def _blank(entries: Any) -> int:
-        ids = list(entries.values_list("pk", flat=True))
-        log = entries.model.objects
-        return sum(
-            log.filter(pk__in=some).update(object_id=None, object_repr="", change_message=ERASED)
-            for some in chunked(ids)
-        )
+    def _blank(entries: Any) -> Iterator[int]:
+        for some in chunked(list(entries.values_list("pk", flat=True))):
+            named = entries.model.objects.filter(pk__in=some)
+            yield named.update(object_id=None, object_repr="", change_message=ERASED)
 
 
 def _attach(using: str, user_id: str, name: str, item: dict[str, Any], **more: list[dict[str, Any]]) -> bool:
@@ -285,12 +286,14 @@ class AuditHolder(Holder):
         entries = rows("AuditEntry").using(using).filter(user_id=user_id).order_by("id")
         yield from entries.values("action", "actor", "chat_id", "detail", "created_at").iterator(chunk_size=500)
 
-    def erase(self, using: str, user_id: str) -> int:
+    def erase(self, using: str, user_id: str) -> Iterator[int]:
         pseudonym = pseudonyms(user_id)[0]
         entries = rows("AuditEntry").using(using)
-        entries.filter(actor=user_id).update(actor=pseudonym)
         rows("Erasure").using(using).filter(requested_by=user_id).update(requested_by=pseudonym)
-        return entries.filter(user_id=user_id).update(user_id=pseudonym, chat_id=None, detail={})
+        for some in chunked(list(entries.filter(actor=user_id).values_list("pk", flat=True))):
+            entries.filter(pk__in=some).update(actor=pseudonym)
+        for some in chunked(list(entries.filter(user_id=user_id).values_list("pk", flat=True))):
+            yield entries.filter(pk__in=some).update(user_id=pseudonym, chat_id=None, detail={})
 
     def erase_chats(self, using: str, chat_ids: Sequence[str]) -> int:
         return rows("AuditEntry").using(using).filter(chat_id__in=list(chat_ids)).update(chat_id=None)

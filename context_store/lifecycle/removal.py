@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from context_store.graph.chains import rows
 from context_store.graph.locked import destroy_chats
 
 from . import audit
@@ -15,22 +16,26 @@ BATCH_SIZE = 100
 BATCH_MESSAGES = 2_000
 
 
-def remove_chats(using: str, chat_ids: list[str], counts: dict[str, int], due: QuerySet[Any] | None = None) -> int:
+def remove_chats(
+    using: str, chat_ids: list[str], counts: dict[str, int], due: QuerySet[Any] | None = None
+) -> Iterator[int]:
     """
-    Delete the chats for ever, those that are still ``due``, and count what went, by kind; return how many chats.
+    Delete the chats for ever, those that are still ``due``, and count what went, by kind.
 
-    Raises ``LegalHoldError``.
+    Gives after each transaction how many chats went in it. Raises ``LegalHoldError``.
     """
     # First what only the ids lead to: after a crash the chats are still there to be found.
     for holder in holders():
         add(counts, holder.name, holder.erase_chats(using, chat_ids))
-    gone = 0
-    with audit.in_batch():
-        for label, count in destroy_chats(using, chat_ids, due).items():
-            kind = str(label).rpartition(".")[2].lower()
-            add(counts, kind, count)
-            gone += count if kind == "chat" else 0
-    return gone
+    pieces = destroy_chats(using, chat_ids, due)
+    while True:
+        with audit.in_batch():
+            deleted = next(pieces, None)
+        if deleted is None:
+            return
+        for label, count in deleted.items():
+            add(counts, str(label).rpartition(".")[2].lower(), count)
+        yield deleted.get(rows("Chat").model._meta.label, 0)
 
 
 def add(counts: dict[str, int], name: str, count: int) -> None:

@@ -66,7 +66,7 @@ def apply_retention(
     counts: dict[str, int] = {}
     try:
         refresh_held(alias)
-        with deleting_securely(alias, anew=False):
+        with deleting_securely(alias):
             is_complete = _apply(alias, counts, end, pause, progress, lambda: storage.relock(LOCK, token, LOCK_TTL))
     finally:
         storage.unlock(LOCK, token)
@@ -149,12 +149,12 @@ def _remove(using: str, chat_ids: list[str], due: QuerySet[Any], action: str, co
     """Remove the chats that are still due, one by one where a hold came in between; return how many went."""
     if action != "trash":
         with suppress(LegalHoldError):
-            return remove_chats(using, chat_ids, counts, due)
+            return sum(remove_chats(using, chat_ids, counts, due))
     done = 0
     for chat_id in chat_ids:
         with suppress(LegalHoldError):
             if action != "trash":
-                done += remove_chats(using, [chat_id], counts, due)
+                done += sum(remove_chats(using, [chat_id], counts, due))
             elif due.filter(pk=chat_id).exists():
                 done += set_trashed(using, chat_id, now_ms())
     return done

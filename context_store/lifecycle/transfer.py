@@ -13,6 +13,7 @@ from context_store.exact_json import dumps, loads
 from context_store.exceptions import IdConflict, InvalidData
 from context_store.graph.chains import rows
 from context_store.graph.documents import document_pieces, import_chat
+from context_store.graph.holds import require_not_erased
 from context_store.ids import now_ms
 from context_store.validation import check_identifier, check_time
 
@@ -77,6 +78,7 @@ def import_user(file: IO[bytes], *, user_id: str | None = None, using: str | Non
     with ZipFile(file) as archive:
         manifest = _verified(archive)
         owner = check_identifier(manifest["user_id"] if user_id is None else user_id, "user_id")
+        require_not_erased(owner, using=alias)
         for name in ("chats.jsonl", "trash.jsonl"):
             counts[name] = sum(_take(alias, owner, document) for document in _lines(archive, name))
         for holder in holders():

@@ -56,7 +56,6 @@ class Migration(migrations.Migration):
                 ("trashed_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
                 ("read_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),
                 ("held", models.BooleanField(default=False, editable=False)),
-                ("origins", context_store.fields.PayloadField(blank=True, default=None, editable=False, null=True)),
             ],
             options={
                 "verbose_name": "chat",
@@ -520,6 +519,33 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="ChatOrigin",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "chat_id", "user_id", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("user_id", context_store.fields.IdentifierField()),
+                (
+                    "chat",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="origins",
+                        to="context_store.chat",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "origin of a copy",
+                "verbose_name_plural": "origins of copies",
+                "indexes": [models.Index(fields=["user_id", "chat"], name="ctx_origin_user")],
+            },
+        ),
+        migrations.CreateModel(
             name="ContextEntry",
             fields=[
                 ("key", context_store.fields.IdentifierField(primary_key=True, serialize=False)),
@@ -563,6 +589,7 @@ class Migration(migrations.Migration):
                     unclustered("context_store_stream"),
                     unclustered("context_store_usageentry"),
                     unclustered("context_store_sharelink"),
+                    unclustered("context_store_chatorigin", "chat_id, user_id"),
                     unclustered("context_store_streamchunk", "chat_id, stream_id, seq"),
                 ],
             },

@@ -621,7 +621,7 @@ class Receipt(serializers.Serializer[Any]):
     reason = Text()
     counts = serializers.DictField(child=Count(), help_text="How many went, by kind.")
     started_at = Milliseconds()
-    finished_at = Milliseconds()
+    finished_at = Milliseconds(allow_null=True, help_text="`null` while something is left to erase.")
     hint = Text(help_text="What is left to the operator of the database.")
 
 

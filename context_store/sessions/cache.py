@@ -13,9 +13,17 @@ from django.core.exceptions import ImproperlyConfigured
 
 from context_store.contexts.cache import MemoryStorage, cache_place, check_cache, storage_on
 from context_store.contexts.storage import decode, encode, milliseconds
-from context_store.exceptions import CorruptContext, IdConflict, OwnerMismatch, SessionsUnavailable, UpdateConflict
+from context_store.exceptions import (
+    CorruptContext,
+    IdConflict,
+    OwnerMismatch,
+    SessionsUnavailable,
+    UpdateConflict,
+    UserErased,
+)
 from context_store.graph import Input, parse_messages
 from context_store.graph.chains import missing as no_such
+from context_store.graph.holds import require_not_erased
 from context_store.ids import new_id, now_ms
 from context_store.validation import check_json, check_metadata
 
@@ -159,7 +167,7 @@ class CacheSessions(BaseSessions):
             outcome, *more = self._run("MERGE", session_id, encode(merged, "metadata"), **given)
             if outcome == "ok":
                 break
-        self._enter(self._record(session_id, more[0], b""))
+        self._list_new(self._record(session_id, more[0], b""))
         return merged
 
     def _fork(self, source_id: str, new_session_id: str) -> SessionRecord:
@@ -193,7 +201,7 @@ class CacheSessions(BaseSessions):
         parts = [part for entry in entries for part in entry]
         _, described = self._run("SAVE", session_id, *more, *parts, more_keys=staged_keys, owner=owner, **given)
         record = self._record(session_id, described, b"")
-        self._enter(record)
+        self._list_new(record)
         return record
 
     def _stage(self, keys: list[str], piece: Entries) -> None:
@@ -229,7 +237,7 @@ class CacheSessions(BaseSessions):
                 return [outcome, pushed, *more]
             pushed += len(piece)
         described, left = more
-        self._enter(self._record(session_id, described, b""))
+        self._list_new(self._record(session_id, described, b""))
         while int(left):
             left = self._run("DROP", session_id)
         return ["ok"]
@@ -361,6 +369,17 @@ class CacheSessions(BaseSessions):
     def _enter(self, record: SessionRecord) -> None:
         given = {"id": record.id, "updated_at": str(record.updated_at), "ttl": _text(self._ttl)}
         self._run_index("ENTER", record.user_id, **given)
+
+    def _list_new(self, record: SessionRecord) -> None:
+        """List a session that was written, or remove a new one of an erased user. Raises ``UserErased``."""
+        self._enter(record)
+        # See ``require_scope_not_erased``: one that is older was not erased, and one without a user is nobody's.
+        if record.created_at == record.updated_at and record.user_id != self.defaults["USER_ID"]:
+            try:
+                require_not_erased(record.user_id)
+            except UserErased:
+                self._delete(record.id)
+                raise
 
     def _leave(self, user_id: str, session_ids: Sequence[str]) -> None:
         self._run_index("LEAVE", user_id, *session_ids)

@@ -4,7 +4,7 @@ The contract of sessions. A backend runs it like this, with the base class that 
     class DatabaseContractTests(SessionsContract, TransactionTestCase):
         backend = DatabaseSessions
 
-    class RedisContractTests(SessionsContract, SimpleTestCase):
+    class RedisContractTests(SessionsContract, TestCase):
         backend = CacheSessions
         options = {"CACHE": "redis"}
 """

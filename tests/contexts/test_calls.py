@@ -34,9 +34,11 @@ def calls(function: Callable[[], Any]) -> list[str]:
     return names
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("cache", ["default", "redis"])
 def test_set_and_get_on_a_cache(redis_url: str, cache: str) -> None:
     store = CacheContexts("calls", {"CACHE": cache}).scoped("user:alice")
+    store.set("k", VALUE)
     assert len(calls(lambda: store.set("k", VALUE))) <= 12
     assert len(calls(lambda: store.get("k"))) <= 12
 

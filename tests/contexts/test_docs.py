@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import pytest
 from django.core.cache import cache
 from django.test import override_settings
 
@@ -24,6 +25,7 @@ def run_examples() -> dict[str, Any]:
     return names
 
 
+@pytest.mark.django_db
 def test_examples_run() -> None:
     cache.clear()
     names = run_examples()
@@ -31,6 +33,7 @@ def test_examples_run() -> None:
     assert {"alice", "run", "counters"} <= names.keys()
 
 
+@pytest.mark.django_db
 def test_settings_of_the_page_pass_the_checks() -> None:
     names = run_examples()
     contexts_degraded.disconnect(names["keep"])

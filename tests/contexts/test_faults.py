@@ -114,6 +114,7 @@ def test_lost_write_is_signalled_with_its_value(private_cache: RedisServer, name
     assert isinstance(last["error"], ContextsUnavailable)
 
 
+@pytest.mark.django_db
 def test_signalled_write_can_be_made_up_for(private_cache: RedisServer) -> None:
     contexts = make(ON_ERROR="degrade").scoped("user:alice")
     private_cache.stop()

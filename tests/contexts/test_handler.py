@@ -76,6 +76,7 @@ def test_threads_share_one_object() -> None:
     assert made == {contexts["default"]}
 
 
+@pytest.mark.django_db
 def test_redis_keys_have_the_caches_prefix_and_version(redis_url: str) -> None:
     import redis
 

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from a2a.types import Task
+from asgiref.sync import async_to_sync
 from django.conf import settings as django_settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
@@ -14,18 +19,32 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
 
 from context_store.adapters.a2a.models import AgentTask
+from context_store.adapters.a2a.tasks import DjangoTaskStore
 from context_store.contexts import contexts
 from context_store.exceptions import LegalHoldError, UserErased
-from context_store.ids import now_ms, pseudonyms
-from context_store.lifecycle import acting, apply_retention, erase_user, hold, lift_erasure, release, replay_erasures
+from context_store.graph import documents
+from context_store.ids import now_ms, pseudonyms, user_scope
+from context_store.lifecycle import (
+    acting,
+    apply_retention,
+    erase_user,
+    export_user,
+    hold,
+    import_user,
+    lift_erasure,
+    release,
+    replay_erasures,
+)
 from context_store.lifecycle import removal as module
 from context_store.lifecycle.retention import DAY
-from context_store.models import AuditEntry, Chat, ContextEntry, Erasure, LegalHold, Message
+from context_store.models import AuditEntry, Chat, ChatOrigin, ContextEntry, Erasure, LegalHold, Message
 from context_store.sessions import sessions
 from context_store.store import ContextStore
 from context_store.streams import streams
+from tests.adapters.agents import call_of
 from tests.store.data import message
 
 MARKER = "zyxquagga"
@@ -214,6 +233,159 @@ def test_late_writes_are_refused_until_the_erasure_is_lifted(db: None) -> None:
     assert store.create_chat("new")
 
 
+LATE: dict[str, Callable[[Any], object]] = {
+    "set": lambda mine: mine.set("new", 1),
+    "set_many": lambda mine: mine.set_many({"new": 1, "newer": 2}),
+    "add": lambda mine: mine.add("new", 1),
+    "update": lambda mine: mine.update("new", lambda value: 1),
+}
+
+
+@pytest.mark.parametrize("user_id", ["alice", "a" * 150])
+@pytest.mark.parametrize("alias", ["default", "kept", "front"])
+def test_late_contexts_are_refused(everywhere: None, db: None, alias: str, user_id: str) -> None:
+    mine, bobs = (contexts[alias].scoped(user_scope(name)) for name in (user_id, "bob"))
+    mine.set("old", 1)
+    erase_user(user_id, reason="Asked")
+    for name, write in LATE.items():
+        with pytest.raises(UserErased), transaction.atomic():
+            write(mine)
+        with pytest.raises(UserErased):
+            write(mine.scoped("agent"))
+        write(bobs.scoped(name))
+    assert not list(contexts[alias].storage.keys("user:a"))
+    assert lift_erasure(user_id)
+    mine.set("new", 1)
+
+
+def test_late_sessions_are_refused(everywhere: None, db: None) -> None:
+    mine, said = sessions["redis"].for_user("alice"), [{"name": "user", "data": "Hello"}]
+    mine.save("old", said)
+    erase_user("alice", reason="Asked")
+    sessions["redis"].for_user("bob").save("bobs", said)
+    late: list[Callable[[], object]] = [
+        lambda: mine.save("old", said),
+        lambda: mine.append("new", said),
+        lambda: mine.append("long", said * 600),
+        lambda: mine.merge_metadata("new", {"a": 1}),
+    ]
+    for write in late:
+        with pytest.raises(UserErased):
+            write()
+    assert [mine.load(name) for name in ("old", "new", "long")] == [[], [], []]
+    assert mine.list(user_id="alice") == []
+
+
+def test_what_is_there_already_is_written_without_another_question(everywhere: None, db: None) -> None:
+    mine = contexts["kept"].scoped("user:alice")
+    mine.set("key", 1)
+    with CaptureQueriesContext(connection) as queries:
+        mine.set("key", 2)
+        contexts["default"].scoped("run").set("key", 1)
+    assert len(queries) == 1
+    contexts["default"].scoped("user:alice").set("key", 1)
+    sessions["redis"].for_user("alice").save("s", [{"name": "user", "data": "Hello"}])
+    time.sleep(0.002)
+    with CaptureQueriesContext(connection) as queries:
+        contexts["default"].scoped("user:alice").set("key", 2)
+        sessions["redis"].for_user("alice").append("s", [{"name": "user", "data": "Hello"}])
+    assert len(queries) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_agents_store_late_is_refused() -> None:
+    erase_user("alice", reason="Asked")
+    with pytest.raises(UserErased):
+        async_to_sync(DjangoTaskStore().save)(Task(id="t", context_id="c"), call_of("alice"))
+    assert not AgentTask.objects.exists()
+
+
+def test_an_export_is_not_taken_in_for_who_was_erased(everywhere: None, db: None) -> None:
+    contexts["kept"].scoped("user:alice").set("key", 1)
+    archive = b"".join(export_user("alice"))
+    erase_user("alice", reason="Asked")
+    with pytest.raises(UserErased):
+        import_user(BytesIO(archive))
+
+
+@pytest.mark.vendor("postgresql")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("place", ["chat", "context"])
+def test_who_began_before_the_tombstone_stores_nothing(
+    everywhere: None, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["context_store.lifecycle.erasure"], "PATIENCE", 0.1)
+    ContextStore().create_chat("bobs", user_id="bob")
+    written, may_end = threading.Event(), threading.Event()
+
+    def write() -> None:
+        try:
+            with transaction.atomic():
+                if place == "chat":
+                    ContextStore(user_id="alice").create_chat("late")
+                else:
+                    contexts["kept"].scoped("user:alice").set("late", 1)
+                written.set()
+                assert may_end.wait(30)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert written.wait(30)
+    assert erase_user("alice", reason="Asked").finished_at is None
+    may_end.set()
+    thread.join()
+    assert erase_user("alice", reason="Asked").finished_at is not None
+    assert not Chat.objects.filter(user_id="alice").exists()
+    assert not ContextEntry.objects.exists()
+
+
+def test_a_copy_is_found_without_reading_those_of_others(db: None) -> None:
+    for number in range(20):
+        ContextStore().create_chat(f"c{number}", user_id="carol")
+        ContextStore().fork_chat(f"c{number}", user_id="bob")
+    ContextStore(user_id="alice").create_chat("tea")
+    ContextStore().fork_chat("tea", "copy", user_id="bob")
+    with CaptureQueriesContext(connection) as queries:
+        assert erase_user("alice", reason="Asked").counts["chat"] == 2
+    asked = [query["sql"] for query in queries if "chatorigin" in query["sql"].lower()]
+    with connection.cursor() as cursor:
+        for sql in asked:
+            cursor.execute(f"EXPLAIN {'QUERY PLAN ' if connection.vendor == 'sqlite' else ''}{sql}")
+            assert "Seq Scan on context_store_chatorigin" not in str(cursor.fetchall())
+
+
+def test_a_copy_that_is_made_while_its_source_is_erased_is_refused(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    ContextStore(user_id="alice").create_chat("tea")
+    read = documents.export_chat
+
+    def read_and_erase(*args: Any, **kwargs: Any) -> Any:
+        document = read(*args, **kwargs)
+        erase_user("alice", reason="Asked")
+        return document
+
+    monkeypatch.setattr(documents, "export_chat", read_and_erase)
+    with pytest.raises(UserErased):
+        ContextStore().fork_chat("tea", "copy", user_id="bob")
+    assert not Chat._base_manager.exists()
+
+
+def test_an_erasure_stops_in_time_and_goes_on(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["context_store.graph.locked"], "MAX_DELETED", 10)
+    monkeypatch.setattr(module, "BATCH_SIZE", 1)
+    store = ContextStore(user_id="alice")
+    for chat_id in ("a", "b"):
+        store.create_chat(chat_id)
+        store.append_messages(chat_id, [message(f"m{n:02d}") for n in range(25)])
+    calls = 1
+    while (receipt := erase_user("alice", reason="Asked", seconds=0)).finished_at is None:
+        calls += 1
+        assert Erasure.objects.get().counts == receipt.counts
+    assert calls > 5
+    assert (receipt.counts["chat"], receipt.counts["message"]) == (2, 50)
+
+
 @pytest.mark.parametrize("kind", ["user", "chat", "copy"])
 def test_a_hold_refuses_the_erasure_as_a_whole(db: None, kind: str) -> None:
     store = ContextStore(user_id="alice")
@@ -242,7 +414,7 @@ def test_what_becomes_of_copies_is_a_choice(db: None, copies: Any, left: list[An
     shown = ContextStore().shared(link.token)
     assert ([shown.title] if shown else []) == left
     assert [chat.title for chat in ContextStore(user_id="bob").list_chats()] == left
-    assert not Chat.objects.filter(origins__isnull=False).exists()
+    assert not ChatOrigin.objects.exists()
 
 
 def test_an_erasure_goes_on_after_a_crash(db: None, monkeypatch: pytest.MonkeyPatch) -> None:

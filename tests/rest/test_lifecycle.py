@@ -13,6 +13,7 @@ from django.db import connection
 
 from context_store.lifecycle import hold
 from context_store.models import AuditEntry, Chat, Erasure, LegalHold
+from context_store.rest.views.lifecycle import UserViewSet
 from context_store.signals import audited
 from tests.rest.client import Client, ids
 
@@ -57,6 +58,19 @@ def test_an_erasure_can_be_repeated_and_refuses_what_comes_late(api: Client, cha
     assert officer.delete("users/alice/erasure/").status_code == 204
     assert officer.delete("users/alice/erasure/").status_code == 404
     assert api.post("chats/", {"id": "late"}).status_code == 201
+
+
+def test_an_erasure_of_much_is_sent_again_until_it_is_done(
+    api: Client, chat: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(UserViewSet, "erasure_seconds", 0)
+    officer = client_with("erase_user")
+    answers = [officer.post("users/alice/erasure/", WHY)]
+    while answers[-1].status_code == 202:
+        assert answers[-1].json()["finished_at"] is None
+        assert api.post("chats/", {"id": "late"}).status_code == 403
+        answers.append(officer.post("users/alice/erasure/", WHY))
+    assert (len(answers) > 1, answers[-1].status_code, answers[-1].json()["counts"]["chat"]) == (True, 200, 1)
 
 
 @pytest.mark.parametrize(

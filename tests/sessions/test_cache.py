@@ -58,6 +58,7 @@ def test_keys_of_a_session_are_in_one_slot(session_id: str) -> None:
     assert len({tuple(make()._keys(name)) for name in ("{", "~2", "~02", "}", "~3")}) == 5
 
 
+@pytest.mark.django_db
 @at_any_pace
 def test_everything_expires_and_nothing_is_left(server: redis.Redis, moment: float) -> None:
     alice = make(TTL=moment).for_user("alice")
@@ -116,6 +117,7 @@ def test_index_lives_as_long_as_its_last_session(server: redis.Redis, moment: fl
     assert all(server.pttl(key) > 0 for key in make()._index("(nobody)"))
 
 
+@pytest.mark.django_db
 def test_list_shows_nothing_that_is_gone_and_takes_it_out(server: redis.Redis) -> None:
     sessions = make()
     for name in ("a", "b", "c", "d"):
@@ -308,6 +310,7 @@ def test_scripts_survive_a_flush(private_cache: RedisServer) -> None:
     assert sessions.count("s") == 2
 
 
+@pytest.mark.django_db
 def test_every_call_runs_on_a_cluster_node(server_folder: Path) -> None:
     """A node of Redis Cluster refuses commands and scripts whose keys are in several slots."""
     with RedisServer(

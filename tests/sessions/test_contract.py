@@ -1,6 +1,6 @@
 """The contract, against every backend."""
 
-from django.test import SimpleTestCase, TransactionTestCase
+from django.test import TestCase, TransactionTestCase
 
 from context_store.sessions.cache import CacheSessions
 from context_store.sessions.database import DatabaseSessions
@@ -17,11 +17,11 @@ class OtherDatabaseTests(SessionsContract, TransactionTestCase):
     options = {"USING": "other"}
 
 
-class RedisTests(SessionsContract, SimpleTestCase):
+class RedisTests(SessionsContract, TestCase):
     backend = CacheSessions
     options = {"CACHE": "redis"}
 
 
-class RedisForEverTests(SessionsContract, SimpleTestCase):
+class RedisForEverTests(SessionsContract, TestCase):
     backend = CacheSessions
     options = {"CACHE": "redis", "TTL": None, "PREFIX": "{ever}:"}

@@ -30,6 +30,7 @@ def test_examples_run_in_the_database() -> None:
         assert check_sessions() == []
 
 
+@pytest.mark.django_db
 @pytest.mark.usefixtures("redis_url")
 @override_settings(
     CONTEXT_STORE_SESSIONS={"default": {"BACKEND": f"{CacheSessions.__module__}.CacheSessions", "CACHE": "redis"}}

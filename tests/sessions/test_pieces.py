@@ -235,6 +235,7 @@ def test_staged_messages_that_are_lost_replace_nothing(sessions: CacheSessions, 
     assert data(sessions) == ["old0"]
 
 
+@pytest.mark.django_db
 def test_list_of_many(sessions: CacheSessions) -> None:
     alice = sessions.for_user("alice")
     for number in range(PIECE + 3):

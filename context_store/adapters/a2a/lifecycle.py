@@ -31,13 +31,15 @@ class TasksHolder(Holder):
         rest = {name: value for name, value in item.items() if name != "task_id"}
         return tasks.get_or_create(**key, defaults=rest)[1]
 
-    def erase(self, using: str, user_id: str) -> int:
+    def erase(self, using: str, user_id: str) -> Iterator[int]:
         return self._delete(self._tasks(using, user_id))
 
     def purge(self, using: str, before: int) -> int:
-        return self._delete(
-            AgentTask.objects.using(using).filter(
-                state__in=FINISHED, status_time__lt=before * 10**6, status_time__gt=-(2**63)
+        return sum(
+            self._delete(
+                AgentTask.objects.using(using).filter(
+                    state__in=FINISHED, status_time__lt=before * 10**6, status_time__gt=-(2**63)
+                )
             )
         )
 
@@ -46,6 +48,6 @@ class TasksHolder(Holder):
         return AgentTask.objects.using(using).filter(user_id=stored_name(user_id))
 
     @staticmethod
-    def _delete(tasks: QuerySet[AgentTask]) -> int:
-        found = list(tasks.order_by().values_list("pk", flat=True))
-        return sum(tasks.filter(pk__in=some).delete()[0] for some in chunked(found))
+    def _delete(tasks: QuerySet[AgentTask]) -> Iterator[int]:
+        for some in chunked(list(tasks.order_by().values_list("pk", flat=True))):
+            yield tasks.filter(pk__in=some).delete()[0]

@@ -17,6 +17,7 @@ from google.protobuf.json_format import MessageToJson, ParseDict
 
 from context_store.adapters.base import stored_name
 from context_store.exceptions import InvalidData
+from context_store.graph.holds import require_not_erased
 from context_store.ids import now_ms
 from context_store.validation import JSONText
 
@@ -84,6 +85,7 @@ class DjangoTaskStore(TaskStore):  # type: ignore[misc] # The SDK's types are no
                 AgentTask(user_id=stored_name(owner), task_id=stored_name(task.id), **columns).save(
                     using=tasks.db, force_insert=True
                 )
+                require_not_erased(stored_name(owner), using=tasks.db)
         except IntegrityError:
             # Somebody else has created it just now.
             row.update(**columns)

@@ -22,9 +22,8 @@ class MemoryHolder(Holder):
         items: Any = StoreItem.objects.using(using).filter(user_id=user_id).order_by("pk")
         yield from items.values("namespace", "key", "value", "created_at", "updated_at", "expires_at").iterator()
 
-    def erase(self, using: str, user_id: str) -> int:
-        items, count = StoreItem.objects.using(using).filter(user_id=user_id), 0
+    def erase(self, using: str, user_id: str) -> Iterator[int]:
+        items = StoreItem.objects.using(using).filter(user_id=user_id)
         while keys := list(items.order_by().values_list("pk", flat=True)[:BATCH]):
             StoreVector.objects.using(using).filter(item_id__in=keys).delete()
-            count += items.filter(pk__in=keys).delete()[0]
-        return count
+            yield items.filter(pk__in=keys).delete()[0]

@@ -26,6 +26,7 @@ from langgraph.store.base import (
 )
 
 from context_store.db import can_compare, chunked, cosine_distance
+from context_store.graph.holds import require_not_erased
 from context_store.ids import now_ms
 from context_store.validation import check_json
 
@@ -190,6 +191,7 @@ class DjangoStore(BaseStore):  # type: ignore[misc] # LangGraph's types are not 
             try:
                 with transaction.atomic(using=items.db):
                     row.save(using=items.db, force_insert=True)
+                    require_not_erased(user_id, using=items.db)
             except IntegrityError:
                 # Somebody else has created it just now.
                 found.update(**columns)

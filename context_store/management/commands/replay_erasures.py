@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections, router
 
 from context_store.lifecycle.erasure import replay_erasures
@@ -41,4 +41,6 @@ class Command(BaseCommand):
         receipts = replay_erasures(using=database)
         for receipt in receipts:
             self.stdout.write(f"{receipt.subject}: {receipt.counts}")
+        if any(receipt.finished_at is None for receipt in receipts):
+            raise CommandError("Older transactions go on, and may store something: run this again.", returncode=3)
         self.stdout.write(self.style.SUCCESS(f"Applied {len(receipts)} erasures again."))

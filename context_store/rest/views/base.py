@@ -16,8 +16,8 @@ from rest_framework.settings import api_settings
 from rest_framework.viewsets import ViewSet
 
 from context_store.contexts import BaseContexts, contexts
-from context_store.contexts.storage import user_scope
 from context_store.db import OwnWrites, callers
+from context_store.ids import user_scope
 from context_store.lifecycle import acting
 from context_store.models import Chat
 from context_store.rest.conditional import REVISION_HEADER, expected_writes

@@ -39,6 +39,8 @@ class UserViewSet(LifecycleViewSet):
     lookup_url_kwarg = "user_id"
     # An erasure commits in batches, behind its tombstone.
     is_atomic = False
+    # Seconds that one request may take: what is left then is for the next one.
+    erasure_seconds: ClassVar[float] = 10
     needed: ClassVar[Mapping[str, str]] = {
         "erasure": "context_store.erase_user",
         "lift": "context_store.lift_erasure",
@@ -48,15 +50,17 @@ class UserViewSet(LifecycleViewSet):
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:  # noqa: FBT001, FBT002
         return super().perform_content_negotiation(request, force=force or getattr(self, "action", None) == "export")
 
-    @operation("erase_user", {200: shapes.Receipt}, request=shapes.ErasureCreate)
+    @operation("erase_user", {200: shapes.Receipt, 202: shapes.Receipt}, request=shapes.ErasureCreate)
     @action(detail=True, methods=["post"])
     def erasure(self, request: Request, user_id: str) -> Response:
         """
         Erase all that is stored of a user, and refuse what comes late until the erasure is lifted.
 
-        The request can be repeated, also after one that got no answer: the receipt is the same.
+        The answer is 202, with the receipt so far, while something is left: send the request again until it is 200. It
+        can always be repeated, also after one that got no answer: the receipt is the same.
         """
-        return Response(erase_user(user_id, **self.body(shapes.ErasureCreate))._asdict())
+        receipt = erase_user(user_id, **self.body(shapes.ErasureCreate), seconds=self.erasure_seconds)
+        return Response(receipt._asdict(), status=202 if receipt.finished_at is None else 200)
 
     @operation("lift_erasure", {204: None})
     @erasure.mapping.delete
