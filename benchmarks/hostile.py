@@ -1,10 +1,10 @@
 """
 The worst requests that an ordinary user can send, or staff can be led to: ``python -m benchmarks --only hostile``.
 
-No request may cost more than its size. So each is compared with a page of 50 ordinary messages, and what brings or
-reads megabytes with a page of 50 messages that has as many bytes as one request may bring; it may neither keep memory
-nor keep another user waiting. Searches have a budget of their own, whatever a page takes. Whether a request is answered
-or refused is not judged here.
+No request may cost more than its size. So each is compared with a page of 50 ordinary messages, in the admin with its
+page of an ordinary chat, and what brings or reads megabytes with a page of 50 messages that has as many bytes as one
+request may bring; it may neither keep memory nor keep another user waiting. Searches have a budget of their own,
+whatever a page takes. Whether a request is answered or refused is not judged here.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ from rest_framework.test import APIClient
 
 from context_store.ids import new_id
 from context_store.models import Branch, Checkpoint, Message
-from context_store.rest.parsers import BYTES_A_VALUE
+from context_store.rest.parsers import BYTES_A_FIELD, BYTES_A_VALUE
 from context_store.sessions import sessions
 from context_store.store import ContextStore
 
@@ -128,9 +128,12 @@ class Measurement:
     def rows(self) -> Iterator[Row]:
         chats = (self.target.ordinary.chat_id, self.target.pages)
         pages = [Request("GET", f"/api/chats/{chat_id}/messages/?limit={PAGE}") for chat_id in chats]
-        ordinary, large = (fast([self.alone(page) for _ in range(10)]) for page in pages)
+        # The admin's page of an ordinary chat, too, makes many times as much of a message as JSON does.
+        pages.append(Request("GET", f"/admin/context_store/chat/{self.target.ordinary.chat_id}/change/"))
+        ordinary, large, admin = (fast([self.alone(page) for _ in range(10)]) for page in pages)
         for name, make in requests(self.target).items():
-            yield from self.measured(f"hostile: {name}", make, large if self.is_large(name, make()) else ordinary)
+            page = large if self.is_large(name, make()) else admin if name.startswith("admin") else ordinary
+            yield from self.measured(f"hostile: {name}", make, page)
 
     def is_large(self, name: str, request: Request) -> bool:
         """Tell whether the request brings megabytes, or reads messages or metadata that have them."""
@@ -279,6 +282,7 @@ def requests(target: Target) -> dict[str, Callable[[], Request]]:
     alphabet = "+".join(f"{chr(letter)}*" for letter in range(ord("a"), ord("z") + 1))
     fields = ",".join(f'"{number}":0' for number in range(size // 11))
     most_values = size // BYTES_A_VALUE - 10
+    most_fields = ",".join(f'"{number}":0' for number in range(size // BYTES_A_FIELD - 10))
     bad = ",".join(['{"name":1,"data":0}'] * (size // 20))
     return {
         # Texts: what is normalised, cut into words, stemmed and indexed.
@@ -297,6 +301,7 @@ def requests(target: Target) -> dict[str, Callable[[], Request]]:
         "search 64 prefixes": get(f"/api/search/?q={prefixes}"),
         "search 64 prefixes in a chat of large messages": get(f"{chats}/{target.words}/search/?q={prefixes}"),
         "search a* to z*": get(f"/api/search/?q={alphabet}"),
+        "search a* or … p*": get(f"/api/search/?q={'+OR+'.join(alphabet.split('+')[:16])}"),
         "search a word of every message, 200 hits": get(f"/api/search/?q={COMMON_WORD}&limit=200"),
         "search without a word": get(f"/api/search/?q=-{COMMON_WORD}"),
         "search one letter in repeated letters": get(f"{chats}/{target.letters}/search/?q=a"),
@@ -318,6 +323,7 @@ def requests(target: Target) -> dict[str, Callable[[], Request]]:
         "fork a long chat": lambda: Request("POST", f"{long}/fork/", {}),
         # Bodies.
         "300,000 unknown fields": lambda: Request("POST", f"{marks}/messages/", f"{{{fields}}}"),
+        "as many unknown fields as are taken": lambda: Request("POST", f"{marks}/messages/", f"{{{most_fields}}}"),
         "130,000 bad messages": lambda: Request("POST", f"{marks}/messages/", f'{{"messages":[{bad}]}}'),
         "180,000 messages": append(0, many),
         "metadata of a chat": lambda: Request("PATCH", f"{marks}/", {"metadata": {"x": "y" * (size - 1_000)}}),

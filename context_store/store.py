@@ -516,7 +516,7 @@ class ContextStore:
 
     def list_branches(self, chat_id: str, *, limit: int | None = None, offset: int = 0) -> list[BranchRecord]:
         """Return the branches, or a page of them, oldest first. Raises ``Chat.DoesNotExist``."""
-        branches = self._branches.filter(chat_id=chat_id).oldest_first().window(limit, offset)
+        branches = self._branches.in_chat(chat_id).oldest_first().window(limit, offset)
         return self._of_chat(chat_id, branches.records())
 
     alist_branches = asynchronous(list_branches)
@@ -628,7 +628,7 @@ class ContextStore:
 
     def list_checkpoints(self, chat_id: str, *, limit: int | None = None, offset: int = 0) -> list[CheckpointRecord]:
         """Return the checkpoints, or a page of them, newest first. Raises ``Chat.DoesNotExist``."""
-        checkpoints = self._checkpoints.filter(chat_id=chat_id).newest_first().window(limit, offset)
+        checkpoints = self._checkpoints.in_chat(chat_id).newest_first().window(limit, offset)
         return self._of_chat(chat_id, checkpoints.records())
 
     alist_checkpoints = asynchronous(list_checkpoints)

@@ -44,7 +44,7 @@ from .transcript import (
 
 WINDOW = 200
 # Runs that are laid out: with 100,000 it would take ten seconds.
-MAX_RUNS = 5_000
+MAX_RUNS = 2_000
 PREVIEW_LENGTH = 90
 ROW_HEIGHT, LANE_WIDTH = 28, 18
 

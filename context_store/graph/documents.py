@@ -1,7 +1,8 @@
 """Whole chats: their graph, one versioned JSON document that goes out and in again, and copies."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -10,7 +11,7 @@ from django.db.models.functions import Coalesce, Left
 
 from context_store.db import chunked, insert_rows, retry
 from context_store.exact_json import dumps
-from context_store.exceptions import InvalidData
+from context_store.exceptions import InvalidData, LegalHoldError
 from context_store.ids import new_id, now_ms
 from context_store.records import BranchRecord, ChatRecord, CheckpointRecord, Graph, GraphNode, MessageRecord
 from context_store.validation import check_identifier, check_metadata, check_text, check_time
@@ -27,18 +28,21 @@ from .chains import (
     to_records,
 )
 from .holds import require_not_erased
-from .inputs import parse_messages
+from .inputs import Input, parse_messages
 from .lineage import Place, place_all
-from .locked import CHAT_COLUMNS, MAIN, LockedChat, NewChat, delete_rows, locked, to_chat_record
+from .locked import CHAT_COLUMNS, MAIN, LockedChat, NewChat, delete_chats, delete_rows, locked, to_chat_record
 
 FORMAT = "context-store-chat"
 VERSION = 1
 PREVIEW_LENGTH = 50
 EVERYTHING = slice(0, None)
+# How many messages of a copy are stored in one transaction.
+COPIED_AT_ONCE = 10_000
 # How often a chat is read that others change meanwhile, before what was read last is taken.
 READ_ATTEMPTS = 10
 
 Document = dict[str, Any]
+Placed = Sequence[tuple[Input, Place]]
 
 
 def get_graph(using: str, chat_id: str, *, user_id: str | None = None, window: slice = EVERYTHING) -> Graph:
@@ -100,8 +104,15 @@ def import_chat(
     *,
     origins: Sequence[str] = (),
     trashed_at: int | None = None,
+    at_once: int | None = None,
 ) -> ChatRecord:
-    """Store the document's chat for the user, or in the trash. Raises ``IdConflict`` and ``InvalidData``."""
+    """
+    Store the document's chat for the user, or in the trash, in one transaction.
+
+    With ``at_once`` no transaction stores more messages: others need not wait for all of a large chat. Until it is
+    whole it lies in the trash; there stays what a process leaves that dies meanwhile. Raises ``IdConflict`` and
+    ``InvalidData``.
+    """
     chat = _chat(document, user_id)
     inputs = {given.record.id: given for given in parse_messages(_section(document, "messages", list), chat_id=chat.id)}
     places = place_all({message_id: given.record.parent_id for message_id, given in inputs.items()})
@@ -117,18 +128,48 @@ def import_chat(
         last_message_at=newest if chat.last_message_at is None else chat.last_message_at,
     )
 
-    def store() -> ChatRecord:
-        with NewChat(using, chat, trashed_at=trashed_at) as stored:
-            stored.insert([(inputs[message_id], place) for message_id, place in places.items()])
-            stored.insert_branches(branches)
-            stored.insert_checkpoints(checkpoints)
-            insert_rows(using, "ChatOrigin", ("chat_id", "user_id"), [(chat.id, origin) for origin in origins])
-            for origin in origins:
-                # Whose words were read before an erasure, and are copied behind it.
-                require_not_erased(origin, using=using)
-        return chat
+    steps = list(chunked(((inputs[message_id], place) for message_id, place in places.items()), at_once or len(places)))
+    first = chat._replace(message_count=len(steps[0]) if steps else 0)
 
-    return retry(using, store)
+    def begin() -> None:
+        is_whole = len(steps) < 2
+        with NewChat(using, first, trashed_at=trashed_at if is_whole else now_ms()) as stored:
+            stored.insert(steps[0] if steps else [])
+            insert_rows(using, "ChatOrigin", ("chat_id", "user_id"), [(chat.id, origin) for origin in origins])
+            if is_whole:
+                finish(stored)
+
+    def finish(stored: LockedChat) -> None:
+        stored.insert_branches(branches)
+        stored.insert_checkpoints(checkpoints)
+        for origin in origins:
+            # Whose words were read before an erasure, and are copied behind it.
+            require_not_erased(origin, using=using)
+
+    retry(using, begin)
+    if len(steps) > 1:
+        _go_on(using, chat.id, steps[1:], finish, trashed_at)
+    return chat
+
+
+def _go_on(
+    using: str, chat_id: str, steps: Sequence[Placed], finish: Callable[[LockedChat], None], trashed_at: int | None
+) -> None:
+    """Store the other steps of a chat that was begun in the trash, and take it out; if that fails, delete it."""
+
+    def end(stored: LockedChat) -> None:
+        finish(stored)
+        rows("Chat").using(using).filter(pk=chat_id).update(trashed_at=trashed_at)
+
+    try:
+        for step in steps:
+            store = partial(LockedChat.insert, placed=step)
+            locked(using, chat_id, store, adding=len(step), touch=False, in_trash=True)
+        locked(using, chat_id, end, touch=False, in_trash=True)
+    except BaseException:
+        with suppress(LegalHoldError):
+            delete_chats(using, [chat_id])
+        raise
 
 
 def fork_chat(
@@ -144,8 +185,8 @@ def fork_chat(
     """
     Copy the chat, or its chain down to ``head``, under new ids. ``scope`` is the user whose chats are seen.
 
-    The source is not locked. Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict``, and
-    ``InvalidData`` where it is more than ``most`` messages.
+    The source is not locked, and of more than 10,000 messages the copy is made in steps. Raises ``Chat.DoesNotExist``,
+    ``Message.DoesNotExist``, ``IdConflict``, and ``InvalidData`` where it is more than ``most`` messages.
     """
     if most is not None:
         _, chat = require_chat(using, source_id, user_id=scope)
@@ -159,7 +200,7 @@ def fork_chat(
     stored = rows("ChatOrigin").using(using).filter(chat_id=source_id).values_list("user_id", flat=True)
     origins = sorted({source_owner, *stored} - {owner})
     renamed = _renamed(document, new_id() if new_chat_id is None else new_chat_id)
-    return import_chat(using, renamed, owner, origins=origins)
+    return import_chat(using, renamed, owner, origins=origins, at_once=COPIED_AT_ONCE)
 
 
 def forget_origins(using: str, chat_ids: Iterable[str], *, whole: bool = False) -> None:

@@ -703,6 +703,12 @@ class LockedChat:
         self.require_no_hold()
         return bool(delete_rows(rows("Checkpoint").using(self.using).filter(chat_id=self.id, name=name)))
 
+    def insert_branches(self, branches: Sequence[HeadedBranch]) -> None:
+        insert_rows(self.using, "Branch", HeadedBranch._fields[:-1], [branch[:-1] for branch in branches])
+
+    def insert_checkpoints(self, checkpoints: Sequence[CheckpointRecord]) -> None:
+        insert_rows(self.using, "Checkpoint", CheckpointRecord._fields, checkpoints)
+
 
 class NewChat(LockedChat):
     """
@@ -742,12 +748,6 @@ class NewChat(LockedChat):
         if self.held:
             rows("Chat").using(self.using).filter(pk=self.id).update(held=True)
         self.revision = revision
-
-    def insert_branches(self, branches: Sequence[HeadedBranch]) -> None:
-        insert_rows(self.using, "Branch", HeadedBranch._fields[:-1], [branch[:-1] for branch in branches])
-
-    def insert_checkpoints(self, checkpoints: Sequence[CheckpointRecord]) -> None:
-        insert_rows(self.using, "Checkpoint", CheckpointRecord._fields, checkpoints)
 
 
 def create_chat(using: str, record: ChatRecord) -> None:

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self, TypeVar
 
 from django.db import models, router
-from django.db.models import Func, IntegerField, Subquery
+from django.db.models import Exists, Func, IntegerField, Subquery
 
 from context_store.db import database_for_read, driver_errors, outside_trash
 from context_store.graph import LockedChat, locked
+from context_store.graph.chains import chats_of
 from context_store.graph.holds import require_no_hold
 from context_store.validation import check_count, check_identifier
 
@@ -158,6 +159,24 @@ class ScopedQuerySet(models.QuerySet[Model]):
         clone._owner = self._owner
         clone._conditions = self._conditions
         return clone
+
+
+class ContentsQuerySet(ScopedQuerySet[Model]):
+    """A QuerySet of what is in chats."""
+
+    def in_chat(self, chat_id: str) -> Self:
+        """
+        Narrow to what is in a chat, if that is the owner's and not in the trash.
+
+        The chat is looked at once, not for each row: so planners see how many rows there are, and read a page of them
+        by an index that has its order.
+        """
+        queryset: Any = self
+        chats = chats_of(self._scope("in_chat")).filter(pk=chat_id)
+        everything = type(self)(self.model, using=queryset._db, hints=queryset._hints)
+        found: Self = everything.filter(Exists(chats), chat_id=chat_id)
+        found._owner = self._owner
+        return found
 
 
 def count_of(rows: models.QuerySet[Any]) -> Subquery:

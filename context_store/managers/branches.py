@@ -12,13 +12,13 @@ from context_store.records import BranchRecord
 from context_store.types import UNSET, Unset
 from context_store.validation import check_identifier
 
-from .base import ScopedQuerySet
+from .base import ContentsQuerySet
 
 if TYPE_CHECKING:
     from context_store import models  # noqa: F401 - the type of the rows
 
 
-class BranchQuerySet(ScopedQuerySet["models.Branch"]):
+class BranchQuerySet(ContentsQuerySet["models.Branch"]):
     """
     Branches of chats. Writers lock the chat and are atomic: a call that fails changes nothing.
 

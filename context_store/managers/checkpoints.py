@@ -9,13 +9,13 @@ from context_store.graph.chains import model_of
 from context_store.records import BranchRecord, CheckpointRecord
 from context_store.validation import check_identifier
 
-from .base import ScopedQuerySet
+from .base import ContentsQuerySet
 
 if TYPE_CHECKING:
     from context_store import models  # noqa: F401 - the type of the rows
 
 
-class CheckpointQuerySet(ScopedQuerySet["models.Checkpoint"]):
+class CheckpointQuerySet(ContentsQuerySet["models.Checkpoint"]):
     """Checkpoints of chats. Writers lock the chat and are atomic: a call that fails changes nothing."""
 
     def of(self, chat_id: str, name: str) -> Self:

@@ -27,7 +27,7 @@ from context_store.records import MessageRecord
 from context_store.types import UNSET, MessageInput, Unset
 from context_store.validation import check_count, check_identifier
 
-from .base import ScopedQuerySet
+from .base import ContentsQuerySet
 
 if TYPE_CHECKING:
     from context_store import models  # noqa: F401 - the type of the rows
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 MAX_MOVED = 10_000
 
 
-class MessageQuerySet(ScopedQuerySet["models.Message"]):
+class MessageQuerySet(ContentsQuerySet["models.Message"]):
     """
     Messages of chats. Writers lock the chat and are atomic: a call that fails changes nothing.
 
@@ -82,7 +82,7 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
     ) -> list[MessageRecord]:
         """Return the direct replies to a message, oldest first. Raises ``Message.DoesNotExist``."""
         known_chat = self.record(message_id).chat_id if chat_id is None else chat_id
-        replies = self.filter(chat_id=known_chat, parent_id=message_id).in_order()
+        replies = self.in_chat(known_chat).filter(parent_id=message_id).in_order()
         found = replies.window(limit, offset).records()
         if not found and chat_id is not None:
             self.record(message_id, chat_id=chat_id)
@@ -98,7 +98,7 @@ class MessageQuerySet(ScopedQuerySet["models.Message"]):
     ) -> list[MessageRecord]:
         """Return all versions of a message, itself among them, oldest first. Raises ``Message.DoesNotExist``."""
         message = self.record(message_id, chat_id=chat_id)
-        versions = self.filter(chat_id=message.chat_id, parent_id=message.parent_id)
+        versions = self.in_chat(message.chat_id).filter(parent_id=message.parent_id)
         return versions.in_order().window(limit, offset).records()
 
     def page(

@@ -14,11 +14,13 @@ from context_store.exceptions import InvalidData
 
 # What surrounds a payload of the greatest size.
 ENVELOPE_BYTES = 64 * 1024
-# Lists, objects, numbers and the like take so much more time than text that a body may hold one value for so many of
-# the bytes allowed, and one number in a form of its own for four times as many.
+# Values take so much more time than text that a body may hold one for so many of the bytes allowed, ...
 BYTES_A_VALUE = 10
-BYTES_A_WRITTEN_NUMBER = 4 * BYTES_A_VALUE
-STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+# ... an object's field, and a number in a form of its own, for so many.
+BYTES_A_FIELD = 20
+BYTES_A_WRITTEN_NUMBER = 40
+# A string, also one without an end: what begins like one always matches, so that no text is read again and again.
+STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 WRONG_ESCAPE = re.compile("~(?![01])")
 
 
@@ -45,6 +47,10 @@ class PayloadTooLarge(APIException):
 
 def decode_large(text: str, limit: int) -> Any:
     """Decode the text of a body that may have ``limit`` bytes. Raises ``PayloadTooLarge`` for too many values."""
+    # Behind each value but the last of a list or an object stands a comma, before each of an object a colon.
+    for sign, what, most in ((",", "values", limit // BYTES_A_VALUE), (":", "fields", limit // BYTES_A_FIELD)):
+        if text.count(sign) > most and STRING.sub("", text).count(sign) > most:
+            raise PayloadTooLarge(f"The body has more than {most} {what}.")
     written, most = count(1), limit // BYTES_A_WRITTEN_NUMBER
 
     def read(number: str) -> float:
@@ -53,12 +59,7 @@ def decode_large(text: str, limit: int) -> Any:
             raise PayloadTooLarge(f"The body has more than {most} numbers like 1e1 or 1.50, which keep their form.")
         return found
 
-    value = without_collection(json.JSONDecoder(parse_constant=refuse_constant, parse_float=read).decode, text)
-    most = limit // BYTES_A_VALUE
-    # Behind each value but the last of each list and object stands a comma; those in strings do not count.
-    if text.count(",") > most and STRING.sub("", text).count(",") > most:
-        raise PayloadTooLarge(f"The body has more than {most} values.")
-    return value
+    return without_collection(json.JSONDecoder(parse_constant=refuse_constant, parse_float=read).decode, text)
 
 
 class LengthRequired(APIException):

@@ -77,7 +77,7 @@ def test_the_greatest_payload_is_taken(api, chat):
     assert api.post("chats/chat/messages/", {"messages": [{"name": "u", "data": data}]}).status_code == 201
 
 
-@pytest.mark.parametrize(("value", "most"), [("[]", 20_000), ("1e1", 5_000)])
+@pytest.mark.parametrize(("value", "most"), [("[]", 20_000), ('{"":0}', 10_000), ("1e1", 5_000)])
 def test_values_of_a_body_are_counted(api, chat, settings, value, most):
     settings.CONTEXT_STORE_MAX_BODY_BYTES = 200_000
 
@@ -85,9 +85,14 @@ def test_values_of_a_body_are_counted(api, chat, settings, value, most):
         values = ",".join([value] * times)
         return api.post("chats/chat/messages/", f'{{"messages":[{{"name":"u","data":["{note}",{values}]}}]}}'.encode())
 
-    # Behind the list stands a name, so that the body has two commas more than it has of these values.
-    assert append(most - 3, note=',\\"' * 30_000).status_code == 201
+    # Some stand around them; those in strings do not count.
+    assert append(most - 5, note=',:\\"' * 30_000).status_code == 201
     assert_error(append(most + 1, note="," * 100_000), 413, "payload_too_large")
+
+
+@pytest.mark.parametrize("end", ['"', "", "\\"])
+def test_a_string_without_end_takes_no_time(api, chat, end):
+    assert_error(api.post("chats/chat/messages/", ('"' + ',\\"' * 200_000 + end).encode()), 400)
 
 
 def test_the_limit_of_bodies_is_a_setting(api, chat, settings):

@@ -55,6 +55,7 @@ CALLS: dict[str, list[Callable[[Any], Any]]] = {
     "records": [lambda rows: rows.records()],
     "visible_to": [lambda rows: rows.visible_to("alice"), lambda rows: rows.visible_to(None)],
     "window": [lambda rows: rows.window(None), lambda rows: rows.window(5, 0)],
+    "in_chat": [lambda rows: rows.in_chat("alice")],
     # Chats
     "create_chat": [
         lambda chats: chats.create_chat("alice", user_id="mallory"),

@@ -4,6 +4,7 @@ import json
 import pytest
 
 from context_store.exceptions import IdConflict, InvalidData
+from context_store.graph.locked import LockedChat
 from context_store.models import Chat, Message
 from tests.store.data import ids, message, node
 
@@ -27,6 +28,42 @@ def test_export_import_is_loss_free(store, forked):
     assert store.export_chat(forked) == document
     assert (store.get_messages(forked), store.get_graph(forked), store.get_chat(forked)) == pages
     assert Message.objects.wrong_places(forked) == {}
+
+
+def shape(store, chat_id):
+    """Return what a copy has in common with its source: all but the ids."""
+    document = store.export_chat(chat_id)
+    numbers = {message["id"]: number for number, message in enumerate(document["messages"])}
+    messages = [(numbers.get(row["parent_id"]), row["name"], row["data"]) for row in document["messages"]]
+    branches = [(row["name"], numbers[row["head_message_id"]], row["is_active"]) for row in document["branches"]]
+    chat = store.get_chat(chat_id)
+    return messages, sorted(branches), chat.message_count, chat.title, chat.branch_count
+
+
+def test_a_large_copy_is_made_in_steps(store, forked, monkeypatch):
+    whole = shape(store, store.fork_chat(forked).id)
+    monkeypatch.setattr("context_store.graph.documents.COPIED_AT_ONCE", 2)
+    copied = store.fork_chat(forked).id
+    assert shape(store, copied) == whole == shape(store, forked)
+    assert Message.objects.wrong_places(copied) == {}
+    assert store.count_chats(trashed=True) == 0
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_copy_that_fails_leaves_nothing(store, forked, monkeypatch, failing):
+    monkeypatch.setattr("context_store.graph.documents.COPIED_AT_ONCE", 2)
+    insert, calls = LockedChat.insert, iter(range(1, 10))
+
+    def fail(self, placed):
+        if next(calls) == failing:
+            raise RuntimeError("no more")
+        return insert(self, placed)
+
+    monkeypatch.setattr(LockedChat, "insert", fail)
+    with pytest.raises(RuntimeError):
+        store.fork_chat(forked)
+    assert [chat.id for chat in store.list_chats()] == [forked]
+    assert store.count_chats(trashed=True) == 0
 
 
 def test_import_for_another_user(store, forked):

@@ -35,6 +35,9 @@ INDEX = "ctx_search_vector"
 # Undefined column, table, object.
 MISSING = ("42703", "42P01", "42704")
 
+# The index is asked for prefixes of fewer characters, but for no more than so many of them.
+SELECTIVE_LENGTH, MAX_WIDE = 3, 2
+
 # Matching the normalisation of SQLite's rank: divided by 1 + the logarithm of the length.
 RANK_NORMALIZATION = 1
 
@@ -140,9 +143,34 @@ def _condition(node: Node) -> Sql:
         excluded = [(f"NOT {sql}", params) for sql, params in map(_condition, gathered(node.excluded, Either))]
         return _joined(" AND ", [*map(_condition, gathered(node.required, All)), *excluded])
     if kind(node) == PREFIXES:
-        return f"e.{WORDS} @@ lower(%s)::tsquery", [_prefixes(node)]
+        return _of_prefixes(node)
     words, params = _stems(node)
     return f"e.{STEMS} @@ {words}", params
+
+
+def _of_prefixes(node: Node) -> Sql:
+    """
+    Return the condition that an entry matches prefixes.
+
+    The index reads all words that begin like a prefix before the first row, and no timeout breaks that off. So it is
+    asked for the longest alone where several must be there, and for none where several short ones may: ``IS TRUE``
+    keeps a condition from it.
+    """
+    if isinstance(node, All) and node.required and len(node.required) + len(node.excluded) > 1:
+        sought = max(node.required, key=_length)
+        rest = All(tuple(part for part in node.required if part is not sought), node.excluded)
+        sql, params = _of_prefixes(sought)
+        return f"({sql} AND (e.{WORDS} @@ lower(%s)::tsquery) IS TRUE)", [*params, _prefixes(rest)]
+    matches = f"e.{WORDS} @@ lower(%s)::tsquery"
+    is_wide = sum(_length(phrase) < SELECTIVE_LENGTH for phrase in phrases(node)) > MAX_WIDE
+    return f"({matches}) IS TRUE" if is_wide else matches, [_prefixes(node)]
+
+
+def _length(node: Node) -> int:
+    """Return how many characters what the index looks up for a node has at least."""
+    if isinstance(node, Phrase):
+        return sum(map(len, node.words))
+    return min(map(_length, node.parts)) if isinstance(node, Either) else max(map(_length, node.required), default=0)
 
 
 def _stems(node: Node) -> Sql:
