@@ -453,6 +453,38 @@ class UsageEntry(models.Model):
         return f"{self.model} {self.id}"
 
 
+class KeptUsage(models.Model):
+    """What erased users' calls took, by day (UTC), model and currency: sums of all of them, without any person."""
+
+    begins_at = EpochMillisecondsField(default=None)
+    model = IdentifierField()
+    currency = IdentifierField(null=True, blank=True)
+    calls = models.PositiveBigIntegerField()
+    input_tokens = models.PositiveBigIntegerField()
+    output_tokens = models.PositiveBigIntegerField()
+    cached_tokens = models.PositiveBigIntegerField()
+    reasoning_tokens = models.PositiveBigIntegerField()
+    cost = models.DecimalField(max_digits=30, decimal_places=10, null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("kept sum of usage")
+        verbose_name_plural = _("kept sums of usage")
+        constraints = [
+            # Two: databases do not agree on whether NULL is like NULL.
+            models.UniqueConstraint(
+                fields=["begins_at", "model", "currency"],
+                condition=models.Q(currency__isnull=False),
+                name="ctx_kept_usage_currency",
+            ),
+            models.UniqueConstraint(
+                fields=["begins_at", "model"], condition=models.Q(currency__isnull=True), name="ctx_kept_usage_none"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.begins_at}"
+
+
 class ShareLink(models.Model):
     """A link that shows the chain down to a message to whoever has its token, of which the hash alone is stored."""
 

@@ -701,13 +701,14 @@ class ContextStore:
         Return sums of usage, by any of ``user``, ``model``, ``chat``, ``day`` and ``month`` (UTC), and by currency.
 
         Of all, a user or a chat; with ``branch`` of the messages on that branch of the chat, ``None`` being the active
-        one; from ``since`` on and before ``until``, in milliseconds. Raises ``Chat.DoesNotExist``,
-        ``Branch.DoesNotExist``.
+        one; from ``since`` on and before ``until``, in milliseconds. Those of all have in them what erasures kept, by
+        whole days, of users and chats ``None``. Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``.
         """
         if chat_id is not None:
             self._chats.require(chat_id)
         entries = self._usage.within(user_id=user_id, chat_id=chat_id, branch=branch, since=since, until=until)
-        return entries.sums(by)
+        of_all = user_id is None and chat_id is None and isinstance(branch, Unset)
+        return entries.sums(by, kept=self._usage.kept(since=since, until=until) if of_all else None)
 
     asum_usage = asynchronous(sum_usage)
 

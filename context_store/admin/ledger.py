@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
@@ -38,11 +39,12 @@ def usage_page(admin: StoreAdmin, request: HttpRequest) -> HttpResponse:
     asked = request.GET.get("days", "")
     days = next((days for days in PERIODS if str(days) == asked), PERIOD)
     first = (now_ms() // DAY - days + 1) * DAY
-    entries = UsageEntry.objects.using(admin.using).within(since=first)
-    by_day = entries.sums(["day"])
-    users = sorted(entries.sums(["user"]), key=lambda one: -_tokens(one))
-    by_model = [_row(one, isolated(one.model)) for one in entries.sums(["model"])]
-    by_user = [_row(one, isolated(one.user_id)) for one in users[:MAX_USERS]]
+    everything = UsageEntry.objects.using(admin.using)
+    sums = partial(everything.within(since=first).sums, kept=everything.kept(since=first))
+    by_day = sums(["day"])
+    users = sorted(sums(["user"]), key=lambda one: -_tokens(one))
+    by_model = [_row(one, isolated(one.model)) for one in sums(["model"])]
+    by_user = [_row(one, isolated(one.user_id or _("Erased users"))) for one in users[:MAX_USERS]]
     day_rows = [_row(one, _date(one.day or 0)) for one in reversed(by_day)]
     context = {
         "periods": [

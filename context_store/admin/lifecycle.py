@@ -87,6 +87,13 @@ class ErasureForm(forms.Form):
             ("keep", gettext_lazy("keep them")),
         ],
     )
+    usage = forms.ChoiceField(
+        label=gettext_lazy("Usage"),
+        choices=[
+            ("erase", gettext_lazy("erase it")),
+            ("sums", gettext_lazy("keep sums by day, model and currency, without the person")),
+        ],
+    )
 
     def clean_typed(self) -> str:
         typed: str = self.cleaned_data["typed"]
@@ -184,7 +191,7 @@ class ErasureAdmin(RecordAdmin):
             raise PermissionDenied
         form = ErasureForm(request.POST or None, initial={"user_id": request.GET.get("user_id", "")})
         if request.method == "POST" and form.is_valid():
-            given = {name: form.cleaned_data[name] for name in ("reason", "copies")}
+            given = {name: form.cleaned_data[name] for name in ("reason", "copies", "usage")}
             try:
                 receipt = erase_user(form.cleaned_data["user_id"], **given, seconds=SECONDS, using=self.using)
             except ContextStoreError as error:

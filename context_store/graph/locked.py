@@ -812,12 +812,15 @@ def to_chat_record(columns: Sequence[Any], branch_count: int) -> ChatRecord:
     return ChatRecord(**dict(zip(CHAT_COLUMNS, columns, strict=True)), branch_count=branch_count)
 
 
-def delete_chats(using: str, chat_ids: Sequence[str]) -> dict[str, int]:
+def delete_chats(
+    using: str, chat_ids: Sequence[str], keep_usage: Callable[[QuerySet[Any]], object] | None = None
+) -> dict[str, int]:
     """
     Delete chats with all they contain, in a number of statements that does not grow with them.
 
-    Returns how many rows went, by model label: of racing calls one counts a chat. Raises ``LegalHoldError`` where a
-    hold covers one of them, and then deletes none.
+    ``keep_usage`` gets the entries of the ledger that go next, in the same transaction. Returns how many rows went, by
+    model label: of racing calls one counts a chat. Raises ``LegalHoldError`` where a hold covers one of them, and then
+    deletes none.
     """
 
     def attempt() -> dict[str, int]:
@@ -837,6 +840,8 @@ def delete_chats(using: str, chat_ids: Sequence[str]) -> dict[str, int]:
             deleted = {}
             if copies := [chat_id for chat_id, _, is_copy, *_ in found if is_copy]:
                 delete_rows(rows("ChatOrigin").using(using).filter(chat_id__in=copies))
+            if keep_usage is not None and gone:
+                keep_usage(rows("UsageEntry").using(using).filter(chat_id__in=gone))
             # Streams before their chunks: whoever appends holds the stream's row, and its chunks are seen then.
             for model in CONTENTS:
                 contents = rows(model).using(using).filter(chat_id__in=gone)
@@ -853,7 +858,12 @@ def delete_chats(using: str, chat_ids: Sequence[str]) -> dict[str, int]:
     return retry(using, attempt)
 
 
-def destroy_chats(using: str, chat_ids: Sequence[str], due: QuerySet[Any] | None = None) -> Iterator[dict[str, int]]:
+def destroy_chats(
+    using: str,
+    chat_ids: Sequence[str],
+    due: QuerySet[Any] | None = None,
+    keep_usage: Callable[[QuerySet[Any]], object] | None = None,
+) -> Iterator[dict[str, int]]:
     """
     Delete chats as ``delete_chats`` does, but in transactions of at most some thousand rows each.
 
@@ -880,6 +890,8 @@ def destroy_chats(using: str, chat_ids: Sequence[str], due: QuerySet[Any] | None
         for model in ("Checkpoint", "Branch"):
             contents = rows(model).using(using).filter(chat_id=chat_id)
             yield {contents.model._meta.label: delete_rows(contents)}
+        while went := retry(using, partial(_delete_usage, using, chat_id, keep_usage)):
+            yield {model_of("UsageEntry")._meta.label: went}
         # The deepest first: nothing points to them any more.
         messages = rows("Message").using(using).filter(chat_id=chat_id)
         entries = rows("SearchEntry").using(using).filter(chat_id=chat_id)
@@ -888,7 +900,22 @@ def destroy_chats(using: str, chat_ids: Sequence[str], due: QuerySet[Any] | None
                 with_text = sum(delete_rows(entries.filter(message_id__in=some)) for some in chunked(ids))
                 went = sum(delete_rows(messages.filter(id__in=some)) for some in chunked(ids))
             yield {entries.model._meta.label: with_text, messages.model._meta.label: went}
-    yield delete_chats(using, chat_ids)
+    yield delete_chats(using, chat_ids, keep_usage)
+
+
+def _delete_usage(using: str, chat_id: str, keep: Callable[[QuerySet[Any]], object] | None) -> int:
+    """Delete some thousand entries of a chat's ledger in a transaction; return how many."""
+    with transaction.atomic(using=using):
+        # The lock of the chat: of racing calls one counts an entry.
+        rows("Chat").using(using).filter(pk=chat_id).update(updated_at=F("updated_at"))
+        entries = rows("UsageEntry").using(using).filter(chat_id=chat_id)
+        ids = list(entries.order_by("id").values_list("id", flat=True)[:MAX_DELETED])
+        if not ids:
+            return 0
+        some = entries.filter(id__lte=ids[-1])
+        if keep is not None:
+            keep(some)
+        return delete_rows(some)
 
 
 def set_trashed(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from django.db import router
@@ -12,6 +13,7 @@ from context_store.graph.chains import rows
 from context_store.graph.documents import forget_origins
 from context_store.graph.holds import active_holds, require_no_hold, tombstones
 from context_store.ids import now_ms, pseudonyms
+from context_store.managers.usage import keep_sums
 from context_store.search.backends import search_backends
 from context_store.validation import check_identifier, check_text
 
@@ -20,6 +22,7 @@ from .holders import holders
 from .removal import add, batches, remove_chats
 
 Copies = Literal["erase", "anonymise", "keep"]
+Usage = Literal["erase", "sums"]
 # Seconds that transactions are waited for which began before the tombstone.
 PATIENCE = 10
 
@@ -46,6 +49,7 @@ def erase_user(
     *,
     reason: str,
     copies: Copies = "erase",
+    usage: Usage = "erase",
     who: str = "",
     seconds: float | None = None,
     using: str | None = None,
@@ -54,25 +58,29 @@ def erase_user(
     Erase all that is stored of a user, in the trash as well, and refuse what comes late until ``lift_erasure``.
 
     ``copies`` says what becomes of chats that others forked from the user's: they go too, lose title, metadata and the
-    link to the user, or stay. In batches, for ``seconds`` if they are given. To be called again where the receipt has
-    no ``finished_at``, after a crash, or to erase what came in spite of it: the receipt is the same. Raises
-    ``LegalHoldError`` where a hold covers something of it, and then has erased nothing.
+    link to the user, or stay. ``usage`` says whether the ledger's entries go for good, or leave sums by day, model and
+    currency that name nobody: ``sum_usage`` of all users has them yet. In batches, for ``seconds`` if they are given.
+    To be called again where the receipt has no ``finished_at``, after a crash, or to erase what came in spite of it:
+    the receipt is the same. Raises ``LegalHoldError`` where a hold covers something of it, and then has erased nothing.
     """
     end = None if seconds is None else time.monotonic() + seconds
     check_identifier(user_id, "user_id")
     if copies not in ("erase", "anonymise", "keep"):
         raise InvalidData('is not "erase", "anonymise" or "keep"', ("copies",))
+    if usage not in ("erase", "sums"):
+        raise InvalidData('is not "erase" or "sums"', ("usage",))
     if not reason.strip():
         raise InvalidData("is required", ("reason",))
     check_text(reason, "reason")
     alias = using or router.db_for_write(rows("Chat").model)
     _require_no_holds(alias, user_id, copies)
-    stored = _tombstone(alias, user_id, reason, copies, who or audit.actor())
+    options: dict[str, str] = {"copies": copies, "usage": usage}
+    stored = _tombstone(alias, user_id, reason, options, who or audit.actor())
     writers = stored.options.get("writers")
     wait_for_writers(alias, writers, seconds=PATIENCE if seconds is None else min(seconds / 2, PATIENCE))
     _require_no_holds(alias, user_id, copies)
     with deleting_securely(alias):
-        is_complete = _erase(alias, user_id, copies, stored, end)
+        is_complete = _erase(alias, user_id, options, stored, end)
     if is_complete:
         write_anew(alias)
         audit.record("erase", using=alias, user_id=stored.subject, counts=stored.counts)
@@ -106,9 +114,8 @@ def replay_erasures(*, using: str | None = None) -> list[Receipt]:
     for user_id in _users(alias) if standing else ():
         found = [standing[subject] for subject in pseudonyms(user_id) if subject in standing]
         if found:
-            options = found[0].options
-            copies = options.get("copies", "erase")
-            receipts.append(erase_user(user_id, reason=found[0].reason, copies=copies, using=alias))
+            chosen = {name: found[0].options.get(name, "erase") for name in ("copies", "usage")}
+            receipts.append(erase_user(user_id, reason=found[0].reason, **chosen, using=alias))
     return receipts
 
 
@@ -123,13 +130,13 @@ def _users(using: str) -> Iterator[str]:
                 yield user_id
 
 
-def _tombstone(using: str, user_id: str, reason: str, copies: str, who: str) -> Any:
+def _tombstone(using: str, user_id: str, reason: str, options: dict[str, str], who: str) -> Any:
     """Return the user's standing erasure, or a new one, which is committed: who begins to write now is refused."""
     subjects = pseudonyms(user_id)
     stored = tombstones(subjects).using(using).order_by("id").first()
     if stored is None:
         values = {"subject": subjects[0], "reason": reason, "requested_by": who or None}
-        stored = rows("Erasure").using(using).create(**values, options={"copies": copies}, started_at=now_ms())
+        stored = rows("Erasure").using(using).create(**values, options=options, started_at=now_ms())
     if stored.options.get("writers") is None and (newest := newest_writer(using)) is not None:
         # Who began before may not have seen the tombstone.
         _store(using, stored, options={**stored.options, "writers": newest})
@@ -148,7 +155,7 @@ def _require_no_holds(using: str, user_id: str, copies: str) -> None:
         require_no_hold(using, affected)
 
 
-def _erase(using: str, user_id: str, copies: str, stored: Any, end: float | None) -> bool:
+def _erase(using: str, user_id: str, options: dict[str, str], stored: Any, end: float | None) -> bool:
     """Erase until nothing is left, and say so in the stored receipt, or until the end; return whether all is done."""
     counts, before = dict(stored.counts), stored.counts
     has_writers = is_settled = False
@@ -156,7 +163,7 @@ def _erase(using: str, user_id: str, copies: str, stored: Any, end: float | None
         # First: what older transactions have stored by then is erased below.
         has_writers = not wait_for_writers(using, stored.options.get("writers"), seconds=0)
         found = 0
-        for number in _erase_once(using, user_id, copies, counts):
+        for number in _erase_once(using, user_id, options, counts):
             found += number
             if counts != stored.counts:
                 _store(using, stored, counts=dict(counts))
@@ -177,14 +184,16 @@ def _store(using: str, stored: Any, **columns: Any) -> None:
         setattr(stored, name, value)
 
 
-def _erase_once(using: str, user_id: str, copies: str, counts: dict[str, int]) -> Iterator[int]:
+def _erase_once(using: str, user_id: str, options: dict[str, str], counts: dict[str, int]) -> Iterator[int]:
     """Erase what is there now, and give after each batch how many chats went in it."""
+    copies = options["copies"]
+    remove = partial(remove_chats, keep_usage=keep_sums if options["usage"] == "sums" else None)
     for batch in batches(rows("Chat").using(using).filter(user_id=user_id)):
-        yield from remove_chats(using, batch, counts)
+        yield from remove(using, batch, counts)
     copied = rows("Chat").using(using).filter(origins__user_id=user_id)
     for batch in batches(copied):
         if copies == "erase":
-            yield from remove_chats(using, batch, counts)
+            yield from remove(using, batch, counts)
         else:
             forget_origins(using, batch, whole=copies == "anonymise")
             if copies == "anonymise":

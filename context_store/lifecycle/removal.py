@@ -1,6 +1,6 @@
 """Removing chats in batches of bounded size, with what holders have about them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.db.models import QuerySet
@@ -17,7 +17,11 @@ BATCH_MESSAGES = 2_000
 
 
 def remove_chats(
-    using: str, chat_ids: list[str], counts: dict[str, int], due: QuerySet[Any] | None = None
+    using: str,
+    chat_ids: list[str],
+    counts: dict[str, int],
+    due: QuerySet[Any] | None = None,
+    keep_usage: Callable[[QuerySet[Any]], object] | None = None,
 ) -> Iterator[int]:
     """
     Delete the chats for ever, those that are still ``due``, and count what went, by kind.
@@ -27,7 +31,7 @@ def remove_chats(
     # First what only the ids lead to: after a crash the chats are still there to be found.
     for holder in holders():
         add(counts, holder.name, holder.erase_chats(using, chat_ids))
-    pieces = destroy_chats(using, chat_ids, due)
+    pieces = destroy_chats(using, chat_ids, due, keep_usage)
     while True:
         with audit.in_batch():
             deleted = next(pieces, None)

@@ -5,9 +5,12 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import BigIntegerField, Count, F, Func, Q, Sum, Window
+from django.db import IntegrityError, transaction
+from django.db.models import Aggregate, BigIntegerField, Count, F, Func, Q, QuerySet, Sum, Value, Window
+from django.db.models.functions import Cast, Coalesce
 
 from context_store.exceptions import IdConflict, InvalidData
+from context_store.fields import IdentifierField
 from context_store.graph import LockedChat, read_branch
 from context_store.graph.chains import look_again, rows, spans_of
 from context_store.ids import new_id, now_ms
@@ -114,26 +117,30 @@ class UsageQuerySet(ScopedQuerySet["models.UsageEntry"]):
             inside |= Q(chat_id=chat_id, segment=segment, depth__range=(first, last))
         return Q(message_id__in=rows("Message").filter(inside).values("id"))
 
-    def sums(self, by: Sequence[str] = ()) -> list[UsageSum]:
+    def kept(self, *, since: int | None = None, until: int | None = None) -> QuerySet[Any]:
+        """Return what erasures kept of days that begin from ``since`` to ``until``; an owner has nothing of it."""
+        found = rows("KeptUsage").using(self.db)
+        if self._owner is not None:
+            return found.none()
+        if since is not None:
+            found = found.filter(begins_at__gte=check_time(since, "since"))
+        if until is not None:
+            found = found.filter(begins_at__lt=check_time(until, "until"))
+        return found
+
+    def sums(self, by: Sequence[str] = (), *, kept: QuerySet[Any] | None = None) -> list[UsageSum]:
         """
         Return the sums by ``user``, ``model``, ``chat``, ``day`` and ``month`` (UTC), and always by currency.
 
-        One statement. Days are times at their beginnings, months texts such as ``2026-03``; rows are ordered by what
-        they are grouped by.
+        One statement; with what erasures ``kept``, which has neither user nor chat. Days are times at their beginnings,
+        months texts such as ``2026-03``; rows are ordered by what they are grouped by.
         """
         if isinstance(by, str) or any(name not in GROUPS for name in by):
             raise InvalidData(f"must be a list of some of {', '.join(GROUPS)}", ("by",))
         columns = list(dict.fromkeys(GROUPS[name] for name in by))
-        entries: Any = self.order_by()
-        if "day" in columns:
-            # In the text of the statement: SQL Server takes two parameters of one value for two expressions.
-            day = Func(F("created_at"), template=f"(%(expressions)s / {DAY})", output_field=BigIntegerField())
-            entries = entries.annotate(day=day)
-        # Windows, not GROUP BY: with that mssql-django cuts text beyond U+FFFF short in parameters.
-        groups = [F(name) for name in (*columns, "currency")]
-        totals = {f"sum_{name}": Window(Sum(name), partition_by=groups) for name in (*TOKENS, "cost")}
-        totals["calls"] = Window(Count("id"), partition_by=groups)
-        grouped = entries.annotate(**totals).values(*columns, "currency", *totals).distinct()
+        grouped = _grouped(self, columns, Count("id"), "created_at")
+        if kept is not None:
+            grouped = grouped.union(_grouped(kept, columns, Sum("calls"), "begins_at"), all=True)
         found: dict[tuple[Any, ...], UsageSum] = {}
         for row in grouped:
             one = UsageSum(
@@ -143,13 +150,50 @@ class UsageQuerySet(ScopedQuerySet["models.UsageEntry"]):
                 day=row["day"] * DAY if "day" in by else None,
                 month=_month(row["day"] * DAY) if "month" in by else None,
                 currency=row["currency"],
-                calls=row["calls"],
-                **{name: row[f"sum_{name}"] or 0 for name in TOKENS},
+                calls=int(row["sum_calls"]),
+                **{name: int(row[f"sum_{name}"] or 0) for name in TOKENS},
                 cost=row["sum_cost"],
             )
             key = one[:6]
             found[key] = _plus(found[key], one) if key in found else one
         return sorted(found.values(), key=lambda one: tuple((part is not None, part or 0) for part in one[:6]))
+
+
+def keep_sums(entries: QuerySet[Any]) -> None:
+    """Add up entries, which go next in this transaction, to the sums that stay of erased users."""
+    found = rows("KeptUsage").using(entries.db)
+    sums = _grouped(entries, ["day", "model"], Count("id"), "created_at")
+    # In one order: so racing erasures wait for each other.
+    for row in sorted(sums, key=lambda row: (row["day"], row["model"], row["currency"] or "")):
+        same = {"begins_at": row["day"] * DAY, "model": row["model"], "currency": row["currency"]}
+        totals = {name: row[f"sum_{name}"] or 0 for name in ("calls", *TOKENS)}
+        added: dict[str, Any] = {name: F(name) + total for name, total in totals.items()}
+        if row["sum_cost"] is not None:
+            added["cost"] = Coalesce("cost", Decimal()) + row["sum_cost"]
+        if not found.filter(**same).update(**added):
+            try:
+                with transaction.atomic(using=entries.db):
+                    found.create(**same, **totals, cost=row["sum_cost"])
+            except IntegrityError:
+                found.filter(**same).update(**added)
+
+
+def _grouped(entries: QuerySet[Any], columns: Sequence[str], calls: Aggregate, time: str) -> QuerySet[Any, Any]:
+    """Return sums of entries, or of sums, by columns and currency; of ``day`` by a time in milliseconds."""
+    # What sums that were kept do not have.
+    lacking = [name for name in columns if name in ("user_id", "chat_id") and time != "created_at"]
+    nobody = {name: Cast(Value(None), IdentifierField()) for name in lacking}
+    found: Any = entries.order_by()
+    if "day" in columns:
+        # In the text of the statement: SQL Server takes two parameters of one value for two expressions.
+        day = Func(F(time), template=f"(%(expressions)s / {DAY})", output_field=BigIntegerField())
+        found = found.annotate(day=day)
+    # Windows, not GROUP BY: with that mssql-django cuts text beyond U+FFFF short in parameters.
+    groups = [F(name) for name in (*columns, "currency") if name not in nobody]
+    totals = {f"sum_{name}": Window(Sum(name), partition_by=groups) for name in (*TOKENS, "cost")}
+    totals["sum_calls"] = Window(calls, partition_by=groups)
+    grouped: QuerySet[Any, Any] = found.annotate(**totals, **nobody).values(*columns, "currency", *totals).distinct()
+    return grouped
 
 
 def _to_record(entry: Any) -> UsageRecord:

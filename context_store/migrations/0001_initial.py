@@ -486,6 +486,37 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="KeptUsage",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("begins_at", context_store.fields.EpochMillisecondsField(default=None)),
+                ("model", context_store.fields.IdentifierField()),
+                ("currency", context_store.fields.IdentifierField(blank=True, null=True)),
+                ("calls", models.PositiveBigIntegerField()),
+                ("input_tokens", models.PositiveBigIntegerField()),
+                ("output_tokens", models.PositiveBigIntegerField()),
+                ("cached_tokens", models.PositiveBigIntegerField()),
+                ("reasoning_tokens", models.PositiveBigIntegerField()),
+                ("cost", models.DecimalField(blank=True, decimal_places=10, max_digits=30, null=True)),
+            ],
+            options={
+                "verbose_name": "kept sum of usage",
+                "verbose_name_plural": "kept sums of usage",
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("currency__isnull", False)),
+                        fields=("begins_at", "model", "currency"),
+                        name="ctx_kept_usage_currency",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("currency__isnull", True)),
+                        fields=("begins_at", "model"),
+                        name="ctx_kept_usage_none",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="ShareLink",
             fields=[
                 (

@@ -246,7 +246,7 @@ EXAMPLES: dict[str, Any] = {
         "branches": [{key: value for key, value in REWOUND.items() if key not in ("chat_id", "message_count")}],
         "checkpoints": [],
     },
-    "ErasureCreate": {"reason": "Asked for it by mail", "copies": "erase"},
+    "ErasureCreate": {"reason": "Asked for it by mail", "copies": "erase", "usage": "sums"},
     "Receipt": {
         "id": 3,
         "subject": "erased-1f0c3b5f7d2e4a6988aa00bb11cc22dd33ee44ff",

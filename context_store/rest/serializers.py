@@ -318,6 +318,11 @@ class Copies(Text):
     """What becomes of copies; the store says what may."""
 
 
+@extend_schema_field({"type": "string", "enum": ["erase", "sums"], "default": "erase"})
+class KeptUsage(Text):
+    """What becomes of usage; the store says what may."""
+
+
 class SessionUpdate(Shape):
     metadata = JSONObject(help_text="Its top-level keys are merged; `null` removes a key.")
 
@@ -337,6 +342,10 @@ class SessionFork(Shape):
 class ErasureCreate(Shape):
     reason = Reason(help_text="Why, for the receipt.")
     copies = Copies(required=False, help_text="What becomes of chats that others forked from the user's: `erase`.")
+    usage = KeptUsage(
+        required=False,
+        help_text="What becomes of usage: `sums` keeps those by day, model and currency, without the person.",
+    )
 
 
 class HoldCreate(Shape):

@@ -17,7 +17,7 @@ from context_store.store import ContextStore
 
 APP = "/admin/context_store/"
 ERASE = f"{APP}erasure/erase/"
-GIVEN = {"user_id": "alice", "typed": "alice", "reason": "Asked by mail", "copies": "erase"}
+GIVEN = {"user_id": "alice", "typed": "alice", "reason": "Asked by mail", "copies": "erase", "usage": "erase"}
 Staff = Callable[..., Client]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from context_store.ids import now_ms
+from context_store.lifecycle import erase_user
 
 USAGE = "/admin/context_store/chat/usage/"
 
@@ -26,6 +27,15 @@ def test_usage_takes_a_permission(store, chat, staff):
     other = staff("view_chat")
     assert other.get(USAGE).status_code == 403
     assert "large" not in other.get(f"/admin/context_store/chat/{chat}/change/").content.decode()
+
+
+def test_usage_of_erased_users_is_without_names(store, chat, staff):
+    store.record_usage(chat, model="large", input_tokens=1200)
+    erase_user("alice", reason="Asked", usage="sums")
+    page = staff("view_chat", "view_usageentry").get(USAGE).content.decode()
+    assert "Erased users" in page
+    assert "1200" in page
+    assert "alice" not in page
 
 
 def test_a_time_without_usage_is_told(staff):

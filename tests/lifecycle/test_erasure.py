@@ -24,13 +24,14 @@ from django.test.utils import CaptureQueriesContext
 from context_store.adapters.a2a.models import AgentTask
 from context_store.adapters.a2a.tasks import DjangoTaskStore
 from context_store.contexts import contexts
-from context_store.exceptions import LegalHoldError, UserErased
+from context_store.exceptions import InvalidData, LegalHoldError, UserErased
 from context_store.graph import documents
 from context_store.ids import now_ms, pseudonyms, user_scope
 from context_store.lifecycle import (
     acting,
     apply_retention,
     erase_user,
+    erasure,
     export_user,
     hold,
     import_user,
@@ -40,7 +41,7 @@ from context_store.lifecycle import (
 )
 from context_store.lifecycle import removal as module
 from context_store.lifecycle.retention import DAY
-from context_store.models import AuditEntry, Chat, ChatOrigin, ContextEntry, Erasure, LegalHold, Message
+from context_store.models import AuditEntry, Chat, ChatOrigin, ContextEntry, Erasure, KeptUsage, LegalHold, Message
 from context_store.sessions import sessions
 from context_store.store import ContextStore
 from context_store.streams import streams
@@ -417,6 +418,59 @@ def test_what_becomes_of_copies_is_a_choice(db: None, copies: Any, left: list[An
     assert not ChatOrigin.objects.exists()
 
 
+def test_sums_of_usage_stay_by_choice(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["context_store.graph.locked"], "MAX_DELETED", 2)
+    monkeypatch.setattr(module, "BATCH_SIZE", 1)
+    everybody, usage = ContextStore(), {"model": "small", "input_tokens": 5, "currency": "EUR"}
+    for user_id in ("alice", "bob", "cleo"):
+        for chat_id in (f"{user_id} 1", f"{user_id} 2"):
+            everybody.create_chat(chat_id, user_id=user_id)
+            everybody.append_messages(chat_id, [message(f"m{n}") for n in range(3)])
+            for number in range(3):
+                everybody.record_usage(chat_id, **usage, cost="0.1", created_at=number * DAY + 5)  # type: ignore[arg-type]
+            everybody.record_usage(chat_id, model="large", output_tokens=7, created_at=0)
+    before = {by: everybody.sum_usage(by=[by, "model"]) for by in ("day", "month")}
+    for user_id in ("alice", "bob"):
+        while erase_user(user_id, reason="Asked", usage="sums", seconds=0).finished_at is None:
+            pass
+    assert {by: everybody.sum_usage(by=[by, "model"]) for by in ("day", "month")} == before
+    owners = everybody.sum_usage(by=["user", "chat"], since=DAY)
+    assert [(one.user_id, one.chat_id, one.calls) for one in owners] == [
+        (None, None, 8),
+        ("cleo", "cleo 1", 2),
+        ("cleo", "cleo 2", 2),
+    ]
+    assert ContextStore(user_id="cleo").sum_usage(by=["day"], since=DAY)[0].calls == 2
+    assert everybody.sum_usage(user_id="alice") == []
+    assert KeptUsage.objects.count() == 4
+    with pytest.raises(InvalidData, match="usage"):
+        erase_user("cleo", reason="Asked", usage="all")  # type: ignore[arg-type]
+
+
+def test_a_crash_counts_usage_once(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ContextStore(user_id="alice")
+    for chat_id in ("a", "b"):
+        store.create_chat(chat_id)
+        store.record_usage(chat_id, model="small", input_tokens=5)
+    monkeypatch.setattr(module, "BATCH_SIZE", 1)
+    keep, kept = erasure.keep_sums, []
+
+    def crash(entries: Any) -> None:
+        keep(entries)
+        kept.append(entries)
+        if len(kept) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(erasure, "keep_sums", crash)
+    with pytest.raises(KeyboardInterrupt):
+        erase_user("alice", reason="Asked", usage="sums")
+    assert ContextStore().sum_usage()[0].calls == 2
+    call_command("erase_user", "alice", "--reason=Asked", "--usage=sums", "--yes")
+    [total] = ContextStore().sum_usage()
+    assert (total.calls, total.input_tokens, total.user_id) == (2, 10, None)
+    assert Erasure.objects.get().options["usage"] == "sums"
+
+
 def test_an_erasure_goes_on_after_a_crash(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ContextStore(user_id="alice")
     for number in range(5):
@@ -425,7 +479,7 @@ def test_an_erasure_goes_on_after_a_crash(db: None, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "BATCH_SIZE", 2)
     destroy, calls = module.destroy_chats, []
 
-    def crash(using: str, chat_ids: Any, due: Any = None) -> Any:
+    def crash(using: str, chat_ids: Any, *more: Any) -> Any:
         calls.append(chat_ids)
         if len(calls) == 2:
             raise KeyboardInterrupt

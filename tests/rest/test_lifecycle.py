@@ -60,6 +60,14 @@ def test_an_erasure_can_be_repeated_and_refuses_what_comes_late(api: Client, cha
     assert api.post("chats/", {"id": "late"}).status_code == 201
 
 
+def test_sums_of_usage_stay_by_choice(api: Client, service: User, chat: str) -> None:
+    api.post(f"chats/{chat}/usage/", {"model": "small", "input_tokens": 5})
+    assert client_with("erase_user").post("users/alice/erasure/", {**WHY, "usage": "sums"}).status_code == 200
+    [total] = Client(service).get("usage/?user_id=*&by=user&by=model").json()["results"]
+    assert (total["user_id"], total["model"], total["input_tokens"]) == (None, "small", 5)
+    assert api.get("usage/").json()["results"] == []
+
+
 def test_an_erasure_of_much_is_sent_again_until_it_is_done(
     api: Client, chat: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +82,8 @@ def test_an_erasure_of_much_is_sent_again_until_it_is_done(
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"reason": " "}, {"reason": "a\0"}, {**WHY, "copies": "all"}, {**WHY, "who": "x"}]
+    "body",
+    [{}, {"reason": " "}, {"reason": "a\0"}, {**WHY, "copies": "all"}, {**WHY, "usage": "all"}, {**WHY, "who": "x"}],
 )
 def test_a_malformed_erasure_erases_nothing(chat: str, body: dict[str, Any]) -> None:
     assert client_with("erase_user").post("users/alice/erasure/", body).status_code == 400

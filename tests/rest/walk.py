@@ -54,7 +54,7 @@ PLAIN |= {"limit", "offset", "q", "role", "after", "status", "error", "format", 
 PLAIN |= {"by", "since", "until", "active_branch", "model", "cost", "currency", "share_id"}
 PLAIN |= {f"{kind}_tokens" for kind in ("input", "output", "cached", "reasoning")}
 PLAIN |= {"order", "archived", "pinned", "title_prefix", "preview", "siblings"}
-PLAIN |= {"reason", "copies", "since", "until", "active", "action"}
+PLAIN |= {"reason", "copies", "usage", "since", "until", "active", "action"}
 ACTING = "user_id"
 
 

@@ -128,6 +128,7 @@ CALLS: dict[str, list[Callable[[Any], Any]]] = {
     # The ledger, and links
     "UsageEntry.update": [lambda rows: rows.update(model="changed")],
     "ShareLink.update": [lambda rows: rows.update(title="changed")],
+    "UsageEntry.kept": [lambda rows: rows.kept(), lambda rows: rows.visible_to("alice").kept()],
     "UsageEntry.record": [
         lambda usage: usage.record("alice", model="m", tokens={}),
         lambda usage: usage.record("mallory", model="m", tokens={}, message_id="m2"),

@@ -20,6 +20,12 @@ class Command(BaseCommand):
         parser.add_argument("user_id")
         parser.add_argument("--reason", required=True, help="Why, for the receipt.")
         parser.add_argument("--copies", choices=("erase", "anonymise", "keep"), default="erase", help="Others' forks.")
+        parser.add_argument(
+            "--usage",
+            choices=("erase", "sums"),
+            default="erase",
+            help="Keep sums by day, model and currency, without the person.",
+        )
         parser.add_argument("--who", default="", help="Who asked for it, for the receipt.")
         parser.add_argument("--seconds", type=float, help="Stop after this time; the next call goes on.")
         parser.add_argument("--database", choices=tuple(connections), help="The database; else the routers decide.")
@@ -31,6 +37,7 @@ class Command(BaseCommand):
         user_id: str,
         reason: str,
         copies: Any,
+        usage: Any,
         who: str,
         seconds: float | None,
         database: str | None,
@@ -40,7 +47,9 @@ class Command(BaseCommand):
         if not yes and input(f"Erase all that is stored of {user_id!r}? Type the id again: ") != user_id:
             raise CommandError("Nothing was erased.")
         try:
-            receipt = erase_user(user_id, reason=reason, copies=copies, who=who, seconds=seconds, using=database)
+            receipt = erase_user(
+                user_id, reason=reason, copies=copies, usage=usage, who=who, seconds=seconds, using=database
+            )
         except ContextStoreError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(json.dumps(receipt._asdict(), indent=2))
