@@ -65,6 +65,10 @@ class Holder:
         """Delete what has not been used since a time (milliseconds since the epoch); return how much."""
         return 0
 
+    def trim(self, using: str, newest: int, *, dry_run: bool = False) -> Iterable[int]:
+        """Delete all but the newest states of each thread, in batches; give after each how many went, or would go."""
+        return ()
+
 
 _holders: dict[str, Holder] = {}
 

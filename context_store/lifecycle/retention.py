@@ -113,7 +113,20 @@ def _matching(rule: Mapping[str, Any]) -> Q:
 def _looked_at(using: str) -> Report:
     found = {name: chats for name, chats, _ in due(using)}
     sample = {name: list(chats.order_by("pk").values_list("pk", flat=True)[:SAMPLE]) for name, chats in found.items()}
-    return Report({name: chats.count() for name, chats in found.items()}, sample)
+    counts = {name: chats.count() for name, chats in found.items()}
+    for name, count in _trimmed(using, dry_run=True):
+        add(counts, name, count)
+    return Report(counts, sample)
+
+
+def _trimmed(using: str, *, dry_run: bool = False) -> Iterator[tuple[str, int]]:
+    """Trim threads to their newest ``checkpoints``; give after each batch the holder's name, and how many went."""
+    newest = settings.RETENTION.get("checkpoints")
+    if newest is None:
+        return
+    for holder in holders():
+        for count in holder.trim(using, newest, dry_run=dry_run):
+            yield holder.name, count
 
 
 def _apply(
@@ -140,6 +153,11 @@ def _apply(
         days = settings.RETENTION.get("holders", {}).get(holder.name)
         if days is not None:
             add(counts, holder.name, holder.purge(using, now_ms() - days * DAY))
+    for name, count in _trimmed(using):
+        add(counts, name, count)
+        if (end is not None and time.monotonic() > end) or not go_on():
+            return False
+        time.sleep(pause)
     if counts:
         search_backends[using].scrub()
     return True

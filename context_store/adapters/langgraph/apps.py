@@ -10,6 +10,7 @@ class LangGraphConfig(AppConfig):
     def ready(self) -> None:
         from context_store.lifecycle.holders import register
 
-        from .lifecycle import MemoryHolder
+        from .lifecycle import MemoryHolder, ThreadsHolder
 
         register(MemoryHolder())
+        register(ThreadsHolder())

@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -73,6 +74,8 @@ Rows = list[CheckpointRow]
 Tuples = list[CheckpointTuple]
 
 PAGE = 50
+# Checkpoints that go in a transaction.
+TRIMMED = 200
 # Threads of which a saver remembers how it left them.
 MAX_REMEMBERED = 10_000
 VALUE_COLUMNS = ("chat_id", "key", "type", "data")
@@ -453,6 +456,30 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
 
     aprune = asynchronous(prune)
 
+    def trim(self, thread_id: str, newest: int, *, at_most: int = TRIMMED) -> int:
+        """
+        Delete checkpoints of a thread but the ``newest`` of each namespace, with those that these are made of.
+
+        The oldest first, ``at_most`` so many a call: it returns how many went, 0 where nothing is left to delete.
+        Raises ``LegalHoldError``.
+        """
+        if newest < 1:
+            raise ValueError(f"newest is a number from 1, not {newest!r}")
+
+        def work(chat: LockedChat) -> int:
+            needed = self._needed(chat, newest)
+            keys = list(_checkpoints(chat).order_by("id").values_list("namespace_key", "id"))
+            gone = [key for key in keys if key not in needed][:at_most]
+            if gone:
+                self._keep(chat, set(keys) - set(gone))
+            return len(gone)
+
+        with self._connected() as using, suppress(Chat.DoesNotExist):
+            return locked(using, check_thread_id(thread_id), work, user_id=self._owner(None), touch=False)
+        return 0
+
+    atrim = asynchronous(trim)
+
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that these runs made, with their writes, and values that no other checkpoint has."""
         keys, owner = [key_of(run_id) for run_id in run_ids], self._owner(None)
@@ -707,13 +734,15 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
 
     # Cleaning up
 
-    def _needed(self, chat: LockedChat) -> set[tuple[str, str]]:
-        """Return the latest checkpoint of each namespace, with those above it that its delta channels begin at."""
-        latest: dict[str, CheckpointRow] = {}
-        for row in _checkpoints(chat).order_by("-id").values_list(*CheckpointRow._fields):
-            latest.setdefault(row[1], CheckpointRow._make(row))
+    def _needed(self, chat: LockedChat, newest: int = 1) -> set[tuple[str, str]]:
+        """Return the newest checkpoints of each namespace, with those above them that their delta channels begin at."""
+        latest: dict[str, list[CheckpointRow]] = {}
+        for columns in _checkpoints(chat).order_by("-id").values_list(*CheckpointRow._fields).iterator(chunk_size=PAGE):
+            found = latest.setdefault(columns[1], [])
+            if len(found) < newest:
+                found.append(CheckpointRow._make(columns))
         needed = set()
-        for row in latest.values():
+        for row in chain.from_iterable(latest.values()):
             needed.add((row.namespace_key, row.id))
             metadata = self.serde.loads_typed((row.metadata_type, row.metadata))
             channels = set(metadata.get("counters_since_delta_snapshot") or ())
@@ -734,7 +763,8 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         return needed
 
     def _keep(self, chat: LockedChat, needed: set[tuple[str, str]]) -> None:
-        """Delete the other checkpoints, with what is no part of these."""
+        """Delete the other checkpoints, with what is no part of these. Raises ``LegalHoldError``."""
+        chat.require_no_hold()
         gone: dict[str, list[str]] = {}
         keys = set()
         for row in _checkpoints(chat).values_list(*CheckpointRow._fields):

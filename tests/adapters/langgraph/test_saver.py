@@ -9,6 +9,7 @@ from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
 from django.db.backends.signals import connection_created
+from django.test import override_settings
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import empty_checkpoint
@@ -18,7 +19,8 @@ from langgraph.graph.message import _messages_delta_reducer, add_messages
 from context_store import ContextStore
 from context_store.adapters.langgraph import DjangoSaver, connected
 from context_store.adapters.langgraph.models import ThreadCheckpoint, ThreadItem, ThreadValue, ThreadWrite
-from context_store.exceptions import OwnerMismatch
+from context_store.exceptions import LegalHoldError, OwnerMismatch
+from context_store.lifecycle import apply_retention, hold, release
 from context_store.messages import text_of
 from context_store.models import Chat
 from tests.races import run_threads
@@ -261,6 +263,46 @@ def test_pruned_thread_goes_on_where_it_was(saver: DjangoSaver) -> None:
     assert len(texts()) == 6
 
 
+@override_settings(CONTEXT_STORE_RETENTION={"checkpoints": 2})
+def test_retention_keeps_the_newest_checkpoints(saver: DjangoSaver) -> None:
+    for thread_id in ("tea", "held", "trashed"):
+        for text in ("one", "two", "three"):
+            ask(saver, text, thread_id=thread_id)
+    kept = [found.checkpoint["id"] for found in saver.list(config())][:2]
+    placed = hold(chat_id="held", reason="Case 7", who="counsel")
+    ContextStore().trash_chat("trashed")
+    rows = ThreadCheckpoint.objects.order_by()
+    before = {thread_id: rows.filter(chat_id=thread_id).count() for thread_id in ("tea", "held", "trashed")}
+    assert apply_retention(dry_run=True).counts["langgraph_threads"] == before["tea"] - 2
+    assert ThreadCheckpoint.objects.count() == sum(before.values())
+    assert apply_retention(seconds=30).counts["langgraph_threads"] == before["tea"] - 2
+    assert [found.checkpoint["id"] for found in saver.list(config())] == kept
+    assert {thread_id: rows.filter(chat_id=thread_id).count() for thread_id in before} == {**before, "tea": 2}
+    with pytest.raises(LegalHoldError):
+        saver.prune(["held"])
+    # A saver that saw the thread before goes on.
+    ask(saver, "four")
+    assert texts() == ["one", "answer 1", "two", "answer 3", "three", "answer 5", "four", "answer 7"]
+    release(placed.pk, who="judge")
+    assert "langgraph_threads" in apply_retention().counts
+    assert rows.filter(chat_id="held").count() == 2
+
+
+def test_a_thread_is_trimmed_in_pieces(saver: DjangoSaver) -> None:
+    for text in ("one", "two"):
+        graph(saver).invoke({"messages": [HumanMessage(text)]}, config())
+    total = ThreadCheckpoint.objects.count()
+    went = [saver.trim("tea", 1, at_most=2) for _ in range(total)]
+    assert (sum(went), max(went), went[-1]) == (total - 1, 2, 0)
+    assert DjangoSaver(user_id="bob").trim("tea", 1) == 0
+    assert [message.content for message in saver.get_tuple(config()).checkpoint["channel_values"]["messages"]] == [
+        "one",
+        "answer 1",
+        "two",
+        "answer 3",
+    ]
+
+
 def test_async_calls_leave_the_event_loop_free(saver: DjangoSaver) -> None:
     async def run() -> list[Any]:
         return await asyncio.gather(
@@ -308,6 +350,18 @@ def test_messages_of_a_delta_channel_are_messages_of_the_chat(saver: DjangoSaver
     assert [record.id for record in records] == [message.id for message in state["messages"]]
     assert texts() == ["one", "answer 1", "two", "answer 3", "three", "answer 5", "four", "answer 7"]
     assert len(ContextStore().list_branches("tea")) == 1
+
+
+def test_what_is_kept_of_a_delta_channel_is_whole(saver: DjangoSaver) -> None:
+    for text in ("one", "two", "three", "four"):
+        delta_graph(saver).invoke({"messages": [HumanMessage(text)]}, config())
+    newest = [found.config for found in saver.list(config(), limit=3)]
+    before = [delta_graph(saver).get_state(place).values["messages"] for place in newest]
+    total = ThreadCheckpoint.objects.count()
+    while saver.trim("tea", 3, at_most=1):
+        pass
+    assert 3 < ThreadCheckpoint.objects.count() < total
+    assert [delta_graph(saver).get_state(place).values["messages"] for place in newest] == before
 
 
 def test_a_fork_of_a_thread_with_a_delta_channel_is_a_branch(saver: DjangoSaver) -> None:
