@@ -12,7 +12,7 @@ from django.db import router
 from context_store.types import UNSET, Unset
 
 from .asynchronous import asynchronous
-from .db import OwnWrites, callers, database_for_read
+from .db import callers, database_for_read, no_writes
 from .graph import append_messages, read_page
 from .graph.chains import model_of, with_siblings
 from .managers.branches import BranchQuerySet
@@ -82,7 +82,7 @@ class ContextStore:
     def __init__(self, using: str | None = None, user_id: str | None = None) -> None:
         self.using = using
         self.user_id = None if user_id is None else check_identifier(user_id, "user_id")
-        self._own_writes = OwnWrites()
+        self._own_writes = no_writes()
         self._querysets: dict[Any, Any] = {}
 
     def __repr__(self) -> str:

@@ -2,7 +2,7 @@
 
 from .keys import CompositeForeignKey
 from .notifications import can_notify, notifications, notify
-from .replicas import OwnWrites, Write, callers, database_for_read
+from .replicas import OwnWrites, Write, callers, database_for_read, no_writes
 from .retries import driver_errors, is_deadlock, is_timeout, retried, retry
 from .scrubbing import deleting_securely, newest_writer, space_hint, wait_for_writers, write_anew
 from .statements import CHUNK_SIZE, Literal, Prepared, Update, chunked, hold_row, insert_rows, padded, pipelined
@@ -32,6 +32,7 @@ __all__ = [
     "is_deadlock",
     "is_timeout",
     "newest_writer",
+    "no_writes",
     "notifications",
     "notify",
     "outside_trash",

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -42,10 +43,7 @@ class Write:
 
 
 class OwnWrites(deque[Write]):
-    """What one caller wrote last, in bounded memory."""
-
-    def __init__(self) -> None:
-        super().__init__(maxlen=MAX_REMEMBERED)
+    """What one caller wrote last: ``no_writes`` makes one, of bounded length."""
 
     def are_in(self, replica: str, primary: str) -> bool:
         """Tell whether the replica has all of them: by at most one statement there, and one in the primary if not."""
@@ -78,6 +76,9 @@ class OwnWrites(deque[Write]):
             self.append(Write(using, check_identifier(unquote(chat_id), "chat_id"), number))
         except (InvalidData, ValueError):
             return
+
+
+no_writes = partial(OwnWrites, maxlen=MAX_REMEMBERED)
 
 
 def _revisions(using: str, chat_ids: Iterable[str]) -> dict[str, int]:

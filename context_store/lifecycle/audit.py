@@ -12,7 +12,7 @@ from context_store.ids import now_ms
 from context_store.signals import audited
 from context_store.validation import check_identifier
 
-_actor: ContextVar[str | Callable[[], str]] = ContextVar("context_store_actor", default="")
+ACTOR: ContextVar[str | Callable[[], str]] = ContextVar("context_store_actor", default="")
 # Whether chats go in batches, of which one entry tells: none names a chat then.
 _in_batch: ContextVar[bool] = ContextVar("context_store_in_batch", default=False)
 
@@ -46,16 +46,16 @@ def acting(actor: str | Callable[[], str]) -> Iterator[None]:
 
     A function is asked when there is something to record.
     """
-    token = _actor.set(actor)
+    token = ACTOR.set(actor)
     try:
         yield
     finally:
-        _actor.reset(token)
+        ACTOR.reset(token)
 
 
 def actor() -> str:
     """Return who acts, or an empty text."""
-    given = _actor.get()
+    given = ACTOR.get()
     return given if isinstance(given, str) else given()
 
 

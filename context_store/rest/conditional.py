@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from context_store import __version__
 from context_store.conf import settings
-from context_store.db import OwnWrites
+from context_store.db import OwnWrites, no_writes
 from context_store.exceptions import IdConflict, RevisionConflict
 from context_store.models import Chat
 from context_store.store import ContextStore
@@ -69,7 +69,7 @@ def expected_revision(request: Request, store: ContextStore, chat_id: str) -> in
 
 def expected_writes(request: Request, chat_id: str | None) -> OwnWrites:
     """Return the writes that the caller knows of: no replica is believed that does not have them."""
-    known, primary = OwnWrites(), router.db_for_write(Chat)
+    known, primary = no_writes(), router.db_for_write(Chat)
     if REVISION_HEADER in request.headers:
         known.expect(primary, request.headers[REVISION_HEADER])
     for name in ("If-None-Match", "If-Match") if chat_id is not None else ():

@@ -10,7 +10,7 @@ from django.db.models.functions import Coalesce
 
 from context_store.backends import check_database
 from context_store.contexts.database import DatabaseStorage
-from context_store.db import OwnWrites
+from context_store.db import no_writes
 from context_store.exceptions import IdConflict, OwnerMismatch
 from context_store.graph import LockedChat, locked, parse_messages, read_page
 from context_store.graph.trim import keep_newest, replace_messages
@@ -41,7 +41,7 @@ class DatabaseSessions(BaseSessions):
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)
         self.lock_storage = DatabaseStorage(self.options["USING"], "")
-        self._own_writes = OwnWrites()
+        self._own_writes = no_writes()
 
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
