@@ -14,9 +14,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from context_store.contexts import BoundContext, contexts
-from context_store.contexts.storage import MISSING
+from context_store.contexts.storage import MISSING, scope_prefix
 from context_store.exceptions import ContextStoreError, InvalidData
-from context_store.ids import now_ms
+from context_store.ids import now_ms, user_scope
 from context_store.models import ContextEntry
 from context_store.sessions import SessionRecord, sessions
 
@@ -254,7 +254,9 @@ def _session(admin: StoreAdmin, request: HttpRequest, alias: str, session_id: st
         return {"is_missing": True}
     turns: list[dict[str, Any]] | None = None
     if admin.has_read_permission(request):
-        admin.record(request, READ, "Read the last messages of a session.", name=f"{alias}: {session_id}")
+        # With the scope of its user, by which an erasure finds the entry.
+        whose = "" if found.user_id is None else scope_prefix("", user_scope(found.user_id))
+        admin.record(request, READ, f"Read the last messages of a session. {whose}", name=f"{alias}: {session_id}")
         room = Room()
         turns = [
             {

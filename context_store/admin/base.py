@@ -36,7 +36,7 @@ else:
 # Django's own flags end at 3: who asks for reads does not get changes, and the other way round.
 READ = 4
 # Characters of an entry of the log: a page of chats is named by their ids.
-MAX_LOGGED = 60_000
+MAX_LOGGED = 2_000
 # Two ids that a browser would take for folders of the path; an id never looks like what stands for them.
 DOTS = {".": "_2E", "..": "_2E_2E"}
 UNDOTTED = {quoted: dots for dots, quoted in DOTS.items()}

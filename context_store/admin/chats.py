@@ -292,8 +292,9 @@ class ChatAdmin(StoreAdmin):
 
     def record_list(self, request: HttpRequest, changelist: Any) -> None:
         super().record_list(request, changelist)
-        if read := [chat.pk for chat in changelist.result_list if chat.last_text]:
-            self.record(request, READ, f"Read the last messages of {', '.join(read)}.", name="List of chats")
+        # An entry each: so an erasure finds those of its chats.
+        if read := [chat for chat in changelist.result_list if chat.last_text]:
+            self.record(request, READ, "Read the last message in the list.", read)
         if shown := [chat for chat in changelist.result_list if chat.search_hits]:
             query = changelist.query[:500]
             self.record(request, READ, f"Read messages found by the search for “{query}”.", shown)

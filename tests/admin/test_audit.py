@@ -49,7 +49,6 @@ def test_a_filtered_list_is_recorded_with_what_was_asked(reader: Client, chat: s
     reader.get(LIST, {"q": "zebra", "metadata": '["channel"]'})
     assert [entry[2] for entry in log() if entry[0] is None] == [
         "Listed all with user_id__exact=alice, active=today.",
-        "Read the last messages of c1.",
         'Searched for “zebra” with metadata=["channel"].',
     ]
 
@@ -67,7 +66,7 @@ def test_a_search_for_contexts_is_recorded(looker: Client, chat: str) -> None:
 
 def test_last_messages_in_the_list_are_read(reader: Client, chat: str) -> None:
     reader.get(LIST)
-    assert log() == [(None, READ, "Read the last messages of c1.")]
+    assert log() == [("c1", READ, "Read the last message in the list.")]
 
 
 def test_what_shows_no_content_is_no_read(looker: Client, chat: str) -> None:

@@ -176,6 +176,8 @@ def test_nothing_of_an_erased_user_is_left_anywhere(everywhere: None, tmp_path: 
     ContextStore(user_id="bob").create_chat("bobs")
     release(hold(user_id=ALICE, reason=f"The case of {MARKER}", who="counsel").pk, who="judge")
     assert with_marker(places(tmp_path))
+    # What the log of the admin keeps of who read it is one of the places.
+    assert with_marker(admin_pages())
     receipt = erase_user(ALICE, reason="A request by mail")
     assert with_marker(places(tmp_path)) == []
     assert MARKER not in repr(receipt)
