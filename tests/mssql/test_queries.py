@@ -149,7 +149,7 @@ def chats_to_delete(connection, rows):
         if "@@TRANCOUNT" in sql:
             return [(1,)]
         if sql.startswith("SELECT") and "[user_id]" in sql:
-            return [(f"c{number}", "alice", None, 0, 0) for number in range(rows)]
+            return [(f"c{number}", "alice", 0, None, 0, 0) for number in range(rows)]
         return [(f"c{number}",) for number in range(rows)] if "SELECT [context_store_chat].[id]" in sql else ()
 
     statements = connection.listen(answer)

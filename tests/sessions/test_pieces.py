@@ -290,6 +290,7 @@ def slow_log(private_cache: Any) -> Iterator[SlowLog]:
 
 
 @pytest.mark.slow
+@pytest.mark.django_db
 def test_no_script_is_long_whatever_is_stored(slow_log: SlowLog) -> None:
     """Redis answers nobody else meanwhile."""
     sessions = CacheSessions("test", {"CACHE": "private"}).for_user("alice")
