@@ -165,7 +165,7 @@ def _erase(using: str, user_id: str, options: dict[str, str], stored: Any, end: 
         found = 0
         for number in _erase_once(using, user_id, options, counts):
             found += number
-            if counts != stored.counts:
+            if sum(counts.values()) != sum(stored.counts.values()):
                 _store(using, stored, counts=dict(counts))
                 # Only after some work: so each call gets on, however little time it has.
                 if end is not None and time.monotonic() > end:
@@ -174,7 +174,7 @@ def _erase(using: str, user_id: str, options: dict[str, str], stored: Any, end: 
     if is_settled:
         search_backends[using].scrub()
         if stored.finished_at is None or counts != before:
-            _store(using, stored, finished_at=now_ms())
+            _store(using, stored, counts=counts, finished_at=now_ms())
     return is_settled
 
 
