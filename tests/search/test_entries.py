@@ -8,6 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries
 
 from context_store.exceptions import InvalidData, SearchUnavailable
@@ -186,6 +187,30 @@ def test_unknown_language_is_explained() -> None:
 )
 def test_prefixes_with_exclusions_alone_are_searched(store: ContextStore, query: str) -> None:
     assert texts(SearchEntry.objects.hits(query, user_id="alice")) == ["alice was running"]
+
+
+@pytest.mark.vendor("postgresql")
+@pytest.mark.parametrize(
+    ("query", "asked", "compared"),
+    [
+        ("r* wa* runn*", ["'runn':*"], ["'r':*", "'wa':*"]),
+        ("runn* was-r*", ["'runn':*"], ["'was' <-> 'r':*"]),
+        ("r* OR w* OR a*", [], ["'r':*", "'w':*", "'a':*"]),
+        ("runn* OR alic*", ["'runn':*", "'alic':*"], []),
+    ],
+)
+def test_the_index_is_asked_for_few_prefixes(
+    store: ContextStore, query: str, asked: list[str], compared: list[str]
+) -> None:
+    """It reads all words that begin like one, and no timeout breaks that off."""
+    with CaptureQueriesContext(connection) as sent:
+        assert "alice was running" in texts(SearchEntry.objects.hits(query, user_id="alice"))
+    [sql] = [found["sql"].replace("''", "'") for found in sent if "@@ lower(" in found["sql"]]
+    conditions = sql.partition("FROM entries AS e WHERE")[2]
+    for prefixes, is_true in ((asked, False), (compared, True)):
+        parts = conditions.split("@@ lower(")[1:]
+        found = [part for part in parts if ("IS TRUE" in part.partition("@@")[0]) is is_true]
+        assert all(any(prefix in part for part in found) for prefix in prefixes), (is_true, conditions)
 
 
 def test_message_of_a_hit_that_is_gone_is_left_out(store: ContextStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,9 +167,9 @@ def _of_prefixes(node: Node) -> Sql:
 
 
 def _length(node: Node) -> int:
-    """Return how many characters what the index looks up for a node has at least."""
+    """Return how many characters the prefixes have that the index looks up for a node, at least."""
     if isinstance(node, Phrase):
-        return sum(map(len, node.words))
+        return len(node.words[-1])
     return min(map(_length, node.parts)) if isinstance(node, Either) else max(map(_length, node.required), default=0)
 
 
