@@ -27,7 +27,7 @@ from rest_framework.test import APIClient
 
 from context_store.ids import new_id
 from context_store.models import Branch, Checkpoint, Message
-from context_store.rest.parsers import BYTES_A_FIELD, BYTES_A_VALUE
+from context_store.rest.requests import BYTES_A_FIELD, BYTES_A_VALUE
 from context_store.sessions import sessions
 from context_store.store import ContextStore
 

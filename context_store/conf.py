@@ -9,7 +9,7 @@ from django.core.signals import setting_changed
 T = TypeVar("T")
 
 PREFIX = "CONTEXT_STORE_"
-DEFAULT_USER_ID = "context_store.rest.permissions.request_user_id"
+DEFAULT_USER_ID = "context_store.rest.requests.request_user_id"
 
 
 class Setting(Generic[T]):

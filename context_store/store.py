@@ -58,6 +58,9 @@ def reads_own_writes(caller: Caller) -> Caller:
 def _as_caller(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        # Without routers there are no replicas.
+        if not router.routers:
+            return method(self, *args, **kwargs)
         token = callers.set((*callers.get(), self._own_writes))
         try:
             return method(self, *args, **kwargs)

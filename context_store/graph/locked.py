@@ -196,7 +196,7 @@ class LockedChat:
             self._transaction.__exit__(type(failure), failure, failure.__traceback__)
             raise
         self._transaction.__exit__(*error)
-        if error[0] is None:
+        if error[0] is None and callers.get():
             _note_write(self.using, self.id, self.revision)
 
     def _lock(self) -> None:

@@ -72,16 +72,19 @@ class Shape(serializers.Serializer[Any]):
 
 
 class Strict(serializers.Field[Any, Any, Any, Any]):
-    """A value of one JSON type, taken as it is."""
+    """A value of one JSON type, taken as it is. Subclasses without a ``kind`` look at the value themselves."""
 
-    kind: type = object
+    kind: type | tuple[()] = ()
     default_error_messages = {"type": "Must be {expected}, not {given}."}
     expected = "a value"
 
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        if data is not serializers.empty and isinstance(data, self.kind):
+            return data
+        return super().run_validation(data)
+
     def to_internal_value(self, data: Any) -> Any:
-        if not isinstance(data, self.kind):
-            self.fail("type", expected=self.expected, given=_json_type(data))
-        return data
+        self.fail("type", expected=self.expected, given=_json_type(data))
 
     def to_representation(self, value: Any) -> Any:
         return value
@@ -101,8 +104,7 @@ class Identifier(Text):
 class JSONValue(Strict):
     """Any JSON value, of which ``null`` is one."""
 
-    def run_validation(self, data: Any = serializers.empty) -> Any:
-        return super().run_validation() if data is serializers.empty else data
+    kind = object
 
 
 @extend_schema_field(JSON_OBJECT)

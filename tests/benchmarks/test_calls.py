@@ -28,7 +28,7 @@ def test_a_count_is_judged_by_the_limits_that_there_are():
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.vendor("sqlite", "postgresql")
-@pytest.mark.parametrize("name", ["contexts.set", "a turn appended"])
+@pytest.mark.parametrize("name", BUDGETS)
 def test_a_call_runs_no_more_than_its_budget(monkeypatch, name):
     # What watches the statements of the suite would count.
     monkeypatch.setattr(connections["default"], "execute_wrappers", [])

@@ -9,7 +9,6 @@ from django.db import DatabaseError, connections, router, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from rest_framework.exceptions import ValidationError
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -22,9 +21,15 @@ from context_store.lifecycle.audit import ACTOR
 from context_store.models import Chat
 from context_store.rest.conditional import REVISION_HEADER, expected_writes
 from context_store.rest.errors import handle_exception
-from context_store.rest.parsers import LengthRequired, StrictJSONParser, decode_id
-from context_store.rest.permissions import acting_user_id, has_permission, own_user_id
 from context_store.rest.renderers import exact
+from context_store.rest.requests import (
+    LengthRequired,
+    StrictJSONParser,
+    acting_user_id,
+    decode_id,
+    has_permission,
+    own_user_id,
+)
 from context_store.rest.schema import StoreSchema
 from context_store.rest.serializers import Empty, Shape
 from context_store.sessions import BaseSessions, sessions
@@ -62,7 +67,8 @@ class StoreViewSet(ViewSet):
     @classmethod
     def as_view(cls, actions: Any = None, **initkwargs: Any) -> Any:
         # ATOMIC_REQUESTS is honoured by ``dispatch``: there a BEGIN or COMMIT that fails becomes an answer, too.
-        view = super().as_view(actions, **initkwargs)
+        renderers = initkwargs.get("renderer_classes", cls.renderer_classes)
+        view = super().as_view(actions, **{**initkwargs, "renderer_classes": [exact(found) for found in renderers]})
         for alias in connections:
             view = transaction.non_atomic_requests(alias)(view)
         return view
@@ -161,10 +167,6 @@ class StoreViewSet(ViewSet):
         if router.routers:
             # ``dispatch`` resets it.
             callers.set((*callers.get(), expected_writes(request, self.kwargs.get("chat_id"))))
-
-    def get_renderers(self) -> list[BaseRenderer]:
-        classes: Any = self.renderer_classes
-        return [exact(renderer)() for renderer in classes]
 
     def get_exception_handler(self) -> Any:
         return handle_exception

@@ -13,7 +13,7 @@ from context_store.contexts.watching import tag_of
 from context_store.polling import Watcher
 from context_store.records import ChangeRecord
 from context_store.rest import events
-from context_store.rest.permissions import acting_user_id
+from context_store.rest.requests import acting_user_id
 from context_store.rest.schema import operation
 
 from .base import found

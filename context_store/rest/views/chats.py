@@ -16,8 +16,13 @@ from context_store.records import SearchHits
 from context_store.rest import serializers as shapes
 from context_store.rest.conditional import conditional, expected_revision, is_create_only
 from context_store.rest.pagination import ChatPagination, GraphPagination, SearchPagination
-from context_store.rest.parsers import DocumentParser, refuse_constant
-from context_store.rest.permissions import acting_user_id, acting_user_id_or_all, owner_of_new
+from context_store.rest.requests import (
+    DocumentParser,
+    acting_user_id,
+    acting_user_id_or_all,
+    owner_of_new,
+    refuse_constant,
+)
 from context_store.rest.schema import operation, parameter
 from context_store.rest.serializers import IDENTIFIER, JSONSchema
 

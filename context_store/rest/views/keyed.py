@@ -10,7 +10,7 @@ from context_store.exceptions import InvalidData, RevisionConflict, SessionDoesN
 from context_store.rest import serializers as shapes
 from context_store.rest.conditional import is_create_only
 from context_store.rest.pagination import OffsetPagination, OlderPagination, items
-from context_store.rest.permissions import acting_user_id
+from context_store.rest.requests import acting_user_id
 from context_store.rest.schema import operation
 from context_store.sessions import BaseSessions, SessionMessage, SessionRecord
 

@@ -10,7 +10,7 @@ from context_store.managers.usage import GROUPS
 from context_store.models import ShareLink
 from context_store.rest import serializers as shapes
 from context_store.rest.pagination import whole_number
-from context_store.rest.permissions import acting_user_id_or_all
+from context_store.rest.requests import acting_user_id_or_all
 from context_store.rest.schema import operation, parameter
 from context_store.rest.serializers import IDENTIFIER, JSONSchema
 from context_store.validation import MAX_TIME

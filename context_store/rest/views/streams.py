@@ -18,7 +18,7 @@ from context_store.records import ChunkRecord, StreamRecord
 from context_store.rest import events
 from context_store.rest import serializers as shapes
 from context_store.rest.pagination import LimitPagination, OffsetPagination, items, whole_number
-from context_store.rest.permissions import acting_user_id
+from context_store.rest.requests import acting_user_id
 from context_store.rest.schema import operation, parameter
 from context_store.streams import BaseStreams, Follower
 from context_store.validation import MAX_COUNT
