@@ -147,7 +147,7 @@ def create_postgresql(connection: Any) -> Iterator[str]:
     ):
         yield f"ALTER TEXT SEARCH CONFIGURATION context_store_search ADD MAPPING FOR {tokens} WITH {dictionary}"
     between = "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in runs(separators()))
-    text = f"regexp_replace(content, '[{between}]', ' ', 'g')"
+    text = f"regexp_replace(content, '[{between}]+', ' ', 'g')"
     yield (
         f"ALTER TABLE {TABLE} ADD COLUMN content_vector tsvector GENERATED ALWAYS AS"
         f" (to_tsvector('context_store_search', {text}) || array_to_tsvector(ARRAY['u:' || user_id]::text[])) STORED,"

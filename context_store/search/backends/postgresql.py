@@ -74,7 +74,8 @@ class PostgreSQLBackend(SearchBackend):
             ("host, url, url_path, file, email", "pg_catalog.simple"),
         ):
             execute(f"ALTER TEXT SEARCH CONFIGURATION {CONFIGURATION} ADD MAPPING FOR {tokens} WITH {dictionary}")
-        text = f"regexp_replace(content, '{separator_class()}', ' ', 'g')"
+        # A run of separators at once: each match costs as much as a word.
+        text = f"regexp_replace(content, '{separator_class()}+', ' ', 'g')"
         execute(
             f"ALTER TABLE {TABLE} ADD COLUMN {STEMS} tsvector GENERATED ALWAYS AS"
             f" (to_tsvector('{CONFIGURATION}', {text}) || array_to_tsvector(ARRAY['u:' || user_id]::text[])) STORED,"
