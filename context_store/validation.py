@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from .conf import settings
@@ -14,6 +15,9 @@ MAX_IDENTIFIER_LENGTH = 255
 MAX_NESTING = 100
 MAX_TIME = 2**63 - 1
 MAX_COUNT = 2**31 - 1
+# A statement of SQL Server takes 2,100 parameters, a condition of SQLite 1,000 levels.
+MAX_ROLES = 2_048
+MAX_METADATA_FILTERS = 500
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 NUL = re.compile("\0")
 # Drivers of SQL Server leave out the first at the beginning of a text, and swap the bytes of a text after the second.
@@ -109,6 +113,24 @@ def check_metadata(value: Any, *path: str | int) -> dict[str, Any]:
         raise InvalidData("must not contain U+0000", place)
     plain: dict[str, Any] = _plain(value)
     return plain
+
+
+def check_filters(value: Any, *path: str | int) -> dict[str, Any]:
+    """Return metadata to filter by, which has at most as many entries as a statement takes on every database."""
+    filters = check_metadata(value, *path)
+    if len(filters) > MAX_METADATA_FILTERS:
+        raise InvalidData(f"must have at most {MAX_METADATA_FILTERS} entries, has {len(filters)}", path)
+    return filters
+
+
+def check_roles(value: Any, *path: str | int) -> list[str]:
+    """Return names of messages to look for: a list of at most as many as a statement takes on every database."""
+    if isinstance(value, str):
+        raise InvalidData("must be a list of roles, not one text", path)
+    roles = [check_identifier(role, *path, index) for index, role in enumerate(islice(value, MAX_ROLES + 1))]
+    if len(roles) > MAX_ROLES:
+        raise InvalidData(f"must be at most {MAX_ROLES} roles", path)
+    return roles
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,7 @@ from context_store.graph.previews import with_previews
 from context_store.ids import new_id, now_ms
 from context_store.records import ChatRecord, Graph
 from context_store.types import UNSET, Unset, Updater
-from context_store.validation import check_count, check_identifier, check_metadata, check_text
+from context_store.validation import check_count, check_filters, check_identifier, check_metadata, check_text
 
 from .base import ScopedQuerySet, count_of
 from .orders import NEWEST_FIRST, beyond, check_order, sort_key, sort_keys
@@ -49,7 +49,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
     def matching(self, metadata: Mapping[str, Any]) -> Self:
         """Narrow to chats whose metadata has all these top-level entries, types respected."""
         chats = self.all()
-        for entry in check_metadata(metadata, "metadata").items():
+        for entry in check_filters(metadata, "metadata").items():
             chats = chats.filter(metadata__entry=entry)
         return chats
 
@@ -71,7 +71,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         chats = self.visible_to(user_id)
         if metadata is not None:
             chats = chats.matching(metadata)
-        for key, value in check_metadata({} if contains is None else contains, "contains").items():
+        for key, value in check_filters({} if contains is None else contains, "contains").items():
             if isinstance(value, (dict, list)):
                 raise InvalidData("must be text, a number, a boolean or null", ("contains", key))
             chats = chats.filter(metadata__holds=(key, value))

@@ -21,7 +21,7 @@ from context_store.search.matching import Matcher
 from context_store.search.query import parse
 from context_store.search.snippets import LENGTH, snippet
 from context_store.search.text import searchable_text
-from context_store.validation import check_count, check_identifier
+from context_store.validation import check_count, check_identifier, check_roles
 
 from .base import ScopedQuerySet
 
@@ -57,15 +57,13 @@ class SearchEntryQuerySet(ScopedQuerySet[Any]):
         """
         if not isinstance(query, str):
             raise InvalidData(f"must be text, not {type(query).__name__}", ("query",))
-        if isinstance(roles, str):
-            raise InvalidData("must be a list of roles, not one text", ("roles",))
         check_count(limit, "limit")
         # The backends' own SQL passes no field that would look at these.
         for what, value in (("chat_id", chat_id), ("user_id", user_id)):
             if value is not None:
                 check_identifier(value, what)
         if roles is not None:
-            roles = [check_identifier(role, "roles", index) for index, role in enumerate(roles)]
+            roles = check_roles(roles, "roles")
         if self._owner is not None and user_id not in (None, self._owner):
             return SearchHits()
         # The owner alone is what an index answers; any other filter of this QuerySet goes in as it is.

@@ -254,3 +254,11 @@ def test_another_user_marks_nothing(store, chat):
             mark(chat)
     assert bob.list_chats(preview=True, order="title") == []
     assert store.get_chat(chat) == before
+
+
+@pytest.mark.parametrize("given", ["metadata", "contains"])
+def test_lists_have_a_bounded_number_of_filters(store, chat, given):
+    filters = {f"key {number}": number for number in range(500)}
+    assert store.list_chats(**{given: filters}) == []
+    with pytest.raises(InvalidData, match="at most 500 entries"):
+        store.list_chats(**{given: {**filters, "more": 1}})

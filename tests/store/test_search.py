@@ -57,6 +57,13 @@ def test_search_takes_three_statements(store, chat, django_assert_num_queries):
         store.search_messages(chat, "text")
 
 
+def test_search_of_many_roles(store, chat):
+    roles = [f"role-{number}" for number in range(2_047)]
+    assert len(store.search_messages(chat, "text", roles=[*roles, "user"])) == 2
+    with pytest.raises(InvalidData, match="at most 2048 roles"):
+        store.search_messages(chat, "text", roles=[*roles, "user", "assistant"])
+
+
 def test_search_limits(store, chat):
     assert len(store.search_messages(chat, "text", limit=2)) == 2
     assert store.search_messages(chat, "text", limit=0) == []
