@@ -273,10 +273,23 @@ def requests(target: Target) -> dict[str, Callable[[], Request]]:
             mine.merge_metadata(session_id, {f"{part}": "x" * (metadata // 4)})
         return f"/api/sessions/{session_id}/{what}"
 
+    def conversation(text: str) -> str:
+        """Return a new chat with as much of a model's text as a request may bring, 50 messages of it."""
+        chat_id = ContextStore(USING, HOSTILE).create_chat().id
+        messages = [{"name": "assistant", "data": text * (size // PAGE // len(text))}] * PAGE
+        ContextStore(USING, HOSTILE).append_messages(chat_id, messages)
+        return chat_id
+
     def written_numbers(times: int) -> Callable[[], Request]:
         values = ",".join(["1e1"] * times)
         return lambda: Request("POST", f"{marks}/messages/", f'{{"messages":[{{"name":"user","data":[{values}]}}]}}')
 
+    links, parts = conversation("!["), ContextStore(USING, HOSTILE).create_chat().id
+    piece = {"type": "text", "text": "**a**"}
+    ContextStore(USING, HOSTILE).append_messages(
+        parts, [{"name": "assistant", "data": {"content": [piece] * (size // 40)}}]
+    )
+    token = ContextStore(USING, HOSTILE).share(links).token
     many = size // 22
     prefixes = "+OR+".join(f"w0{number:02}*" for number in range(64))
     alphabet = "+".join(f"{chr(letter)}*" for letter in range(ord("a"), ord("z") + 1))
@@ -346,6 +359,12 @@ def requests(target: Target) -> dict[str, Callable[[], Request]]:
         "admin: transcript of brackets": get(f"/admin/context_store/chat/{target.brackets}/change/"),
         "admin: transcript of large messages": get(f"/admin/context_store/chat/{target.pages}/change/"),
         "admin: graph of a wide chat": get(f"/admin/context_store/chat/{target.wide.chat_id}/graph/"),
+        "admin: transcript of much Markdown": get(f"/admin/context_store/chat/{links}/change/"),
+        "admin: transcript of very much Markdown in parts": get(f"/admin/context_store/chat/{parts}/change/"),
+        # The chat page, and what it shows to visitors.
+        "chat page of much Markdown": get(f"/chat/c/{links}/messages/?limit={PAGE}"),
+        "chat page of very much Markdown in parts": get(f"/chat/c/{parts}/messages/"),
+        "shared page of much Markdown": get(f"/chat/s/{token}/"),
         "admin: transcript of a wide chat": get(f"/admin/context_store/chat/{target.wide.chat_id}/change/"),
         "admin: list of chats, searched": get(f"/admin/context_store/chat/?q={COMMON_WORD}"),
         "admin: list of chats, 64 prefixes": get(f"/admin/context_store/chat/?q={prefixes}"),

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from context_store.admin.blocks import Room, fitted
+from context_store.admin.transcript import shown_blocks
+from context_store.chat.rendering import Renderer
 from context_store.engine.renderers import MarkdownRenderer, XmlRenderer
 from context_store.exact_json import loads
+from context_store.exporters.documents import json_line
 from context_store.exporters.legible import blocks
 from context_store.importers import FORMATS
 from context_store.messages.reading import read
@@ -30,7 +33,11 @@ def any_size(settings: Any) -> None:
 
 
 # Of texts the worst for these; how they are searched has a test of its own.
-PIECES = {name: TEXTS[name] for name in ("combining marks", "one endless word", "quotes", "brackets", "white space")}
+NAMES = (
+    "combining marks", "one endless word", "one word again and again", "quotes", "brackets", "white space",
+    "alternating scripts",
+)  # fmt: skip
+PIECES = {name: TEXTS[name] for name in NAMES}
 # Seconds below which other things count.
 NOISE = 0.1
 
@@ -73,7 +80,9 @@ WORK: dict[str, Callable[[Any], Any]] = {
     "read for text": searchable_text,
     "taken to parts": lambda value: deque(read(value), maxlen=0),
     "exported as Markdown": lambda value: deque(blocks(value), maxlen=0),
-    "shown in the admin": lambda value: fitted(value, Room()),
+    "exported as a document": lambda value: json_line({"messages": [{"data": value}]}),
+    "shown in the admin": lambda value: shown_blocks(fitted(value, Room()), Room()),
+    "shown on the chat page": lambda value: Renderer().html("assistant", value),
     "rendered as XML": lambda value: XmlRenderer().render([("key", value)]),
     "rendered as Markdown": lambda value: MarkdownRenderer().render([("key", value)]),
     "imported": lambda value: FORMATS["messages"].to_document({"messages": [{"role": "user", "content": value}]}, "a"),

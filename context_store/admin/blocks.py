@@ -21,11 +21,11 @@ FENCE = re.compile(r"^[ \t]{0,3}(?P<fence>`{3,}|~{3,})[^\n`]*$", re.MULTILINE)
 
 @dataclass
 class Room:
-    """What a page can still show of its messages, in characters and in pieces of text, and render as Markdown."""
+    """What a page can still show of its messages: characters, pieces of text, and signs of Markdown to render."""
 
     characters: int = 500_000
     pieces: int = 1_000
-    markdown: int = 200_000
+    markdown: int = 10_000
 
 
 def usage(data: Any) -> list[tuple[str, str]]:

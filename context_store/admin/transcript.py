@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 
 from context_store import exact_json
 from context_store.exceptions import InvalidData
-from context_store.exporters.html import markdown_html, renders_markdown
+from context_store.exporters.html import markdown_html, renders_markdown, signs
 from context_store.exporters.legible import TEXT, Block
 from context_store.graph import Place, read_places
 from context_store.graph.chains import is_on_chain, spans_of
@@ -43,7 +43,7 @@ RAW_LENGTH = 500_000
 ROLES = ("user", "assistant", "system", "tool")
 # Roles whose text is no Markdown, but as they wrote it.
 WRITERS = ("user", "system", "tool")
-MARKS = re.compile(r"[*_`~#|\[\]<>\\]|^\s*(?:[-+]|\d+[.)])\s|\S\n", re.MULTILINE)
+MARKS = re.compile(r"[*_`~#|\[\]<>\\]|^[ \t]*(?:[-+]|\d+[.)])\s|\S\n", re.MULTILINE)
 
 
 class Path(NamedTuple):
@@ -413,10 +413,10 @@ def shown_blocks(found: Iterable[Block], room: Room | None = None) -> list[dict[
 
 def rendered(block: Block, room: Room | None) -> dict[str, str]:
     """Return the HTML of prose that has marks of Markdown, and of what is folded of it."""
-    length = len(block.text) + len(block.rest)
-    if room is None or block.kind != TEXT or length > room.markdown or not MARKS.search(block.text + block.rest):
+    text = block.text + block.rest
+    if room is None or block.kind != TEXT or not MARKS.search(text) or (cost := signs(text)) > room.markdown:
         return {"html": "", "rest_html": ""}
-    room.markdown -= length
+    room.markdown -= cost
     return {"html": markdown_html(block.text), "rest_html": markdown_html(block.rest) if block.rest else ""}
 
 

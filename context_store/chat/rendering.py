@@ -8,19 +8,25 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from context_store.exporters.html import markdown_html
-from context_store.exporters.legible import TEXT, blocks, visible
+from context_store.exporters.legible import TEXT, Block, blocks, visible
 from context_store.messages import Break, read
 
 # Roles whose text is shown as they wrote it. What a model writes is Markdown.
 WRITERS = ("user", "system")
 # What a page shows of what is folded; the rest is in an export.
 FOLDED_LENGTH = 20_000
-# Of a processor, which the worst texts of some pages would take for minutes.
-SECONDS = 1.5
+# What a page shows of its messages: pieces, characters, and seconds of a processor that Markdown may take.
+PIECES = 1_000
+CHARACTERS = 1_000_000
+SECONDS = 0.8
 
 
 class Piece(NamedTuple):
-    """A piece of a message: ``kind`` is that of a ``Block``, or ``markdown``, or ``picture``, whose URL is ``url``."""
+    """
+    A piece of a message.
+
+    ``kind`` is that of a ``Block``, ``markdown``, ``picture``, whose URL is ``url``, or ``cut``: the rest is left out.
+    """
 
     kind: str
     text: str = ""
@@ -29,9 +35,11 @@ class Piece(NamedTuple):
 
 
 class Renderer:
-    """The messages of one page: what comes after ``SECONDS`` of rendering is shown as it was written."""
+    """The messages of one page. Markdown is shown as it was written when its time is up, and the rest is left out."""
 
     def __init__(self) -> None:
+        self.pieces = PIECES
+        self.characters = CHARACTERS
         self.seconds = SECONDS
 
     def html(self, name: str, data: Any) -> SafeString:
@@ -42,14 +50,24 @@ class Renderer:
         if all(isinstance(part, Break) for part in read(data)):
             return
         for block in blocks(data):
-            if block.picture:
-                yield Piece("picture", label=block.label, url=block.picture)
-            elif block.kind == TEXT:
-                if name in WRITERS or self.seconds < 0:
-                    yield Piece(TEXT, visible(block.text))
-                else:
-                    began = thread_time()
-                    yield Piece("markdown", markdown_html(block.text))
-                    self.seconds -= thread_time() - began
-            else:
-                yield Piece(block.kind, visible(block.text[:FOLDED_LENGTH]), visible(block.label), block.url)
+            length = len(block.text) if block.kind == TEXT else min(len(block.text), FOLDED_LENGTH)
+            text = block.text[: min(length, self.characters)]
+            if self.pieces > 0:
+                self.pieces -= 1
+                self.characters -= len(text)
+                yield self._piece(name, block._replace(text=text))
+            if self.pieces <= 0 or len(text) < length:
+                yield Piece("cut")
+                return
+
+    def _piece(self, name: str, block: Block) -> Piece:
+        if block.picture:
+            return Piece("picture", label=block.label, url=block.picture)
+        if block.kind != TEXT:
+            return Piece(block.kind, visible(block.text), visible(block.label), block.url)
+        if name in WRITERS or self.seconds < 0:
+            return Piece(TEXT, visible(block.text))
+        began = thread_time()
+        html = markdown_html(block.text)
+        self.seconds -= thread_time() - began
+        return Piece("markdown", html)

@@ -16,8 +16,11 @@ from django.utils.safestring import SafeString, mark_safe
 
 from .legible import DATA_PICTURE, visible
 
-# Longer texts are shown as they were written: a page has to come up.
+# Longer texts, and those with more signs, are shown as they were written: a page has to come up.
 MARKDOWN_LENGTH = 50_000
+MARKDOWN_SIGNS = 15_000
+# Rendering takes up to 40 microseconds for each of these, and next to nothing for other characters.
+SIGNS = "\n!#&*+-<>[\\]_`|~"
 ADDRESS = re.compile(r"(?:https?://[^\s/]|mailto:)", re.IGNORECASE)
 # Blocks whose text has a direction of its own.
 DIRECTED = ("paragraph", "heading", "list_item", "blockquote", "th", "td")
@@ -40,10 +43,15 @@ def renders_markdown() -> bool:
     return all(find_spec(name) is not None for name in ("markdown_it", "nh3"))
 
 
+def signs(text: str) -> int:
+    """Return how many characters may mean something in Markdown: what rendering it costs."""
+    return sum(map(text.count, SIGNS))
+
+
 def markdown_html(text: str) -> SafeString:
     """Return Markdown (CommonMark with tables and strikethrough) as HTML; a very long text as it was written."""
     text = visible(text)
-    if len(text) > MARKDOWN_LENGTH:
+    if len(text) > MARKDOWN_LENGTH or signs(text) > MARKDOWN_SIGNS:
         return mark_safe(f'<div class="as-written" dir="auto">{escape(text)}</div>')  # noqa: S308 - it is escaped.
     import nh3
 

@@ -4,6 +4,7 @@ import json
 import random
 import re
 from pathlib import Path
+from time import thread_time
 from typing import Any
 
 import pytest
@@ -262,6 +263,17 @@ def test_markdown_of_a_model_is_rendered_beside_what_was_written(reader: Client,
     assert page.count("As written") == 1
     assert "**So** &lt;b&gt;.&lt;/b&gt;" in page
     assert "<strong>Why?" not in page
+
+
+def test_no_more_markdown_is_rendered_than_a_page_has_time_for(reader: Client, store: ContextStore) -> None:
+    store.create_chat("c1", user_id="alice")
+    worst = ["![" * 25_000, "a\n" * 25_000, "|-\n" * 16_000, "a" + " \n" * 24_000 + "b", "**So**"]
+    store.append_messages("c1", [{"name": "assistant", "data": text} for text in worst * 5])
+    began = thread_time()
+    page = reader.get(PAGE).content.decode()
+    # It was minutes; an idle machine needs a twentieth.
+    assert thread_time() - began < 20
+    assert "<strong>So</strong>" in page
 
 
 def test_pictures_are_shown_on_demand(reader: Client, store: ContextStore) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -71,6 +72,21 @@ def test_the_worst_markdown_takes_a_moment(text: str) -> None:
     began = time.monotonic()
     markdown_html(text)
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"content": [{"type": "text", "text": "a"}] * 20_000},
+        {"tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}] * 20_000},
+        "a " * 1_000_000,
+    ],
+)
+def test_a_page_shows_a_bounded_part_of_large_messages(data: Any) -> None:
+    renderer = Renderer()
+    pages = [renderer.html("assistant", data) for _ in range(3)]
+    assert sum(map(len, pages)) < 1_100_000
+    assert all("The rest is not shown here" in page for page in pages)
 
 
 def test_people_are_shown_as_they_wrote_and_models_as_markdown() -> None:
