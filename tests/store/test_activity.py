@@ -73,10 +73,13 @@ def test_a_repeated_edit_leaves_the_chat_as_it_is(store, chat):
     assert (store.get_chat(chat), store.get_revision(chat)) == before
 
 
-def test_a_clock_that_goes_back_leaves_last_message_at(store, chat):
-    Chat.objects.update(last_message_at=2**50)
+def test_a_clock_that_goes_back_leaves_the_times_of_a_chat(store, chat):
+    Chat.objects.update(updated_at=2**50, last_message_at=2**50)
+    before = store.get_revision(chat)
     store.append_messages(chat, [message("m4")])
-    assert store.get_chat(chat).last_message_at == 2**50
+    found = store.get_chat(chat)
+    assert (found.updated_at, found.last_message_at) == (2**50, 2**50)
+    assert store.get_revision(chat) > before
 
 
 def test_documents_carry_the_times_of_a_chat(store, quiet):

@@ -124,6 +124,11 @@ def test_rewind_makes_a_new_name_each_time(store, chat):
     assert [store.rewind(chat, "m1").name, store.rewind(chat, "m1").name] == ["branch-8", "branch-9"]
 
 
+def test_rewind_beside_a_branch_named_by_very_many_digits(store, chat):
+    store.create_branch(chat, "branch-" + 248 * "9")
+    assert [store.rewind(chat, "m1").name, store.rewind(chat, "m1").name] == ["branch-2", "branch-3"]
+
+
 def test_rewind_to_a_message_of_another_chat_does_not_exist(store, chat, elsewhere):
     for message_id in (elsewhere, "nowhere"):
         with pytest.raises(Message.DoesNotExist):

@@ -152,6 +152,16 @@ def test_set_message_parent_moves_what_lies_below(store, chat):
     assert Message.objects.wrong_places(chat) == {}
 
 
+def test_set_message_parent_moves_many_only_where_asked_for(store, chat, monkeypatch):
+    monkeypatch.setattr("context_store.managers.messages.MAX_MOVED", 1)
+    before = store.export_chat(chat), store.get_revision(chat)
+    with pytest.raises(InvalidData, match="allow_large=True"):
+        store.set_message_parent("m2", None)
+    assert (store.export_chat(chat), store.get_revision(chat)) == before
+    store.set_message_parent("m2", None, allow_large=True)
+    assert ids(store.get_messages(chat)) == ["m2", "m3"]
+
+
 def test_set_message_parent_refuses_circles_of_any_length(store, chat):
     for parent in ("m1", "m2", "m3"):
         with pytest.raises(InvalidData, match="parent_id"):
