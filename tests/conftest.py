@@ -11,6 +11,7 @@ from django.core.servers.basehttp import WSGIRequestHandler
 from django.db.backends.signals import connection_created
 
 from tests.data import IN_CI, OASST
+from tests.flushing import quick_flush  # noqa: F401 - a fixture
 from tests.mssql.real import django_db_setup, search_of_what_is_committed  # noqa: F401 - fixtures
 from tests.plans import Plans
 from tests.selection import begin_with_slow, has_database, keep
