@@ -142,6 +142,7 @@ def ask_on_the_chat_page(project: Project, page: str) -> None:
 WALK: dict[str, Callable[[Project, str], Any]] = {
     README: take_first_steps,
     "docs/index.md": Project.run,
+    "docs/lineage.md": Project.run,
     "docs/settings.md": Project.run,
     "docs/databases.md": Project.run,
     "docs/per-user-sqlite.md": Project.run,
