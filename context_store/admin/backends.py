@@ -72,7 +72,6 @@ class ContextEntryAdmin(StoreAdmin):
     ordering = ("key",)
     sortable_by = ()
     search_fields = ("key",)
-    search_help_text = gettext_lazy("The beginning of a key, or of a part of it after |.")
     change_list_template = "admin/context_store/contextentry/change_list.html"
 
     def get_urls(self) -> list[URLPattern]:

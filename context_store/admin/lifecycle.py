@@ -113,8 +113,10 @@ class LegalHoldAdmin(RecordAdmin):
     @admin.display(description=gettext_lazy("covers"))
     def covers(self, hold: LegalHold) -> str:
         if hold.chat_id is not None:
-            return isolated(f"chat {hold.chat_id}")
-        return isolated(f"user {hold.user_id}" if hold.user_id is not None else json_text(hold.metadata))
+            return isolated(_("chat %(id)s") % {"id": hold.chat_id})
+        if hold.user_id is not None:
+            return isolated(_("user %(id)s") % {"id": hold.user_id})
+        return isolated(json_text(hold.metadata))
 
     @admin.display(description=gettext_lazy("since"))
     def since_shown(self, hold: LegalHold) -> str:

@@ -1,6 +1,7 @@
 import os
 
 from django import template
+from django.utils.translation import gettext as _
 
 from demo_project.users import NAMES
 
@@ -16,5 +17,6 @@ def demo_users() -> tuple[str, ...]:
 def demo_model() -> str:
     """Say what answers."""
     if os.environ.get("DEMO_MODEL_URL"):
-        return f"Answers come from {os.environ.get('DEMO_MODEL') or 'the model'} at {os.environ['DEMO_MODEL_URL']}."
-    return "The built-in model answers, without a network. DEMO_MODEL_URL names a real one."
+        names = {"model": os.environ.get("DEMO_MODEL") or _("the model"), "url": os.environ["DEMO_MODEL_URL"]}
+        return _("Answers come from %(model)s at %(url)s.") % names
+    return _("The built-in model answers, in English and without a network. DEMO_MODEL_URL names a real one.")

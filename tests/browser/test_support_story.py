@@ -205,6 +205,7 @@ def test_no_page_has_a_serious_accessibility_error(browser: Browser, trees: list
             "c1/fork/?message=t1",
             "c1/checkpoint/t1/",
             f"{trees[3]}/graph/",
+            "../contextentry/",
         ):
             browser.open(f"{LIST}{page}")
             name = f"{theme}-{width}-{page.replace('/', '-').replace('?', '-')}"

@@ -12,8 +12,8 @@ from django.utils.translation.template import templatize
 
 from tests.data import REPOSITORY
 
-PACKAGE = REPOSITORY / "context_store"
-CATALOGS = sorted((PACKAGE / "locale").glob("*/LC_MESSAGES/django.po"))
+APPS = ("context_store", "demo_project")
+CATALOGS = [path for app in APPS for path in sorted((REPOSITORY / app / "locale").glob("*/LC_MESSAGES/django.po"))]
 # The functions by the names that the code imports them under; of a plural the singular is the key.
 FUNCTIONS = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy"}
 
@@ -32,23 +32,23 @@ def in_template(path: Path) -> Iterator[str]:
         yield from marked(f"{call.strip()})")
 
 
-def all_texts() -> set[str]:
-    texts = {text for path in PACKAGE.rglob("*.py") for text in marked(path.read_text())}
-    return texts.union(*(in_template(path) for path in PACKAGE.rglob("*.html")))
+def all_texts(app: Path) -> set[str]:
+    texts = {text for path in app.rglob("*.py") for text in marked(path.read_text())}
+    return texts.union(*(in_template(path) for path in app.rglob("*.html")))
 
 
 def test_german_is_there() -> None:
-    assert "de" in {path.parts[-3] for path in CATALOGS}
+    assert [(path.parts[-5], path.parts[-3]) for path in CATALOGS] == [(app, "de") for app in APPS]
 
 
-@pytest.mark.parametrize("path", CATALOGS, ids=lambda path: path.parts[-3])
+@pytest.mark.parametrize("path", CATALOGS, ids=lambda path: path.parts[-5])
 def test_nothing_is_untranslated_or_left_over(path: Path) -> None:
     catalog = polib.pofile(path)
     assert [entry.msgid for entry in catalog if not entry.translated() or entry.obsolete] == []
-    assert {entry.msgid for entry in catalog} == all_texts()
+    assert {entry.msgid for entry in catalog} == all_texts(path.parents[3])
 
 
-@pytest.mark.parametrize("path", CATALOGS, ids=lambda path: path.parts[-3])
+@pytest.mark.parametrize("path", CATALOGS, ids=lambda path: path.parts[-5])
 def test_translations_have_the_placeholders_of_the_text(path: Path) -> None:
     for entry in polib.pofile(path):
         for translated in [entry.msgstr, *entry.msgstr_plural.values()]:
@@ -57,7 +57,7 @@ def test_translations_have_the_placeholders_of_the_text(path: Path) -> None:
                 assert sorted(placeholders[0]) == sorted(placeholders[1]), entry.msgid
 
 
-@pytest.mark.parametrize("path", CATALOGS, ids=lambda path: path.parts[-3])
+@pytest.mark.parametrize("path", CATALOGS, ids=lambda path: path.parts[-5])
 def test_the_compiled_catalog_is_current(path: Path) -> None:
     with path.with_suffix(".mo").open("rb") as file:
         compiled = gettext.GNUTranslations(file)
