@@ -18,7 +18,7 @@ class IdConflict(ContextStoreError):
 
 
 class OwnerMismatch(ContextStoreError):
-    """The chat exists and belongs to another user."""
+    """The chat or the session exists and belongs to another user: raised by writes that would make one of that id."""
 
     code = "owner_mismatch"
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 class ChatRecord(NamedTuple):
     """
+    A chat, without its messages. ``metadata`` is the site's own; counts are those of the whole chat.
+
     ``last_message_at`` is when messages were last stored, ``read_at`` the time of the newest message that was read.
 
     ``preview`` and ``unread_count`` are ``None`` unless ``list_chats(preview=True)`` was asked for them.
@@ -38,6 +40,12 @@ class Siblings(NamedTuple):
 
 
 class MessageRecord(NamedTuple):
+    """
+    A message. ``name`` is the role (``user``, ``assistant``, …), ``data`` any JSON value, as it was given.
+
+    ``parent_id`` is ``None`` for a root, ``type`` names the format of ``data`` where it is known.
+    """
+
     id: str
     chat_id: str
     parent_id: str | None
@@ -59,12 +67,14 @@ class VersionedMessageRecord(MessageRecord):
 
     @classmethod
     def of(cls, record: MessageRecord, siblings: Siblings) -> MessageRecord:
+        """Return the message with its place."""
         found = cls._make(record)
         found._siblings = siblings
         return found
 
     @property
     def siblings(self) -> Siblings | None:
+        """Its place among its versions."""
         return self._siblings
 
     def _asdict(self) -> dict[str, Any]:
@@ -72,7 +82,7 @@ class VersionedMessageRecord(MessageRecord):
 
 
 class BranchRecord(NamedTuple):
-    """``message_count`` is the length of the chain down to the head."""
+    """A name for a head, ``None`` where it is empty. ``message_count`` is the length of the chain down to the head."""
 
     id: str
     chat_id: str
@@ -84,6 +94,8 @@ class BranchRecord(NamedTuple):
 
 
 class CheckpointRecord(NamedTuple):
+    """A checkpoint: a name for one message of the chat."""
+
     id: str
     chat_id: str
     name: str
@@ -115,10 +127,13 @@ class StreamRecord(NamedTuple):
 
     @property
     def is_finished(self) -> bool:
+        """Whether it has ended, in whatever way."""
         return self.finished_at is not None
 
 
 class ChunkRecord(NamedTuple):
+    """A chunk of a stream: its number, from 0, and the JSON value that its producer gave."""
+
     seq: int
     data: Any
     created_at: int
@@ -237,6 +252,8 @@ class GraphNode(NamedTuple):
 
 
 class Graph(NamedTuple):
+    """The messages of a chat without their data, parents first, and what points to them."""
+
     nodes: list[GraphNode]
     branches: list[BranchRecord]
     checkpoints: list[CheckpointRecord]

@@ -80,6 +80,14 @@ class ContextStore:
     they did not exist. Each method has an async twin with the prefix ``a``. Methods return records; what is missing
     raises the model's ``DoesNotExist``, everything else a subclass of ``ContextStoreError``, and then nothing has
     changed. Every id, name and value that the store refuses raises ``InvalidData``.
+
+    >>> store = ContextStore(user_id="ada")
+    >>> chat = store.create_chat(title="Tea")
+    >>> messages = store.append_messages(chat.id, [{"name": "user", "data": "Green or black?"}])
+    >>> [(message.name, message.data) for message in store.get_messages(chat.id)]
+    [('user', 'Green or black?')]
+    >>> ContextStore(user_id="bob").get_chat(chat.id) is None
+    True
     """
 
     def __init__(self, using: str | None = None, user_id: str | None = None) -> None:
@@ -102,9 +110,11 @@ class ContextStore:
         metadata: Mapping[str, Any] | None = None,
     ) -> ChatRecord:
         """
-        Create a chat and its active, empty branch ``main``.
+        Create a chat and its active, empty branch ``main``; return it.
 
-        ``user_id`` may be left out in a store of one user. Raises ``IdConflict`` for an id that is taken.
+        Without ``chat_id`` the store makes one (UUIDv7). ``user_id`` may be left out in a store of one user.
+        ``metadata`` is a JSON object of yours, which lists can be filtered by. Raises ``IdConflict`` for an id that is
+        taken.
         """
         return self._chats.create_chat(chat_id, user_id=user_id, title=title, metadata=metadata)
 
@@ -128,7 +138,7 @@ class ContextStore:
     aupsert_chat = asynchronous(upsert_chat)
 
     def get_chat(self, chat_id: str) -> ChatRecord | None:
-        """Return the chat, or ``None``."""
+        """Return the chat, or ``None``: where there is none, it is another user's, or it is in the trash."""
         return self._chats.find(chat_id)
 
     aget_chat = asynchronous(get_chat)
@@ -179,13 +189,17 @@ class ContextStore:
     aunarchive_chat = asynchronous(unarchive_chat)
 
     def pin_chat(self, chat_id: str) -> ChatRecord:
-        """Pin a chat: ``list_chats(pinned=True)`` has it. Raises ``Chat.DoesNotExist``."""
+        """
+        Pin a chat now, if it is not: ``list_chats(pinned=True)`` has it. Return it with ``pinned_at``.
+
+        Raises ``Chat.DoesNotExist``.
+        """
         return self.update_chat(chat_id, pinned=True)
 
     apin_chat = asynchronous(pin_chat)
 
     def unpin_chat(self, chat_id: str) -> ChatRecord:
-        """Unpin a chat. Raises ``Chat.DoesNotExist``."""
+        """Unpin a chat, if it is pinned, and return it. Raises ``Chat.DoesNotExist``."""
         return self.update_chat(chat_id, pinned=False)
 
     aunpin_chat = asynchronous(unpin_chat)
@@ -335,7 +349,7 @@ class ContextStore:
     # Messages
 
     def add_message(self, message: MessageInput, *, only_new: bool = False) -> tuple[MessageRecord, bool]:
-        """Store one message, and tell whether it was created; see ``add_messages``."""
+        """Store one message below the parent that it names, and tell whether it was created; see ``add_messages``."""
         return self._messages.add([message], only_new=only_new)[0]
 
     aadd_message = asynchronous(add_message)
@@ -365,9 +379,18 @@ class ContextStore:
         """
         Link messages one after another onto the head of a branch (default: the active one), and move the head.
 
-        Racing appends are put in line. With ``expected_head`` a head that has moved raises ``HeadConflict``. Repeating
-        a call with the same ids changes nothing; a known id with other content raises ``IdConflict``. Raises
+        A message is a mapping ``{"name", "data"}`` with optional ``id``, ``type`` and ``created_at`` (milliseconds), or
+        a record. Returns the stored messages, in their order. Racing appends are put in line. With ``expected_head``
+        (an id, or ``None`` for an empty branch) a head that has moved raises ``HeadConflict``. Repeating a call with
+        the same ids changes nothing; a known id with other content raises ``IdConflict``. Raises
         ``Chat.DoesNotExist`` and ``Branch.DoesNotExist``.
+
+        >>> store = ContextStore(user_id="ada")
+        >>> chat = store.create_chat()
+        >>> (question,) = store.append_messages(chat.id, [{"name": "user", "data": "Why?"}], expected_head=None)
+        >>> store.append_messages(chat.id, [{"name": "user", "data": "Hello?"}], expected_head=None)
+        Traceback (most recent call last):
+        context_store.exceptions.HeadConflict: ...
         """
         using = self.using or router.db_for_write(model_of("Message"))
         return append_messages(
@@ -417,6 +440,15 @@ class ContextStore:
 
         With ``siblings`` each message has ``siblings``: which of how many versions it is, and the ids of those beside
         it, in at most two more statements a page.
+
+        >>> store = ContextStore(user_id="ada")
+        >>> chat = store.create_chat()
+        >>> messages = store.append_messages(chat.id, [{"name": "user", "data": number} for number in range(5)])
+        >>> page = store.get_messages(chat.id, limit=2)
+        >>> [message.data for message in page]
+        [3, 4]
+        >>> [message.data for message in store.get_messages(chat.id, limit=2, before=page[0].id)]
+        [1, 2]
         """
         using = self.using or database_for_read(model_of("Message"))
         page = read_page(using, chat_id, user_id=self.user_id, branch=branch, limit=limit, before=before)
@@ -425,7 +457,7 @@ class ContextStore:
     aget_messages = asynchronous(get_messages)
 
     def has_children(self, message_id: str, *, chat_id: str | None = None) -> bool:
-        """Tell whether a message has replies. Raises ``Message.DoesNotExist``."""
+        """Tell whether a message has replies, on any branch or on none. Raises ``Message.DoesNotExist``."""
         return self._messages.has_children(message_id, chat_id=chat_id)
 
     ahas_children = asynchronous(has_children)
@@ -465,6 +497,13 @@ class ContextStore:
 
         Name and type are those of the message unless given. With ``new_id``, the id of the new version, the call can be
         repeated. Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict``.
+
+        >>> store = ContextStore(user_id="ada")
+        >>> chat = store.create_chat()
+        >>> (first,) = store.append_messages(chat.id, [{"name": "user", "data": "Gren tea?"}])
+        >>> mended, was_created = store.edit_message(chat.id, first.id, "Green tea?")
+        >>> [message.data for message in store.get_siblings(first.id)]
+        ['Gren tea?', 'Green tea?']
         """
         return self._messages.edit(chat_id, message_id, data, name=name, type=type, new_id=new_id)
 
@@ -494,7 +533,12 @@ class ContextStore:
         is_active: bool = False,
         branch_id: str | None = None,
     ) -> BranchRecord:
-        """Create a branch. Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict``."""
+        """
+        Create a branch at a message, or an empty one; with ``is_active`` it becomes the active one.
+
+        Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, and ``IdConflict`` for a name or ``branch_id`` that the
+        chat has.
+        """
         return self._branches.create_branch(
             chat_id,
             check_identifier(name, "name"),
@@ -506,13 +550,13 @@ class ContextStore:
     acreate_branch = asynchronous(create_branch)
 
     def get_branch(self, chat_id: str, name: str) -> BranchRecord | None:
-        """Return the branch of that name, or ``None``."""
+        """Return the chat's branch of that name, or ``None``, also where there is no such chat."""
         return _first(self._branches.of(chat_id, name).records())
 
     aget_branch = asynchronous(get_branch)
 
     def get_active_branch(self, chat_id: str) -> BranchRecord:
-        """Return the active branch. Raises ``Chat.DoesNotExist``."""
+        """Return the chat's active branch, of which there is always one. Raises ``Chat.DoesNotExist``."""
         return self._branches.active(chat_id)
 
     aget_active_branch = asynchronous(get_active_branch)
@@ -584,6 +628,17 @@ class ContextStore:
         Start a new active branch above a message: what is appended next is another version beside it.
 
         Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``.
+
+        >>> store = ContextStore(user_id="ada")
+        >>> chat = store.create_chat()
+        >>> turn = [{"name": "user", "data": "Green or black?"}, {"name": "assistant", "data": "Black."}]
+        >>> question, answer = store.append_messages(chat.id, turn)
+        >>> branch = store.regenerate(chat.id, answer.id)
+        >>> another = store.append_messages(chat.id, [{"name": "assistant", "data": "Green."}])
+        >>> [message.data for message in store.get_messages(chat.id)]
+        ['Green or black?', 'Green.']
+        >>> [message.data for message in store.get_messages(chat.id, branch="main")]
+        ['Green or black?', 'Black.']
         """
         return self._branches.regenerate(chat_id, message_id)
 
@@ -624,7 +679,7 @@ class ContextStore:
     acreate_checkpoint = asynchronous(create_checkpoint)
 
     def get_checkpoint(self, chat_id: str, name: str) -> CheckpointRecord | None:
-        """Return the checkpoint of that name, or ``None``."""
+        """Return the chat's checkpoint of that name, or ``None``, also where there is no such chat."""
         return _first(self._checkpoints.of(chat_id, name).records())
 
     aget_checkpoint = asynchronous(get_checkpoint)
@@ -756,7 +811,15 @@ class ContextStore:
     def search_messages(
         self, chat_id: str, query: str, *, roles: Iterable[str] | None = None, limit: int = 20
     ) -> SearchHits:
-        """Search one chat, best hit first; ``roles`` are message names. Raises ``Chat.DoesNotExist``."""
+        """
+        Search one chat, best hit first; ``roles`` are message names. Raises ``Chat.DoesNotExist``.
+
+        >>> store = ContextStore(user_id="ada")
+        >>> chat = store.create_chat()
+        >>> messages = store.append_messages(chat.id, [{"name": "user", "data": "Two minutes at 70 °C."}])
+        >>> [hit.snippet for hit in store.search_messages(chat.id, "minutes -hours")]
+        ['Two <mark>minutes</mark> at 70 °C.']
+        """
         hits = self._entries.hits(query, chat_id=chat_id, roles=roles, limit=limit)
         self._of_chat(chat_id, hits)
         return hits

@@ -24,6 +24,10 @@ settings.configure(
         "django.contrib.contenttypes",
         "django.contrib.messages",
         "context_store",
+        *(
+            f"context_store.adapters.{name}"
+            for name in ("a2a", "claude_agent", "langgraph", "openai_agents", "pydantic_ai")
+        ),
         "rest_framework",
     ],
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
@@ -32,8 +36,10 @@ settings.configure(
 django.setup()
 
 from context_store import __version__  # noqa: E402
+from docs.frameworks import stand_in  # noqa: E402
 from docs.tables import TABLES, first_sentence, public_names  # noqa: E402
 
+stand_in()
 project = "django-context-store"
 author = "django-context-store contributors"
 release = version = __version__
@@ -44,6 +50,8 @@ html_title = f"{project} {release}"
 # Nothing is fetched from elsewhere: the search runs in the browser, over an index that the build makes.
 html_theme_options = {"top_of_page_buttons": []}
 html_copy_source = False
+html_static_path = ["static"]
+html_css_files = ["drawings.css"]
 html_extra_path = ["openapi.yaml"]
 
 myst_heading_anchors = 3

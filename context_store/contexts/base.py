@@ -88,7 +88,7 @@ class BoundContext:
         return f"{self.contexts!r}.bound({self.key!r})"
 
     def get(self, default: Any = None) -> Any:
-        """Return the value, or the default."""
+        """Return the value, or the default where there is none or it has expired."""
         return self.contexts.get(self.key, default)
 
     aget = asynchronous(get)
@@ -137,6 +137,16 @@ class BaseContexts(BaseBackend):
     values that the store refuses raise ``InvalidData``; a server that does not answer raises ``ContextsUnavailable``,
     or with ``ON_ERROR: "degrade"`` the call answers as if nothing were stored. Each method has an async twin with the
     prefix ``a``. A subclass makes a storage, declares what it supports and checks its own configuration.
+
+    >>> from context_store.contexts import contexts
+    >>> values = contexts["default"]
+    >>> values.set("tea", {"minutes": 2}, ttl=60)
+    >>> values.get("tea")
+    {'minutes': 2}
+    >>> values.update("tea", lambda tea: {**tea, "minutes": 3})
+    {'minutes': 3}
+    >>> values.delete("tea")
+    True
     """
 
     defaults: ClassVar[dict[str, Any]] = {
@@ -175,7 +185,7 @@ class BaseContexts(BaseBackend):
         self.source = ContextSource(self)
 
     def make_storage(self) -> Storage:
-        """Return where the values lie."""
+        """Return where the values lie: a subclass of ``Storage``, made once for each alias and scope."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -189,7 +199,7 @@ class BaseContexts(BaseBackend):
         return inner
 
     def bound(self, key: str) -> BoundContext:
-        """Return the one context under the key."""
+        """Return the one context under the key, with the methods of this class for it. Raises ``InvalidData``."""
         stored_key(self._scope, key, "key")
         return BoundContext(self, key)
 
@@ -217,7 +227,7 @@ class BaseContexts(BaseBackend):
     # One key
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return the value, or the default."""
+        """Return the value, or the default where there is none or it has expired."""
         stored = stored_key(self._scope, key, "key")
         value = self._perform(GET, (key,), None, self.storage.load, stored)
         return default if value is MISSING else value
@@ -225,7 +235,7 @@ class BaseContexts(BaseBackend):
     aget = asynchronous(get)
 
     def set(self, key: str, value: Any, ttl: Seconds = UNSET) -> None:
-        """Set the value, whatever was there."""
+        """Set the value, any JSON, whatever was there. ``ttl`` is in seconds."""
         stored, text = stored_key(self._scope, key, "key"), encode(value, "value")
         self._perform(SET, (key,), {key: value}, self.storage.store, stored, text, self._lifetime(ttl))
 
@@ -317,7 +327,7 @@ class BaseContexts(BaseBackend):
     # Many keys. They are not atomic as a whole: each key is read or written on its own.
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
-        """Return the values that exist, by key."""
+        """Return the values that exist, by key, in one question to the server. Keys without a value are left out."""
         names = self._stored_keys(keys)
         values = self._perform(GET_MANY, names.values(), None, self.storage.load_many, names)
         return {names[stored]: value for stored, value in values.items()}

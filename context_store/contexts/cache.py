@@ -39,10 +39,12 @@ class CacheContexts(BaseContexts):
 
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
+        """Check that the cache exists, keeps what it is given, and unpickles nothing."""
         return check_cache(options["CACHE"])
 
     @classmethod
     def places(cls, options: Mapping[str, Any]) -> list[tuple[Any, str]]:
+        """Return the cache with the prefix."""
         return [(cache_place(options["CACHE"]), options["PREFIX"])]
 
 
@@ -86,6 +88,7 @@ class MemoryStorage(Storage):
         self._prefix = prefix
 
     def make_key(self, key: str) -> str:
+        """Return the key as the cache has it: with the prefix, and shortened where it is too long."""
         return shortened(self._prefix + key, 0 if " " in key else LONGEST_KEY)
 
     def fetch(self, key: str) -> Text | None:

@@ -39,10 +39,12 @@ class DatabaseContexts(BaseContexts):
 
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
+        """Check that the database is one of ``DATABASES``."""
         return check_database(options["USING"], 120)
 
     @classmethod
     def places(cls, options: Mapping[str, Any]) -> list[tuple[Any, str]]:
+        """Return the database with the prefix."""
         return [(options["USING"] or router.db_for_write(ContextEntry), options["PREFIX"])]
 
 
@@ -85,10 +87,12 @@ class DatabaseStorage(Storage):
 
     @property
     def database(self) -> str:
+        """The alias of the database that is written to."""
         return self._using or router.db_for_write(ContextEntry)
 
     @property
     def in_transaction(self) -> bool:
+        """Whether the caller has a transaction open on it."""
         return connections[self.database].in_atomic_block
 
     def fetch(self, key: str) -> Text | None:

@@ -60,10 +60,12 @@ class TieredContexts(BaseContexts):
 
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
+        """Check the cache and the database."""
         return [*check_cache(options["CACHE"]), *DatabaseContexts.check(options)]
 
     @classmethod
     def places(cls, options: Mapping[str, Any]) -> list[tuple[Any, str]]:
+        """Return the cache and the database, each with its prefix."""
         return [(cache_place(options["CACHE"]), options["CACHE_PREFIX"]), *DatabaseContexts.places(options)]
 
 

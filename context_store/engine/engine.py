@@ -42,6 +42,17 @@ class ContextEngine:
     Each method that reaches the database has an async twin with the prefix ``a``. An engine belongs to one task or
     thread; any number of engines may work on one chat at a time. The chat comes into being with the first write. A chat
     of another user raises ``OwnerMismatch``; one that was there and has been deleted, ``Chat.DoesNotExist``.
+
+    >>> from context_store import ContextStore
+    >>> from context_store.engine import ContextEngine, role, user
+    >>> engine = ContextEngine(ContextStore(), "tea-time", user_id="ada")
+    >>> prompt = engine.set(role("You know tea.")).set(user("Green or black?")).resolve()
+    >>> [(message.name, message.data) for message in prompt.messages]
+    [('user', 'Green or black?')]
+    >>> print(prompt.system_prompt)
+    <context>
+      <role>You know tea.</role>
+    </context>
     """
 
     def __init__(

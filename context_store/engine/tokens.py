@@ -29,11 +29,14 @@ class TokenCount(NamedTuple):
 
 
 class Tokenizer(Protocol):
-    """Counts the tokens of a text."""
+    """Counts the tokens of a text: any object with this attribute and this method, such as your model's own."""
 
+    #: Whether the number is a guess; then ``Inspection`` and ``Prompt`` say so.
     is_estimate: bool
 
-    def count(self, text: str) -> int: ...
+    def count(self, text: str) -> int:
+        """Return the number of tokens of the text, 0 for an empty one."""
+        ...
 
 
 class EstimatingTokenizer:
@@ -42,6 +45,12 @@ class EstimatingTokenizer:
     is_estimate = True
 
     def count(self, text: str) -> int:
+        """
+        Return the estimate.
+
+        >>> EstimatingTokenizer().count("tea time")
+        2
+        """
         ascii_length = len(text.encode("ascii", "ignore"))
         return -(-ascii_length // 4) + len(text) - ascii_length
 
@@ -57,6 +66,7 @@ class TiktokenTokenizer:
         self._encoding: Any = tiktoken.get_encoding(encoding)
 
     def count(self, text: str) -> int:
+        """Return the number of tokens; what looks like a special token is text."""
         return len(self._encoding.encode_ordinary(text))
 
 

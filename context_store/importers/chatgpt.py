@@ -22,6 +22,7 @@ KNOWN = ("id", "conversation_id", "title", "create_time", "update_time", "mappin
 
 
 def to_document(value: Any, user_id: str | None) -> Document:
+    """Return the conversation as the document of a chat. Raises ``InvalidData`` with the path of what is wrong."""
     conversation = required(value, Mapping)
     mapping = required(conversation.get("mapping"), Mapping, "mapping")
     nodes: Nodes = {node_id: required(node, Mapping, "mapping", node_id) for node_id, node in mapping.items()}

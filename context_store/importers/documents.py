@@ -99,6 +99,7 @@ def required(value: Any, kind: type, *path: str | int) -> Any:
 
 
 def without(value: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """Return the mapping but for these keys."""
     return {key: item for key, item in value.items() if key not in keys}
 
 

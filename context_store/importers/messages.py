@@ -16,6 +16,7 @@ from .documents import derived_id, make_document, required, without
 
 
 def to_document(value: Any, user_id: str | None) -> Document:
+    """Return the list of messages as the document of a chat. Raises ``InvalidData`` with the path of what is wrong."""
     record = required(value, Mapping)
     given = required(record.get("messages"), list, "messages")
     metadata = {} if record.get("metadata") is None else required(record["metadata"], Mapping, "metadata")

@@ -18,6 +18,7 @@ ROLES = {"prompter": "user"}
 
 
 def to_document(value: Any, user_id: str | None) -> Document:
+    """Return the tree as the document of a chat. Raises ``InvalidData`` with the path of what is wrong."""
     tree = required(value, Mapping)
     prompt = required(tree.get("prompt"), Mapping, "prompt")
     nodes = list(_nodes(prompt))

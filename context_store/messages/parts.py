@@ -16,6 +16,8 @@ _OPAQUE = re.compile(r"\s*(?:[a-z][a-z0-9+.-]{0,20}://\S*|data:[^\s,]*,\S*|[a-z0
 
 
 class Text(NamedTuple):
+    """What is said, as it stands in the message."""
+
     text: str
 
 

@@ -69,6 +69,9 @@ def read(data: Any) -> Iterator[Part]:
     Yield what a message says. A placeholder, which says nothing yet, has no parts.
 
     Text of white space is nothing. What is in no known format is ``Other``; never an error.
+
+    >>> list(read({"role": "user", "content": [{"type": "text", "text": "Green or black?"}]}))
+    [Text(text='Green or black?')]
     """
     return _read(data, MAX_LEVELS)
 

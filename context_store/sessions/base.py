@@ -31,7 +31,7 @@ class SessionMessage(NamedTuple):
 
 
 class SessionRecord(NamedTuple):
-    """``message_count`` is the length of the conversation."""
+    """A session without its messages. ``message_count`` is the length of the conversation."""
 
     id: str
     user_id: str
@@ -81,6 +81,14 @@ class BaseSessions(UserBackend):
     ``type`` and ``created_at``. What the store refuses raises ``InvalidData``; a call that fails changes nothing. Each
     method has an async twin with the prefix ``a``. A subclass stores, checks its own configuration and says where locks
     lie.
+
+    >>> from context_store.sessions import sessions
+    >>> conversations = sessions["default"].for_user("ada")
+    >>> stored = conversations.append("tea", [{"name": "user", "data": "Green?"}])
+    >>> [message.data for message in conversations.load("tea")]
+    ['Green?']
+    >>> sessions["default"].for_user("bob").get("tea") is None
+    True
     """
 
     defaults: ClassVar[dict[str, Any]] = {"MAX_MESSAGES": None, "USER_ID": "(nobody)"}
@@ -112,7 +120,7 @@ class BaseSessions(UserBackend):
     # Reading
 
     def get(self, session_id: str) -> SessionRecord | None:
-        """Return the session without its messages, or ``None``."""
+        """Return the session without its messages, or ``None``, also for one of another user."""
         return self.call("get", self._get, _session_id(session_id))
 
     aget = asynchronous(get)
@@ -139,7 +147,7 @@ class BaseSessions(UserBackend):
     aload_recent = asynchronous(load_recent)
 
     def count(self, session_id: str) -> int:
-        """Return how many messages ``load`` would."""
+        """Return how many messages ``load`` would, 0 where there is no session, without reading them."""
         record = self.call("count", self._get, _session_id(session_id))
         return record.message_count if record else 0
 

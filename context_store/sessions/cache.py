@@ -80,6 +80,7 @@ class CacheSessions(BaseSessions):
 
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
+        """Check that the cache is a Redis, keeps what it is given, and unpickles nothing."""
         found = check_cache(options["CACHE"])
         if any(message.id in ("context_store.E110", "context_store.E112", "context_store.W113") for message in found):
             hint = "Name a cache on django-redis, or use the backend context_store.sessions.database.DatabaseSessions."
@@ -88,6 +89,7 @@ class CacheSessions(BaseSessions):
 
     @classmethod
     def places(cls, options: Mapping[str, Any]) -> list[tuple[Any, str]]:
+        """Return the cache with the prefix."""
         return [(cache_place(options["CACHE"]), options["PREFIX"])]
 
     def _owner_of(self, session_id: str) -> str | None:

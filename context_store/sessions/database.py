@@ -45,6 +45,7 @@ class DatabaseSessions(BaseSessions):
 
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
+        """Check that the database is one of ``DATABASES``."""
         return check_database(options["USING"], 220)
 
     def call(self, operation: str, function: Callable[..., Result], *args: Any) -> Result:

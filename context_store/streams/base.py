@@ -58,6 +58,18 @@ class BaseStreams(UserBackend):
 
     What is missing raises ``Stream.DoesNotExist``, what does not fit the state ``StreamConflict``. Each method has an
     async twin with the prefix ``a``. Times are milliseconds since the epoch, options are in seconds.
+
+    >>> from context_store import ContextStore
+    >>> from context_store.streams import streams
+    >>> chat = ContextStore(user_id="ada").create_chat()
+    >>> answer = streams["default"].create(chat.id, format="text")
+    >>> with streams["default"].produce(answer.id) as producer:
+    ...     producer.write("Two minutes ")
+    ...     producer.write("at 70 °C.")
+    >>> [chunk.data for chunk in streams["default"].read(answer.id)]
+    ['Two minutes ', 'at 70 °C.']
+    >>> [message.data for message in ContextStore(user_id="ada").get_messages(chat.id)]
+    [{'content': 'Two minutes at 70 °C.'}]
     """
 
     # How long a producer may be silent before its stream has failed; how long the chunks of one that has ended stay.
@@ -138,7 +150,7 @@ class BaseStreams(UserBackend):
     aupsert = asynchronous(upsert)
 
     def get(self, stream_id: str, *, chat_id: str | None = None) -> StreamRecord | None:
-        """Return the stream, or ``None``."""
+        """Return the stream without its chunks, or ``None``. Raises ``IdConflict``, ``StreamsUnavailable``."""
         check_identifier(stream_id, "stream_id")
         if chat_id is not None:
             check_identifier(chat_id, "chat_id")
@@ -147,7 +159,7 @@ class BaseStreams(UserBackend):
     aget = asynchronous(get)
 
     def require(self, stream_id: str, chat_id: str | None = None) -> StreamRecord:
-        """Return the stream. Raises ``Stream.DoesNotExist``."""
+        """Return the stream without its chunks. Raises ``Stream.DoesNotExist``, ``IdConflict``."""
         record = self.get(stream_id, chat_id=chat_id)
         if record is None:
             raise missing("Stream", stream_id)
@@ -407,6 +419,7 @@ class BaseStreams(UserBackend):
             raise self.unavailable(what) from error
 
     def unavailable(self, what: str) -> StreamsUnavailable:
+        """Return the error for a server that did not answer: ``what`` is what was asked of it."""
         return StreamsUnavailable(f"The streams {self.alias!r} did not {what} a stream: their server does not answer.")
 
 

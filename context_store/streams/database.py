@@ -71,6 +71,7 @@ class DatabaseStreams(BaseStreams):
 
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
+        """Check that the database is one of ``DATABASES``, and a PostgreSQL where ``NOTIFY`` is on."""
         found = check_database(options["USING"], 420)
         using = options["USING"] or router.db_for_write(apps.get_model("context_store", "Stream"))
         if not found and options.get("NOTIFY") is True and not can_notify(using):
@@ -188,6 +189,7 @@ class DatabaseSource(Source):
         self._listener.stop()
 
     def can_listen(self) -> bool:
+        """Tell whether the database tells of news."""
         return self.streams.notifies
 
     def listen(self) -> Generator[set[Any], None, None]:

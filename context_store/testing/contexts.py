@@ -52,6 +52,7 @@ class ContextsContract(Base):
         return self.backend("contract", {**self.options, **options})
 
     def setUp(self) -> None:
+        """Make the contexts, in a scope of this test."""
         super().setUp()
         self.scope = new_id()
         self.contexts = self.make_contexts().scoped(self.scope)

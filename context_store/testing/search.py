@@ -125,14 +125,17 @@ class StoredTexts:
         return [message.record.id for message in given]
 
     def records(self, ids: Iterable[str]) -> list[MessageRecord]:
+        """Return the messages of these ids."""
         stored = {record.id: record for record in Message.objects.filter(id__in=list(ids)).records()}
         return [stored[message_id] for message_id in ids]
 
     def texts(self, ids: Iterable[str]) -> list[Any]:
+        """Return the texts of the messages of these ids."""
         return [record.data for record in self.records(ids)]
 
     @property
     def entries(self) -> SearchEntryQuerySet:
+        """Return the entries of the index."""
         return SearchEntry.objects.all()
 
 
@@ -147,9 +150,11 @@ class SearchContract(StoredTexts):
     has_stemming: ClassVar[bool] = True
 
     def search_all(self, query: str, **scope: Any) -> Found:
+        """Return what the backend finds, and whether that is all."""
         return self.backend_class("default").search(query=query, **{"limit": 100, **scope})
 
     def search(self, query: str, **scope: Any) -> list[Match]:
+        """Return what the backend finds, best first; it has to be all there is."""
         found = self.search_all(query, **scope)
         assert found.is_complete
         return found.matches
@@ -426,6 +431,7 @@ class SearchContract(StoredTexts):
     # Snippets, made of the text as the engine's words are
 
     def snippet(self, query: str) -> str:
+        """Return the snippet of the one hit."""
         [match] = self.search(query, chat_id="chat")
         content = self.entries.get(id=match.entry_id).content
         parsed = parse(query)

@@ -47,6 +47,7 @@ BAD_IDS = ["", " k", "a\nb", "\ud800", "k" * 256, None, 1, b"k"]
 
 
 def message(data: Any, **values: Any) -> dict[str, Any]:
+    """Return a message as ``append`` takes it."""
     return {"name": "user", "data": data, **values}
 
 
@@ -61,6 +62,7 @@ class SessionsContract(Base):
         return self.backend("contract", {**self.options, **options})
 
     def setUp(self) -> None:
+        """Make the sessions of two users, and of everybody."""
         super().setUp()
         # Of this test alone, in a store that may not be empty.
         self.user, self.other = f"user {new_id()}", f"user {new_id()}"
@@ -69,6 +71,7 @@ class SessionsContract(Base):
         self.session_id = new_id()
 
     def data(self, session_id: str | None = None) -> list[Any]:
+        """Return the data of the session's messages."""
         return [item.data for item in self.everybody.load(session_id or self.session_id)]
 
     def race(self, *functions: Callable[[], Any]) -> list[Any]:
@@ -140,6 +143,7 @@ class SessionsContract(Base):
         self.assertEqual(self.data(), [3, 1, "new", 0, "end"])
 
     def sessions_of(self, *values: Any) -> list[dict[str, Any]]:
+        """Return messages with these data."""
         return [message(value) for value in values]
 
     def test_message_records_of_the_store_are_taken(self) -> None:

@@ -53,6 +53,7 @@ class StreamsContract(Base):
         return self.backend("contract", {**self.options, **options})
 
     def setUp(self) -> None:
+        """Make a chat with a question, and the streams."""
         super().setUp()
         self.store = ContextStore(using=self.using)
         self.store.create_chat("chat", user_id="alice")
@@ -60,6 +61,7 @@ class StreamsContract(Base):
         self.streams = self.make_streams()
 
     def tearDown(self) -> None:
+        """Wait until no reader is left."""
         deadline = time.monotonic() + LONG
         while poller().count() and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -72,6 +74,7 @@ class StreamsContract(Base):
         self.streams.claim(stream_id)
 
     def status(self, stream_id: str = "s") -> str:
+        """Return the status of a stream."""
         return self.streams.require(stream_id).status
 
     def answer(self) -> Any:
@@ -79,6 +82,7 @@ class StreamsContract(Base):
         return self.store.get_messages("chat")[-1]
 
     def in_thread(self, function: Callable[[], Any]) -> "Thread":
+        """Run the function in a thread, for which the test waits at its end."""
         thread = Thread(function)
         self.addCleanup(thread.join, LONG)
         return thread
@@ -596,9 +600,11 @@ class StreamsContract(Base):
     # Helpers
 
     async def aread_all(self) -> list[Any]:
+        """Return number and data of each chunk, followed to the end."""
         return [(chunk.seq, chunk.data) async for chunk in self.streams.follow("s")]
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Return once the condition is true; fail after a while."""
         deadline = time.monotonic() + LONG
         while not condition():
             if time.monotonic() > deadline:

@@ -1,6 +1,7 @@
 """Nothing public is missing in the reference. What Sphinx makes of it, the build checks: ``tox -e docs``."""
 
 import re
+import tomllib
 
 from django.core.management import get_commands
 
@@ -30,6 +31,14 @@ def test_every_name_of_the_surface_is_public_there() -> None:
     names = {name.rpartition(".")[2] for name in tables.public_names()}
     assert {*context_store.__all__} <= names
     assert {"messages_appended", "chat_deleted", "IdConflict", "MessageRecord", "erase_user", "Fragment"} <= names
+
+
+def test_every_adapter_is_in_the_reference_without_its_framework() -> None:
+    adapters = {path.parent.name for path in (REPOSITORY / "context_store" / "adapters").glob("*/__init__.py")}
+    shown = [name for name in tables.documented_modules() if name.startswith("context_store.adapters.")]
+    assert {name.split(".")[2] for name in shown} == adapters
+    names = {name.rpartition(".")[2] for name in tables.public_names()}
+    assert {"DjangoSession", "DjangoSessionStore", "DjangoSaver", "DjangoStore", "DjangoConversationStore"} <= names
 
 
 def test_every_setting_is_in_the_table() -> None:
@@ -87,3 +96,21 @@ def test_the_tree_of_pages_has_every_page() -> None:
             listed |= {path.resolve() for name in names for path in tree.parent.glob(f"{name}.md")}
     pages = {path.resolve() for path in (REPOSITORY / "docs").rglob("*.md")}
     assert pages - listed == {REPOSITORY / "docs" / "index.md"}
+
+
+def test_the_drawing_of_layers_is_what_is_checked() -> None:
+    config = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    (contract,) = config["tool"]["importlinter"]["contracts"]
+    layers = [name for layer in contract["layers"] for name in layer.split(" | ")]
+    drawing = (REPOSITORY / "docs" / "images" / "layers.svg").read_text()
+    drawn = " · ".join(re.findall(r'class="code strong">([^<]*)<', drawing))
+    assert re.findall(r"\w+", drawn.replace(".py", "")) == [
+        name for name in layers if name not in ("apps", "migrations")
+    ]
+
+
+def test_every_drawing_is_shown_and_told() -> None:
+    pages = "".join(path.read_text() for path in (REPOSITORY / "docs").glob("*.md"))
+    shown = {name: text for text, name in re.findall(r"!\[([^]]*)\]\(images/(\w+\.svg)\)", pages)}
+    assert {*shown} == {path.name for path in (REPOSITORY / "docs" / "images").iterdir()}
+    assert [name for name, text in shown.items() if len(text) < 80] == []

@@ -25,6 +25,8 @@ BY_VENDOR = {
 
 
 class SearchBackends(Backends[SearchBackend]):
+    """The backends that ``CONTEXT_STORE_SEARCH`` configures, by the alias of their database."""
+
     setting = "SEARCH"
     default_backend = FALLBACK
 
