@@ -48,10 +48,11 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    # Its templates come before those of the others.
+    "demo_project",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "demo_project",
     "context_store",
     "context_store.chat",
 ]

@@ -100,6 +100,8 @@ for name in ("alice", "bruno", "demo", "root"):
 german = client.get("/", headers={"Accept-Language": "de"}).content.decode()
 print(*(text in german for text in ("Du bist", "Was kannst du?", "You are")))
 print(client.get("/favicon.ico").headers["Location"])
+for page in ("/api/docs/", "/api/chats/"):
+    print("demo_project/rest.css" in client.get(page, headers={"Accept": "text/html"}).content.decode())
 stranger = Client(SERVER_NAME="127.0.0.1")
 stranger.force_login(User.objects.create(username="stranger"))
 print(stranger.post("/switch-user/", {"name": "demo"}).status_code)
@@ -121,6 +123,8 @@ def test_one_signs_in_by_the_link_and_is_another_user_in_one_click(tmp_path: Pat
         f"403 {demo}",
         "True True False",
         "/static/context_store/chat/icon.svg",
+        "True",
+        "True",
         "403",
     ], result.stderr
 

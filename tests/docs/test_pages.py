@@ -113,6 +113,13 @@ def import_and_export(project: Project, page: str) -> None:
     assert json.loads(project.manage("export_chats", "--chat-id", "assam")) == json.loads(block.code)
 
 
+def go_live(project: Project, page: str) -> None:
+    (commands,), (output,) = blocks(page, "console"), blocks(page, "output")
+    # What is copied and checked depends on the pages before.
+    expected = re.sub(r"\d+ (static|chats)|'/.*'", r"...\1", output.code)
+    assert_prints(expected, project.shell(commands.code))
+
+
 def tell_stories(project: Project, page: str) -> None:
     with running_agent() as agent:
         project.run(page, AGENT=agent.url)
@@ -164,6 +171,7 @@ WALK: dict[str, Callable[[Project, str], Any]] = {
     "docs/rest-clients.md": run_programs,
     "docs/lifecycle.md": Project.run,
     "docs/import-export.md": import_and_export,
+    "docs/going-live.md": go_live,
 }
 # The admin's code adapts it to tenants that the project has not, SQL Server needs one, the router of replicas is run by
 # tests/store/test_replicas.py; the others have no code.

@@ -91,6 +91,19 @@ def test_a_stream_that_fails_says_so(model: FakeModel, monkeypatch: pytest.Monke
     assert said() == ["Where to?"]
 
 
+def test_a_reader_goes_when_the_worker_has_died(settings: Any) -> None:
+    settings.CONTEXT_STORE_STREAMS = {
+        "default": {"BACKEND": "context_store.streams.database.DatabaseStreams", "LEASE": 0.3}
+    }
+    ContextStore(user_id="7").create_chat(CHAT)
+    worker = streams["default"]
+    stream_id = worker.create(CHAT, format="text").id
+    worker.claim(stream_id)
+    worker.append(stream_id, ["Half an "])
+    assert b"".join(respond(streaming.follow, stream_id).streaming_content) == b"Half an "  # type: ignore[attr-defined]
+    assert worker.require(stream_id).status == "failed"
+
+
 def test_an_earlier_question_is_edited(model: FakeModel) -> None:
     call(two_tabs.turn, id="q1", text="Where to?")
     call(two_tabs.turn, id="q2", text="And then?")
