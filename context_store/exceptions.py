@@ -59,6 +59,9 @@ class UserErased(ContextStoreError):
 class InvalidData(ContextStoreError, ValueError):
     """
     A value that the store refuses. ``path`` names where it lies, outermost first: ``("messages", 3, "data", "x")``.
+
+    >>> str(InvalidData("nan is not a JSON number", ("messages", 3, "data", "x")))
+    'messages[3].data.x: nan is not a JSON number'
     """
 
     code = "invalid_data"

@@ -240,6 +240,15 @@ class ContextStore:
         from it are stable while chats move. ``preview`` adds the last message's text (at most 200 characters) and the
         number of unread messages (at most 100) in two more statements. ``trashed`` lists what lies in the trash
         instead, the chat put there last first.
+
+        >>> store = ContextStore(user_id="ada")
+        >>> tea = store.create_chat("tea", title="Tea", metadata={"topic": "drinks"})
+        >>> ships = store.create_chat("ships", title="Ships")
+        >>> [chat.title for chat in store.list_chats(metadata={"topic": "drinks"})]
+        ['Tea']
+        >>> first = store.list_chats(order="title", limit=1)
+        >>> [chat.title for chat in store.list_chats(order="title", limit=1, after=first[-1])]
+        ['Tea']
         """
         chats = self._found(trashed=trashed).listed(
             metadata=metadata, contains=contains, archived=archived, pinned=pinned, title_prefix=title_prefix
@@ -673,6 +682,14 @@ class ContextStore:
         Name a message, or move the name to it if it is there; return what is stored, and whether it was created.
 
         Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``, ``IdConflict``: with ``only_new`` for a known name, too.
+
+        >>> store = ContextStore(user_id="ada")
+        >>> chat = store.create_chat()
+        >>> first, second = store.append_messages(chat.id, [{"name": "user", "data": text} for text in "ab"])
+        >>> checkpoint, was_created = store.create_checkpoint(chat.id, "before b", first.id)
+        >>> branch = store.restore_checkpoint(chat.id, "before b")
+        >>> [message.data for message in store.get_messages(chat.id)]
+        ['a']
         """
         return self._checkpoints.upsert(chat_id, name, message_id, checkpoint_id=checkpoint_id, only_new=only_new)
 
@@ -761,6 +778,13 @@ class ContextStore:
         Of all, a user or a chat; with ``branch`` of the messages on that branch of the chat, ``None`` being the active
         one; from ``since`` on and before ``until``, in milliseconds. Those of all have in them what erasures kept, by
         whole days, of users and chats ``None``. Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``.
+
+        >>> store = ContextStore(user_id="ada")
+        >>> chat = store.create_chat()
+        >>> for tokens in (40, 60):
+        ...     entry = store.record_usage(chat.id, model="large", input_tokens=tokens)
+        >>> [(total.model, total.input_tokens) for total in store.sum_usage(by=["model"])]
+        [('large', 100)]
         """
         if chat_id is not None:
             self._chats.require(chat_id)
@@ -778,6 +802,14 @@ class ContextStore:
 
         ``until`` is when it ends, in milliseconds since the epoch. What is appended later is not shown. Raises
         ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, and ``Message.DoesNotExist`` for an empty branch.
+
+        >>> store = ContextStore(user_id="ada")
+        >>> chat = store.create_chat(title="Tea")
+        >>> messages = store.append_messages(chat.id, [{"name": "user", "data": "Why?"}])
+        >>> link = store.share(chat.id)
+        >>> shown = ContextStore().shared(link.token)
+        >>> shown.title, [message.data for message in shown.messages]
+        ('Tea', ['Why?'])
         """
         return self._shares.share(chat_id, branch=branch, until=until)
 

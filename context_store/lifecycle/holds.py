@@ -69,6 +69,17 @@ def hold(
     Just one of the three is given, ``metadata`` with one entry. Times are milliseconds since the epoch; without
     ``until`` the hold lasts until ``release``. What is appended later is covered as well. When this returns, every chat
     that was there is covered.
+
+    >>> from context_store import ContextStore
+    >>> from context_store.exceptions import LegalHoldError
+    >>> store = ContextStore(user_id="ada")
+    >>> chat = store.create_chat()
+    >>> held = hold(user_id="ada", reason="File 7/26", who="legal")
+    >>> try:
+    ...     store.delete_chat(chat.id)
+    ... except LegalHoldError as error:
+    ...     print(error.code)
+    legal_hold
     """
     given = [value for value in (user_id, chat_id, metadata) if value is not None]
     if len(given) != 1 or (metadata is not None and len(metadata) != 1):
