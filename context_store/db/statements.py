@@ -49,13 +49,26 @@ class _KeptCursor(SQLiteCursorWrapper):
         return FORMAT_QMARK_REGEX.sub("?", query).replace("%%", "%")
 
 
-def _cursor(connection: Any) -> Any:
-    """Return a cursor as ``connection.cursor()`` does."""
+def _run(connection: Any, text: str, params: Sequence[Any], *, has_rows: bool = False) -> Sequence[tuple[Any, ...]]:
+    """Execute a statement through Django's cursor, and return its rows. A cursor that is dropped closes by itself."""
     if connection.vendor != "sqlite":
-        return connection.cursor()
-    connection.close_if_health_check_failed()
-    connection.ensure_connection()
-    return connection._prepare_cursor(connection.connection.cursor(factory=_KeptCursor))
+        cursor = connection.cursor()
+    else:
+        # As ``connection.cursor()`` does.
+        connection.close_if_health_check_failed()
+        connection.ensure_connection()
+        cursor = connection._prepare_cursor(connection.connection.cursor(factory=_KeptCursor))
+    try:
+        cursor.execute(text, params)
+        if not has_rows:
+            return ()
+        # Django's ways to the driver's other methods, and its ``with``, take longer than these do.
+        with connection.wrap_database_errors:
+            rows: Sequence[tuple[Any, ...]] = cursor.cursor.fetchall()
+            return rows
+    except BaseException:
+        cursor.close()
+        raise
 
 
 class Update(NamedTuple):
@@ -92,7 +105,10 @@ class Prepared:
         shape: list[Any] = [connection.vendor]
         for value in values.values():
             # Of text and numbers only that they are there.
-            if type(value) is list:
+            kind = type(value)
+            if kind is str or kind is int:
+                shape.append("")
+            elif kind is list:
                 shape.append(len(value))
             else:
                 shape.append(value if value is None or isinstance(value, (bool, Literal)) else "")
@@ -109,9 +125,7 @@ class Prepared:
                 params.append(index)
             else:
                 params.append(values[name] if index is None else values[name][index])
-        with _cursor(connection) as cursor:
-            cursor.execute(compiled.text, params)
-            rows: Sequence[tuple[Any, ...]] = cursor.fetchall() if compiled.has_rows else ()
+        rows = _run(connection, compiled.text, params, has_rows=compiled.has_rows)
         return rows if not compiled.converters else _converted(rows, compiled.converters, connection)
 
     def _compile(self, connection: BaseDatabaseWrapper, values: dict[str, Any]) -> "_Compiled":
@@ -222,8 +236,7 @@ def insert_rows(using: str, model: str, columns: Sequence[str], rows: Sequence[S
             if len(_INSERTS) >= MAX_KEPT:
                 _INSERTS.clear()
             _INSERTS[key] = text
-        with _cursor(connection) as cursor:
-            cursor.execute(text, list(chain.from_iterable(batch)))
+        _run(connection, text, list(chain.from_iterable(batch)))
 
 
 _INSERTS: dict[Any, str] = {}
