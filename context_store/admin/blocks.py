@@ -16,7 +16,7 @@ OPEN_LINES = 30
 SHOWN_LENGTH = 50_000
 SHOWN_PIECES = 100
 
-FENCE = re.compile(r"^[ \t]{0,3}(?P<fence>`{3,}|~{3,})[^\n`]*$", re.MULTILINE)
+FENCE = re.compile(r"^[ \t]{0,3}(?P<fence>`{3,}+|~{3,}+)[^\n`]*$", re.MULTILINE)
 
 
 @dataclass

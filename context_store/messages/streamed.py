@@ -6,6 +6,7 @@ Formats: ``ui``, the UI message stream of Vercel's AI SDK (https://ai-sdk.dev/do
 """
 
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from typing import Any
 
 UI, TEXT = "ui", "text"
@@ -55,19 +56,29 @@ def as_ui_chunks(format: str, chunks: Iterable[Any], message_id: str) -> Iterato
 
 
 class UIAnswer:
-    """The parts of a UI message, put together of the chunks of its stream, as the AI SDK's client does."""
+    """
+    The parts of a UI message, put together of the chunks of its stream, as the AI SDK's client does.
+
+    Each chunk takes the same time, whatever came before: whoever writes a stream may write very many.
+    """
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
         self.metadata: dict[str, Any] = {}
         self._open: dict[tuple[str, Any], Part] = {}
+        # Texts that go on, as pieces: adding to a text copies it.
+        self._texts: dict[tuple[str, str], Part] = {}
+        self._asking: dict[str, Part] = {}
 
     @property
     def data(self) -> dict[str, Any] | None:
         """The data of the message, ``None`` without any part."""
         if not any(part["type"] != "step-start" for part in self.parts):
             return None
-        parts = [{key: value for key, value in part.items() if key != "inputText"} for part in self.parts]
+        parts = [
+            {**part, "text": "".join(part["text"])} if part["type"] in ("text", "reasoning") else part
+            for part in self.parts
+        ]
         return {"role": "assistant", "parts": parts, **({"metadata": self.metadata} if self.metadata else {})}
 
     def add(self, chunk: Any) -> None:
@@ -76,7 +87,7 @@ class UIAnswer:
         if not isinstance(kind, str):
             return
         if isinstance(chunk.get("messageMetadata"), dict):
-            self.metadata = _merged(self.metadata, chunk["messageMetadata"])
+            _merge(self.metadata, chunk["messageMetadata"])
         if kind in WHOLE:
             self.parts.append(dict(chunk))
         elif kind.startswith(("text-", "reasoning-")):
@@ -90,27 +101,24 @@ class UIAnswer:
             self._add_data(kind, chunk)
         elif kind == "start-step":
             self.parts.append({"type": "step-start"})
-            self._end_texts()
+            self._texts = {}
         elif kind == "reset-step":
             # The model begins the step anew.
             while self.parts and self.parts[-1]["type"] != "step-start":
                 self.parts.pop()
-            self._end_texts()
-
-    def _end_texts(self) -> None:
-        self._open = {key: part for key, part in self._open.items() if key[0] not in ("text", "reasoning")}
+            self._texts = {}
 
     def _add_text(self, kind: str, what: str, chunk: Chunk) -> None:
         key = (kind, str(chunk.get("id")))
-        if what == "start" or (what == "delta" and key not in self._open):
-            self._open[key] = {"type": kind, "text": ""}
-            self.parts.append(self._open[key])
+        if what == "start" or (what == "delta" and key not in self._texts):
+            self._texts[key] = {"type": kind, "text": []}
+            self.parts.append(self._texts[key])
         if what == "delta":
-            self._open[key]["text"] += str(chunk.get("delta", ""))
-        if key in self._open and "providerMetadata" in chunk:
-            self._open[key]["providerMetadata"] = chunk["providerMetadata"]
+            self._texts[key]["text"].append(str(chunk.get("delta", "")))
+        if key in self._texts and "providerMetadata" in chunk:
+            self._texts[key]["providerMetadata"] = chunk["providerMetadata"]
         if what == "end":
-            self._open.pop(key, None)
+            self._texts.pop(key, None)
 
     def _add_tool(self, what: str, chunk: Chunk) -> None:
         key = ("tool", str(chunk.get("toolCallId")))
@@ -118,10 +126,9 @@ class UIAnswer:
         if part is None:
             name = str(chunk.get("toolName", "unknown"))
             kind = {"type": "dynamic-tool", "toolName": name} if chunk.get("dynamic") else {"type": f"tool-{name}"}
-            part = self._open[key] = {**kind, "toolCallId": key[1], "state": "input-streaming", "inputText": ""}
+            part = self._open[key] = {**kind, "toolCallId": key[1], "state": "input-streaming"}
             self.parts.append(part)
         if what == "input-delta":
-            part["inputText"] += str(chunk.get("inputTextDelta", ""))
             return
         states = {
             "input-available": "input-available",
@@ -142,12 +149,13 @@ class UIAnswer:
             part[f"{of}ProviderMetadata"] = chunk["providerMetadata"]
         if "approvalId" in chunk:
             part["approval"] = {"id": chunk["approvalId"]}
+            self._asking[str(chunk["approvalId"])] = part
 
     def _add_approval(self, chunk: Chunk) -> None:
-        for part in self.parts:
-            if "approval" in part and part["approval"]["id"] == chunk.get("approvalId"):
-                part["state"] = "approval-responded"
-                part["approval"] |= {name: chunk[name] for name in ("approved", "reason") if name in chunk}
+        part = self._asking.get(str(chunk.get("approvalId")))
+        if part is not None and part["approval"]["id"] == chunk.get("approvalId"):
+            part["state"] = "approval-responded"
+            part["approval"] |= {name: chunk[name] for name in ("approved", "reason") if name in chunk}
 
     def _add_data(self, kind: str, chunk: Chunk) -> None:
         if chunk.get("transient"):
@@ -162,8 +170,11 @@ class UIAnswer:
             self._open[key] = part
 
 
-def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Return both objects in one; what both have is the new one's, of objects again both in one."""
-    both = {key: _merged(old[key], value) if isinstance(old.get(key), dict) and isinstance(value, dict) else value
-            for key, value in new.items()}  # fmt: skip
-    return {**old, **both}
+def _merge(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Add the new object to the old one; what both have is the new one's, of objects again both in one."""
+    for key, value in new.items():
+        if isinstance(old.get(key), dict) and isinstance(value, dict):
+            _merge(old[key], value)
+        else:
+            # The old one is changed later on, the chunk is somebody else's.
+            old[key] = deepcopy(value) if isinstance(value, dict) else value

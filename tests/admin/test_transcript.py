@@ -267,7 +267,7 @@ def test_markdown_of_a_model_is_rendered_beside_what_was_written(reader: Client,
 
 def test_no_more_markdown_is_rendered_than_a_page_has_time_for(reader: Client, store: ContextStore) -> None:
     store.create_chat("c1", user_id="alice")
-    worst = ["![" * 25_000, "a\n" * 25_000, "|-\n" * 16_000, "a" + " \n" * 24_000 + "b", "**So**"]
+    worst = ["![" * 25_000, "a\n" * 25_000, "|-\n" * 16_000, "a" + " \n" * 24_000 + "b", "~" * 48_000 + "`", "**So**"]
     store.append_messages("c1", [{"name": "assistant", "data": text} for text in worst * 5])
     began = thread_time()
     page = reader.get(PAGE).content.decode()

@@ -11,7 +11,7 @@ import pytest
 from context_store.admin.blocks import Room, fitted, usage
 from context_store.engine import Prompt
 from context_store.exporters.markdown import markdown_message
-from context_store.messages import is_empty, needs_call, text_of
+from context_store.messages import answer_of, is_empty, needs_call, text_of
 from context_store.records import MessageRecord
 from context_store.search.text import extract_text
 
@@ -95,3 +95,32 @@ def test_twice_the_data_takes_at_most_three_times_as_long(worst: str, reader: st
         if times[index + 1] > 3 * max(times[index], 0.1):
             again = [min(seconds(read, WORST[worst](size)) for _ in range(3)) for size in sizes[index : index + 2]]
             assert again[1] <= 3 * max(again[0], 0.1)
+
+
+# Chunks of a UI message stream, by their number: each takes some hundred bytes.
+CHUNKS: dict[str, Callable[[int], list[Any]]] = {
+    "pieces of one text": lambda count: [{"type": "text-delta", "id": "1", "delta": "piece of"}] * count,
+    "metadata": lambda count: [{"type": "start", "messageMetadata": {"a": {str(n): 0}}} for n in range(count)],
+    "approvals": lambda count: [
+        {"type": f"tool-approval-{kind}", "toolCallId": str(n), "approvalId": str(n)}
+        for n in range(count // 2)
+        for kind in ("request", "response")
+    ],
+    "steps with calls": lambda count: [
+        {"type": kind, "toolCallId": str(n)} for n in range(count // 2) for kind in ("tool-input-start", "start-step")
+    ],
+}
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("worst", CHUNKS)
+def test_twice_the_chunks_take_at_most_three_times_as_long(worst: str) -> None:
+    def seconds_of(count: int) -> float:
+        chunks = CHUNKS[worst](count)
+        started = process_time()
+        answer_of("ui", chunks)
+        return process_time() - started
+
+    first, second, third = (min(seconds_of(count) for _ in range(2)) for count in (10_000, 20_000, 40_000))
+    assert second <= 3 * max(first, 0.1)
+    assert third <= 3 * max(second, 0.1)
