@@ -5,10 +5,11 @@ from contextlib import suppress
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Func, IntegerField, Q, QuerySet
-from django.db.models.functions import Left
+from django.db.models import Case, F, Func, IntegerField, Q, QuerySet, TextField, When
+from django.db.models.functions import Cast, Left
 
 from context_store.db.statements import CHUNK_SIZE, chunked
+from context_store.exact_json import loads
 from context_store.exceptions import InvalidData
 from context_store.graph import LockedChat
 from context_store.graph.chains import model_of
@@ -33,6 +34,7 @@ MAX_DATA = 4 * 1024
 MAX_ALL_DATA = 32 * 1024
 # Entries whose text, 400 kB at most, is in memory at a time.
 BATCH = 100
+COLUMNS = tuple(field for field in MessageRecord._fields if field != "data")
 
 
 class SearchEntryQuerySet(ScopedQuerySet[Any]):
@@ -91,39 +93,34 @@ class SearchEntryQuerySet(ScopedQuerySet[Any]):
         """Yield the hits with their messages; snippets without marks, and no data, when the budget's time is up."""
         left = MAX_ALL_DATA
         for batch in chunked(matches, BATCH):
-            # By chat, too: so that partitions of other chats are left alone.
-            chats, ids = {match.chat_id for match in batch}, [match.entry_id for match in batch]
-            entries = rows_of("SearchEntry").using(self.db).filter(chat_id__in=chats, id__in=ids)
-            fields = [f"message__{field}" for field in MessageRecord._fields if field != "data"]
+            # Two statements in place of a join: each names the chats, so that it leaves their other partitions alone.
+            chats, ids = {match.chat_id for match in batch}, {match.message_id for match in batch}
+            entries = rows_of("SearchEntry").using(self.db).filter(chat_id__in=chats, message_id__in=ids)
             # A text may be long: without time for marks its beginning is enough.
             content = "content" if budget.left > 0 else Left("content", 2 * LENGTH)
-            read = entries.values_list("id", content, StoredSize("message__data"), *fields)
-            rows = {row[0]: row for row in read}
-            known: set[Key] = set()
+            texts = {row[:2]: row[2] for row in entries.values_list("chat_id", "message_id", content)}
+            messages = rows_of("Message").using(self.db).filter(chat_id__in=chats, id__in=ids)
+            is_small = Q(size__lte=MAX_DATA if budget.left > 0 else -1)
+            read = messages.alias(size=StoredSize("data")).values_list(
+                *COLUMNS, F("size"), Case(When(is_small, then=Cast("data", TextField())))
+            )
+            rows = {(row[1], row[0]): row for row in read}
             for match in batch:
-                size = rows[match.entry_id][2] if match.entry_id in rows else MAX_DATA + 1
-                if size <= min(MAX_DATA, left) and budget.left > 0:
-                    known.add((match.chat_id, match.message_id))
-                    left -= size
-            data = self._data(known)
-            for match in batch:
-                if match.entry_id not in rows:
+                key = (match.chat_id, match.message_id)
+                if key not in rows or key not in texts:
                     continue  # The message is gone since.
-                _, text, _, message_id, chat_id, parent_id, name, kind, created_at = rows[match.entry_id]
+                *columns, size, json = rows[key]
+                text = texts[key]
                 try:
                     spans = matcher.spans(text, LENGTH)
                 except TimeUpError:
                     spans = []
-                key = (chat_id, message_id)
-                message = MessageRecord(message_id, chat_id, parent_id, name, kind, data.get(key), created_at)
-                yield SearchHit(message, match.rank, snippet(text, spans), key not in data)
-
-    def _data(self, keys: Iterable[Key]) -> dict[Key, Any]:
-        keys = set(keys)
-        chat_ids, message_ids = {chat_id for chat_id, _ in keys}, {message_id for _, message_id in keys}
-        messages = rows_of("Message").using(self.db).filter(chat_id__in=chat_ids, id__in=message_ids)
-        rows = messages.values_list("chat_id", "id", "data") if keys else []
-        return {(chat_id, message_id): data for chat_id, message_id, data in rows if (chat_id, message_id) in keys}
+                is_left_out = json is None or size > left
+                if not is_left_out:
+                    left -= size
+                data = None if is_left_out else loads(json)
+                message = MessageRecord(**dict(zip(COLUMNS, columns, strict=True)), data=data)
+                yield SearchHit(message, match.rank, snippet(text, spans), is_left_out)
 
 
 def rebuild_entries(using: str, *, batch_size: int = CHUNK_SIZE) -> Iterator[int]:

@@ -88,17 +88,21 @@ def _limit_sqlite(connection: BaseDatabaseWrapper, budget: Budget) -> Iterator[N
 
 @contextmanager
 def _limit_postgresql(connection: BaseDatabaseWrapper, budget: Budget) -> Iterator[None]:
-    # A search has nothing to commit. Rolling back, also to a savepoint, gives the settings their old values again.
-    # Plans for any words are worse: a session may be told to have such plans, as docs/operations/scale.md advises.
+    # The end of the transaction gives the settings their old values again. Within another it takes a rollback to the
+    # savepoint, at which psycopg drops all that it has prepared. Plans for any words are worse: a session may have such
+    # plans, of its own choice or because docs/operations/scale.md advises them.
+    is_nested = connection.in_atomic_block
     with transaction.atomic(using=connection.alias):
         with connection.cursor() as cursor:
             milliseconds = max(1, int(budget.left * 1000))
             cursor.execute(
-                "SELECT set_config('statement_timeout', %s, true), set_config('plan_cache_mode', 'auto', true)",
+                "SELECT set_config('statement_timeout', %s, true),"
+                " set_config('plan_cache_mode', 'force_custom_plan', true)",
                 [str(milliseconds)],
             )
         yield
-        transaction.set_rollback(True, using=connection.alias)
+        if is_nested:
+            transaction.set_rollback(True, using=connection.alias)
 
 
 @contextmanager

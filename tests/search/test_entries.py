@@ -61,7 +61,7 @@ def test_hits_are_records_with_rank_and_snippet(store: ContextStore) -> None:
 
 
 def test_hits_cost_three_statements(store: ContextStore, django_assert_num_queries: DjangoAssertNumQueries) -> None:
-    """The matches, their messages with the texts for the snippets, and the data of those that are not large."""
+    """The matches, the texts for the snippets, and the messages with the data of those that are not large."""
     limits = 4 if connection.vendor == "postgresql" else 0
     with django_assert_num_queries(3 + limits):
         assert len(SearchEntry.objects.hits("running OR runn*")) == 2
@@ -298,6 +298,21 @@ def test_the_database_breaks_off_what_takes_too_long(settled: None) -> None:
             cursor.execute("SHOW statement_timeout")
             assert cursor.fetchone() == ("0",)
     assert len(SearchEntry.objects.hits("running")) == 2
+
+
+@pytest.mark.vendor("postgresql")
+@pytest.mark.django_db(transaction=True)
+def test_a_search_leaves_what_is_prepared(settled: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"server_side_binding": True, "prepare_threshold": 0}.items():
+        monkeypatch.setitem(connection.settings_dict["OPTIONS"], name, value)
+    connection.close()
+    try:
+        assert len(SearchEntry.objects.hits("running")) == 2
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT COUNT(*) FROM pg_prepared_statements WHERE statement LIKE %s", ["%searchentry%"])
+            assert cursor.fetchone() == (2,)
+    finally:
+        connection.close()
 
 
 def test_a_search_that_does_not_end_looks_at_the_newest(store: ContextStore, monkeypatch: pytest.MonkeyPatch) -> None:
