@@ -141,8 +141,8 @@ class Message(Held):
         verbose_name = _("message")
         verbose_name_plural = _("messages")
         indexes = [
-            # Children in the order in which they are listed.
-            models.Index(fields=["chat", "parent_id", "created_at", "id"], name="ctx_message_parent"),
+            # Children in the order in which they are listed; those of one millisecond are sorted by their ids.
+            models.Index(fields=["chat", "parent_id", "created_at"], name="ctx_message_parent"),
             models.Index(fields=["chat", "revision"], name="ctx_message_revision"),
             # For a message that is asked for without its chat.
             models.Index(fields=["id"], name="ctx_message_id"),
@@ -191,7 +191,7 @@ class Branch(Held):
         verbose_name_plural = _("branches")
         indexes = [
             models.Index(fields=["chat", "head_message_id"], name="ctx_branch_head"),
-            models.Index(fields=["chat", "created_at", "id"], name="ctx_branch_created"),
+            models.Index(fields=["chat", "created_at"], name="ctx_branch_created"),
             # For a branch that is asked for by its id alone.
             models.Index(fields=["id"], name="ctx_branch_id"),
         ]
@@ -230,7 +230,7 @@ class Checkpoint(Held):
         verbose_name_plural = _("checkpoints")
         indexes = [
             models.Index(fields=["chat", "message_id"], name="ctx_checkpoint_message"),
-            models.Index(fields=["chat", "created_at", "id"], name="ctx_checkpoint_created"),
+            models.Index(fields=["chat", "created_at"], name="ctx_checkpoint_created"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["chat", "name"], name="ctx_checkpoint_name"),

@@ -60,6 +60,7 @@ def language() -> str:
 
 TOKENIZER = "unicode61 remove_diacritics 0 categories ''L* N* Mn Mc''"
 SYMBOLS = re.compile("[\u2000-\u2bff\ufe00-\ufe0f\U0001f000-\U0001faff]")
+SCOPE = 0xF900
 SQLITE_INDEXES = ("context_store_search", "context_store_search_words")
 
 
@@ -67,15 +68,16 @@ def create_sqlite(connection: Any) -> Iterator[str]:
     if not has_fts5():
         return
     stemmer = "porter " if language() == "english" else ""
-    scope = "'c' || hex({0}.chat_id) || '0 u' || hex({0}.user_id) || '0'"
+    mark = f"char({SCOPE})"
+    scope = f"{mark} || 'c' || hex({{0}}.chat_id) || '0 ' || {mark} || 'u' || hex({{0}}.user_id) || '0'"
     yield (
         f"CREATE VIEW context_store_search_source AS /* {VERSION} {language()} */"
         f" SELECT id, content, {scope.format(TABLE)} AS scope FROM {TABLE}"
     )
-    options = "content, scope, content='context_store_search_source', content_rowid='id'"
+    options = "content, scope, content='context_store_search_source', content_rowid='id', columnsize=0"
     stems, words = SQLITE_INDEXES
     yield f"CREATE VIRTUAL TABLE {stems} USING fts5({options}, tokenize='{stemmer}{tokenizer()}')"
-    options += ", detail=column, prefix='1 2'"
+    options += ", detail=none, prefix='1 2'"
     yield f"CREATE VIRTUAL TABLE {words} USING fts5({options}, tokenize='{tokenizer()}')"
     add = remove = ""
     for index in SQLITE_INDEXES:
@@ -121,6 +123,25 @@ def tokenizer() -> str:
 
 # PostgreSQL
 
+MERGE = """
+CREATE FUNCTION context_store_search_merged(stems tsvector, words tsvector) RETURNS tsvector
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+    others tsvector := setweight(ts_delete(words, tsvector_to_array(stems)), 'A');
+    weighted text := setweight(stems, 'A', tsvector_to_array(words));
+BEGIN
+    IF octet_length(others::text) > 2000 THEN
+        others := ts_delete(
+            others, ARRAY(SELECT word FROM unnest(tsvector_to_array(others)) AS word WHERE octet_length(word) > 2000)
+        );
+        IF octet_length(weighted) + octet_length(others::text) > 1000000 THEN
+            others := strip(others);
+        END IF;
+    END IF;
+    RETURN weighted || replace(' ' || others::text, ' ''', ' ''~');
+END $$
+"""
+
 
 def create_postgresql(connection: Any) -> Iterator[str]:
     known = select(connection, "SELECT cfgname FROM pg_ts_config WHERE cfgnamespace = 11 ORDER BY 1")
@@ -147,18 +168,20 @@ def create_postgresql(connection: Any) -> Iterator[str]:
     ):
         yield f"ALTER TEXT SEARCH CONFIGURATION context_store_search ADD MAPPING FOR {tokens} WITH {dictionary}"
     between = "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in runs(separators()))
+    yield MERGE
     text = f"regexp_replace(content, '[{between}]+', ' ', 'g')"
     yield (
-        f"ALTER TABLE {TABLE} ADD COLUMN content_vector tsvector GENERATED ALWAYS AS"
-        f" (to_tsvector('context_store_search', {text}) || array_to_tsvector(ARRAY['u:' || user_id]::text[])) STORED,"
-        f" ADD COLUMN content_words tsvector GENERATED ALWAYS AS (to_tsvector('pg_catalog.simple', {text})) STORED"
+        f"ALTER TABLE {TABLE} ADD COLUMN content_vector tsvector GENERATED ALWAYS AS (context_store_search_merged("
+        f"to_tsvector('context_store_search', {text}), to_tsvector('pg_catalog.simple', {text}))"
+        " || array_to_tsvector(ARRAY[':' || user_id]::text[])) STORED"
     )
-    yield f"CREATE INDEX ctx_search_vector ON {TABLE} USING gin (content_vector, content_words)"
+    yield f"CREATE INDEX ctx_search_vector ON {TABLE} USING gin (content_vector) WITH (gin_pending_list_limit = 1024)"
     yield f"COMMENT ON INDEX ctx_search_vector IS '{VERSION} {language()}'"
 
 
 def drop_postgresql(connection: Any) -> Iterator[str]:
-    yield f"ALTER TABLE {TABLE} DROP COLUMN IF EXISTS content_vector, DROP COLUMN IF EXISTS content_words"
+    yield f"ALTER TABLE {TABLE} DROP COLUMN IF EXISTS content_vector"
+    yield "DROP FUNCTION IF EXISTS context_store_search_merged(tsvector, tsvector)"
     yield "DROP TEXT SEARCH CONFIGURATION IF EXISTS context_store_search"
     yield "DROP TEXT SEARCH DICTIONARY IF EXISTS context_store_search_stem"
     yield "DROP TEXT SEARCH DICTIONARY IF EXISTS context_store_search_ascii_stem"

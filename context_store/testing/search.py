@@ -263,6 +263,17 @@ class SearchContract(StoredTexts):
         self.store("see main.python now", "see main python", "python main")
         self.assert_found("main.py*", "see main.python now", "see main python")
 
+    def test_prefix_finds_words_not_stems(self) -> None:
+        self.store("happy hours", "hoping", "happiness and hope")
+        self.assert_found("happi*", "happiness and hope")
+        self.assert_found("hope*", "happiness and hope")
+        self.assert_found("hope.h*")
+
+    def test_prefix_finds_no_owner_and_no_chat(self) -> None:
+        self.store("north")
+        for prefix in ("u*", "c*", "us*", "ch*", "6*", "\uf900*"):
+            self.assert_found(prefix)
+
     def test_prefix_knows_case_outside_ascii(self) -> None:
         self.store("Übung macht", "Grübel")
         self.assert_found("übu*", "Übung macht")
@@ -531,8 +542,11 @@ class SearchContract(StoredTexts):
         texts = [
             "needle " + " ".join(f"{n:x}" for n in range(550_000)),
             "needle " + " ".join(a + b + c + d for a in digits for b in digits for c in digits for d in digits[:16]),
+            "needle "
+            + " ".join(a + b + c + end for end in ("s", "ing") for a in digits for b in digits for c in digits),
             "needle " + "word " * 800_000,
             "needle " + "x" * 2046 + " " + " ".join(f"{n:2046}".replace(" ", "y") for n in range(1_400)),
+            "needle " + "ж" * 1021 + "aing",
             "needle " + "z" * 3_000_000,
             "needle " + " ".join(f"{n}-{n}@host{n}.example.com/{n}" for n in range(70_000)),
             "needle " + "Ⱥ".join(map(str, range(250_000))),

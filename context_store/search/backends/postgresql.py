@@ -2,16 +2,17 @@
 """
 Search with PostgreSQL's text search.
 
-The index is two generated tsvector columns on the entries, and a GIN index on both: ``content_vector`` has stems, for
-words and phrases, ``content_words`` the words as they are, for prefixes, since stems do not begin like their words
-("deployment" is "deploy", which "deploym*" does not find). The configuration of the stems is our own, so that it agrees
-with the other engines: only what separates words separates them (the parser would make one token of main.py or of a
-URL), and no word is a stop word.
+The index is a generated tsvector column on the entries, and a GIN index on it. It has the stems, for words and
+phrases, and for prefixes the words that are no stem of the text, since stems do not begin like their words
+("deployment" is "deploy", which "deploym*" does not find). These words begin with ``~``, so that none is taken for a
+stem. What is a word as it stands has the weight A, and stems that are none ("happi") have not: no prefix finds them.
+The configuration of the stems is our own, so that it agrees with the other engines: only what separates words separates
+them (the parser would make one token of main.py or of a URL), and no word is a stop word.
 
 In one chat the rows are read by the chat's btree index and then matched: a materialised CTE, because a plan that goes
 by the words would read their lists in the whole store, and the planner cannot be trusted to know (with statistics
-too: 0.1 ms became 60 ms in a store of a million). For one user ``content_vector`` has a lexeme, ``u:`` and the user's
-id, which the GIN index intersects with the words.
+too: 0.1 ms became 60 ms in a store of a million). For one user the vector has a lexeme, ``:`` and the user's id, which
+the GIN index intersects with the words.
 """
 
 from collections.abc import Iterable
@@ -29,8 +30,30 @@ from .base import TABLE, Execute, Found, Match, Scope, SearchBackend
 
 CONFIGURATION = "context_store_search"
 STEMMER, ASCII_STEMMER = "context_store_search_stem", "context_store_search_ascii_stem"
-STEMS, WORDS = "content_vector", "content_words"
+VECTOR, WORD_MARK, USER_MARK = "content_vector", "~", ":"
+# A word in a vector has less than 2,046 bytes. What would take a vector beyond 1 MiB, words that are all short and
+# different, leaves out their places: phrases that end as prefixes are then not found.
+MERGE = f"""
+CREATE FUNCTION context_store_search_merged(stems tsvector, words tsvector) RETURNS tsvector
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+    others tsvector := setweight(ts_delete(words, tsvector_to_array(stems)), 'A');
+    weighted text := setweight(stems, 'A', tsvector_to_array(words));
+BEGIN
+    IF octet_length(others::text) > 2000 THEN
+        others := ts_delete(
+            others, ARRAY(SELECT word FROM unnest(tsvector_to_array(others)) AS word WHERE octet_length(word) > 2000)
+        );
+        IF octet_length(weighted) + octet_length(others::text) > 1000000 THEN
+            others := strip(others);
+        END IF;
+    END IF;
+    RETURN weighted || replace(' ' || others::text, ' ''', ' ''{WORD_MARK}');
+END $$
+"""
 INDEX = "ctx_search_vector"
+# Kilobytes.
+PENDING = 1024
 
 # Undefined column, table, object.
 MISSING = ("42703", "42P01", "42704")
@@ -40,6 +63,8 @@ SELECTIVE_LENGTH, MAX_WIDE = 3, 2
 
 # Matching the normalisation of SQLite's rank: divided by 1 + the logarithm of the length.
 RANK_NORMALIZATION = 1
+# Of the weights D to A; a prefix is two alternatives, whose rank is the mean.
+WHOLE_WEIGHTS, PREFIX_WEIGHTS = "{0.1, 0.1, 0.1, 0.1}", "{0, 0, 0, 0.2}"
 
 Sql = tuple[str, list[Any]]
 
@@ -74,18 +99,21 @@ class PostgreSQLBackend(SearchBackend):
             ("host, url, url_path, file, email", "pg_catalog.simple"),
         ):
             execute(f"ALTER TEXT SEARCH CONFIGURATION {CONFIGURATION} ADD MAPPING FOR {tokens} WITH {dictionary}")
+        execute(MERGE)
         # A run of separators at once: each match costs as much as a word.
         text = f"regexp_replace(content, '{separator_class()}+', ' ', 'g')"
         execute(
-            f"ALTER TABLE {TABLE} ADD COLUMN {STEMS} tsvector GENERATED ALWAYS AS"
-            f" (to_tsvector('{CONFIGURATION}', {text}) || array_to_tsvector(ARRAY['u:' || user_id]::text[])) STORED,"
-            f" ADD COLUMN {WORDS} tsvector GENERATED ALWAYS AS (to_tsvector('pg_catalog.simple', {text})) STORED"
+            f"ALTER TABLE {TABLE} ADD COLUMN {VECTOR} tsvector GENERATED ALWAYS AS (context_store_search_merged("
+            f"to_tsvector('{CONFIGURATION}', {text}), to_tsvector('pg_catalog.simple', {text}))"
+            f" || array_to_tsvector(ARRAY['{USER_MARK}' || user_id]::text[])) STORED"
         )
-        execute(f"CREATE INDEX {INDEX} ON {TABLE} USING gin ({STEMS}, {WORDS})")
+        # New rows wait in a list that each search reads; by default it may grow to 4 MB, which the index then keeps.
+        execute(f"CREATE INDEX {INDEX} ON {TABLE} USING gin ({VECTOR}) WITH (gin_pending_list_limit = {PENDING})")
         execute(f"COMMENT ON INDEX {INDEX} IS '{self.wanted_stamp}'")
 
     def drop_index(self, execute: Execute) -> None:
-        execute(f"ALTER TABLE {TABLE} DROP COLUMN IF EXISTS {STEMS}, DROP COLUMN IF EXISTS {WORDS}")
+        execute(f"ALTER TABLE {TABLE} DROP COLUMN IF EXISTS {VECTOR}")
+        execute("DROP FUNCTION IF EXISTS context_store_search_merged(tsvector, tsvector)")
         execute(f"DROP TEXT SEARCH CONFIGURATION IF EXISTS {CONFIGURATION}")
         for name in (STEMMER, ASCII_STEMMER):
             execute(f"DROP TEXT SEARCH DICTIONARY IF EXISTS {name}")
@@ -96,7 +124,7 @@ class PostgreSQLBackend(SearchBackend):
 
     def is_missing_index(self, error: Error) -> bool:
         return getattr(error.__cause__, "sqlstate", None) in MISSING and any(
-            name in str(error) for name in (STEMS, WORDS, CONFIGURATION, TABLE)
+            name in str(error) for name in (VECTOR, CONFIGURATION, TABLE)
         )
 
     def _checked_language(self) -> str:
@@ -124,11 +152,11 @@ def _source(scope: Scope) -> Sql:
     """Return the CTE of entries to look in."""
     conditions, params = scope.conditions()
     if scope.chat_id is None and scope.user_id is not None:
-        conditions.append(f"e.{STEMS} @@ %s::tsquery")
-        params.append(_lexeme(f"u:{scope.user_id}"))
+        conditions.append(f"e.{VECTOR} @@ %s::tsquery")
+        params.append(_lexeme(f"{USER_MARK}{scope.user_id}"))
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     materialized = "NOT MATERIALIZED" if scope.chat_id is None else "MATERIALIZED"
-    columns = f"e.id, e.chat_id, e.message_id, e.{STEMS}, e.{WORDS}"
+    columns = f"e.id, e.chat_id, e.message_id, e.{VECTOR}"
     return f"WITH entries AS {materialized} (SELECT {columns} FROM {TABLE} AS e{where})", params
 
 
@@ -146,7 +174,7 @@ def _condition(node: Node) -> Sql:
     if kind(node) == PREFIXES:
         return _of_prefixes(node)
     words, params = _stems(node)
-    return f"e.{STEMS} @@ {words}", params
+    return f"e.{VECTOR} @@ {words}", params
 
 
 def _of_prefixes(node: Node) -> Sql:
@@ -161,8 +189,8 @@ def _of_prefixes(node: Node) -> Sql:
         sought = max(node.required, key=_length)
         rest = All(tuple(part for part in node.required if part is not sought), node.excluded)
         sql, params = _of_prefixes(sought)
-        return f"({sql} AND (e.{WORDS} @@ lower(%s)::tsquery) IS TRUE)", [*params, _prefixes(rest)]
-    matches = f"e.{WORDS} @@ lower(%s)::tsquery"
+        return f"({sql} AND (e.{VECTOR} @@ lower(%s)::tsquery) IS TRUE)", [*params, _prefixes(rest)]
+    matches = f"e.{VECTOR} @@ lower(%s)::tsquery"
     is_wide = sum(_length(phrase) < SELECTIVE_LENGTH for phrase in phrases(node)) > MAX_WIDE
     return f"({matches}) IS TRUE" if is_wide else matches, [_prefixes(node)]
 
@@ -187,10 +215,16 @@ def _stems(node: Node) -> Sql:
 def _prefixes(node: Node) -> str:
     """Return the tsquery of prefixes as text for PostgreSQL to lower: its small letters are not always Python's."""
     if isinstance(node, Phrase):
-        return f"({' <-> '.join(map(_lexeme, node.words))}:*)"
+        *first, last = node.words
+        return f"({' <-> '.join([*map(_word, first), _word(last, '*')])})"
     if isinstance(node, Either):
         return f"({' | '.join(map(_prefixes, node.parts))})"
     return f"({' & '.join([*map(_prefixes, node.required), *(f'!{_prefixes(part)}' for part in node.excluded)])})"
+
+
+def _word(word: str, sign: str = "") -> str:
+    """Return the tsquery of a word as it is, or with the sign ``*`` of those that begin so."""
+    return f"({_lexeme(word)}:A{sign} | {_lexeme(WORD_MARK + word)}:A{sign})"
 
 
 def _rank(root: Node) -> Sql:
@@ -201,9 +235,9 @@ def _rank(root: Node) -> Sql:
     ranks: list[Sql] = []
     if words:
         sql, params = _stems(Either(words))
-        ranks.append((f"ts_rank({STEMS}, {sql}, {RANK_NORMALIZATION})", params))
+        ranks.append((f"ts_rank('{WHOLE_WEIGHTS}', {VECTOR}, {sql}, {RANK_NORMALIZATION})", params))
     if prefixes:
-        sql = f"ts_rank({WORDS}, lower(%s)::tsquery, {RANK_NORMALIZATION})"
+        sql = f"ts_rank('{PREFIX_WEIGHTS}', {VECTOR}, lower(%s)::tsquery, {RANK_NORMALIZATION})"
         ranks.append((sql, [_prefixes(Either(prefixes))]))
     return _joined(" + ", ranks)
 

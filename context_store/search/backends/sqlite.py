@@ -35,6 +35,9 @@ from .base import TABLE, Execute, Found, Match, Scope, SearchBackend
 STEMS, WORDS = "context_store_search", "context_store_search_words"
 SOURCE = "context_store_search_source"
 
+# What the tokens of chats and users begin with: a letter that text has in its composed form alone (U+8C48), so that no
+# word of a text, and no prefix, is one of them.
+SCOPE = 0xF900
 # The words of ``words``: letters, digits and marks.
 TOKENIZER = "unicode61 remove_diacritics 0 categories ''L* N* Mn Mc''"
 SYMBOLS = re.compile("[\u2000-\u2bff\ufe00-\ufe0f\U0001f000-\U0001faff]")
@@ -107,16 +110,19 @@ class SQLiteBackend(SearchBackend):
 
     def create_index(self, execute: Execute) -> None:
         stemmer = "porter " if settings.SEARCH_LANGUAGE == "english" else ""
-        scope = "'c' || hex({0}.chat_id) || '0 u' || hex({0}.user_id) || '0'"
+        mark = f"char({SCOPE})"
+        scope = f"{mark} || 'c' || hex({{0}}.chat_id) || '0 ' || {mark} || 'u' || hex({{0}}.user_id) || '0'"
         # SQLite keeps the text of the statement: the comment is where ``index_stamp`` finds it.
         execute(
             f"CREATE VIEW {SOURCE} AS /* {self.wanted_stamp} */"
             f" SELECT id, content, {scope.format(TABLE)} AS scope FROM {TABLE}"
         )
-        options = f"content, scope, content='{SOURCE}', content_rowid='id'"
+        # The sizes of columns are for ``bm25()``.
+        options = f"content, scope, content='{SOURCE}', content_rowid='id', columnsize=0"
         execute(f"CREATE VIRTUAL TABLE {STEMS} USING fts5({options}, tokenize='{stemmer}{_tokenizer()}')")
-        # Prefixes of one and two letters have lists of their own; longer ones have few words. Places are not needed.
-        options += ", detail=column, prefix='1 2'"
+        # Prefixes of one and two letters have lists of their own; longer ones have few words. Places are not needed,
+        # and what is of which column the tokens tell.
+        options += ", detail=none, prefix='1 2'"
         execute(f"CREATE VIRTUAL TABLE {WORDS} USING fts5({options}, tokenize='{_tokenizer()}')")
         add = remove = ""
         for index in (STEMS, WORDS):
@@ -207,14 +213,14 @@ def _joined(operator: str, nodes: Iterable[Node], scope: Scope) -> Sql:
 def _ids(index: str, match: str, scope: Scope) -> Sql:
     """Return a query for the ids of the entries in the scope that an FTS5 expression finds."""
     newer = "" if scope.after is None else f" AND rowid > {int(scope.after)}"
-    both = " AND ".join(filter(None, [_scope_match(scope), match and f"content : ({match})"]))
+    both = " AND ".join(filter(None, [_scope_match(scope), match and f"({match})"]))
     return f"SELECT rowid AS id FROM {index} WHERE {index} MATCH %s{newer}", [both]
 
 
 def _scope_match(scope: Scope) -> str:
     if scope.chat_id is not None:
-        return f'scope : "c{scope.chat_id.encode().hex()}0"'
-    return "" if scope.user_id is None else f'scope : "u{scope.user_id.encode().hex()}0"'
+        return _quoted(f"{chr(SCOPE)}c{scope.chat_id.encode().hex()}0")
+    return "" if scope.user_id is None else _quoted(f"{chr(SCOPE)}u{scope.user_id.encode().hex()}0")
 
 
 def _match(node: Node) -> str:
