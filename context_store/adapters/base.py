@@ -54,18 +54,22 @@ def owner_of(user_id: UserId, context: Any) -> str:
     return check_identifier(user_id(context) if callable(user_id) else user_id, "user_id")
 
 
+def _run(function: Callable[..., Result], *arguments: Any) -> Result:
+    # Agents and workers have no requests, before and after which Django does that. Connections that are made for one
+    # request (CONN_MAX_AGE=0) stay open between calls: a new one for each would take longer than the call.
+    for connection in connections.all(initialized_only=True):
+        if connection.errors_occurred or connection.settings_dict["CONN_MAX_AGE"] != 0:
+            connection.close_if_unusable_or_obsolete()
+    return function(*arguments)
+
+
+_in_thread: Any = sync_to_async(_run)
+
+
 async def in_thread(function: Callable[..., Result], *arguments: Any) -> Result:
     """Return what the function returns, run in Django's thread for synchronous code."""
-
-    def run() -> Result:
-        # Agents and workers have no requests, before and after which Django does that. Connections that are made for
-        # one request (CONN_MAX_AGE=0) stay open between calls: a new one for each would take longer than the call.
-        for connection in connections.all(initialized_only=True):
-            if connection.errors_occurred or connection.settings_dict["CONN_MAX_AGE"] != 0:
-                connection.close_if_unusable_or_obsolete()
-        return function(*arguments)
-
-    return await sync_to_async(run)()
+    result: Result = await _in_thread(function, *arguments)
+    return result
 
 
 def stored_name(name: str, longest: int = MAX_IDENTIFIER_LENGTH) -> str:

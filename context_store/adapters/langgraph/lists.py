@@ -94,9 +94,8 @@ def array_header(count: int) -> bytes:
 
 def load_list(serde: Any, items: Sequence[Typed]) -> list[Any]:
     """Return the values of items, made in one go where the serializer can."""
-    if type(serde) is JsonPlusSerializer and all(kind == MSGPACK for kind, _ in items):
-        values: list[Any] = serde.loads_typed(
-            (MSGPACK, array_header(len(items)) + b"".join([data for _, data in items]))
-        )
+    if type(serde) is JsonPlusSerializer and {kind for kind, _ in items} <= {MSGPACK}:
+        data = b"".join([array_header(len(items)), *(data for _, data in items)])
+        values: list[Any] = serde.loads_typed((MSGPACK, data))
         return values
-    return [serde.loads_typed(item) for item in items]
+    return [serde.loads_typed((kind, bytes(data))) for kind, data in items]

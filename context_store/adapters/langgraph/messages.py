@@ -11,7 +11,7 @@ A state that has only dropped messages goes on where it was: a chat shows what w
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from langchain_core.messages import BaseMessage, RemoveMessage, convert_to_messages, message_to_dict
@@ -53,9 +53,14 @@ def messages_in(writes: Iterable[Any]) -> list[Any]:
     return [message for message in convert_to_messages(found) if not isinstance(message, RemoveMessage)]
 
 
+def dump_of(message: Any) -> Any:
+    """Return a message as LangChain's ``messages_to_dict`` does."""
+    return message if isinstance(message, dict) else message_to_dict(message)
+
+
 def data_of(message: Any) -> Any:
-    """Return a message as LangChain's ``messages_to_dict`` does; what JSON cannot hold of it is text."""
-    data = message if isinstance(message, dict) else message_to_dict(message)
+    """Return a message as ``dump_of`` does; what JSON cannot hold of it is text."""
+    data = dump_of(message)
     try:
         check_json(data)
     except InvalidData:
@@ -196,10 +201,13 @@ def _free(ids: Sequence[str], digests: Sequence[str], taken: set[str]) -> list[s
 
 
 def _inputs(chat_id: str, messages: Sequence[Any], ids: Sequence[str]) -> list[Input]:
-    return parse_messages(
-        [
-            {"id": message_id, "name": name_of(message), "data": data_of(message)}
-            for message, message_id in zip(messages, ids, strict=True)
-        ],
-        chat_id=chat_id,
-    )
+    def parse(data: Callable[[Any], Any]) -> list[Input]:
+        named = zip(messages, ids, strict=True)
+        given = [{"id": message_id, "name": name_of(message), "data": data(message)} for message, message_id in named]
+        return parse_messages(given, chat_id=chat_id)
+
+    try:
+        # Checked once: as a rule JSON can hold them.
+        return parse(dump_of)
+    except InvalidData:
+        return parse(data_of)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from itertools import chain
 from typing import Any, NamedTuple
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, TextField
@@ -196,36 +197,44 @@ def from_spans(spans: Spans) -> JSONText:
 
 
 @Prepared
-def _items_in(*, chat_id: str, runs: list[str], firsts: list[int], ends: list[int]) -> QuerySet[Any]:
+def _items_in(*, chat_id: str, runs: list[str], ends: list[int]) -> QuerySet[Any]:
     inside = Q()
-    for run, first, end in zip(runs, firsts, ends, strict=True):
+    for run, end in zip(runs, ends, strict=True):
         # The chat is in each arm of the OR: engines look up an index arm by arm.
-        inside |= Q(chat_id=chat_id, run=run, position__gte=first, position__lt=end)
-    return ThreadItem.objects.filter(inside).order_by("position").values_list("run", "position", "type", "data")
+        inside |= Q(chat_id=chat_id, run=run, position__lt=end)
+    return ThreadItem.objects.filter(inside).order_by("position").values_list("type", "data", "run")
 
 
-def read_items(using: str, chat_id: str, lists: Iterable[Spans]) -> dict[str, dict[int, Typed]]:
-    """Return the items of the lists, by run and position."""
-    needed: dict[tuple[str, int], int] = {}
-    for spans in lists:
-        first = 0
-        for run, end in spans:
-            needed[run, first] = max(end, needed.get((run, first), 0))
-            first = end
-    found: dict[str, dict[int, Typed]] = {}
-    for some in chunked(needed.items(), SPANS):
-        runs, firsts, ends = [run for (run, _), _ in some], [first for (_, first), _ in some], [end for _, end in some]
-        for run, position, kind, data in _items_in(using, chat_id=chat_id, runs=runs, firsts=firsts, ends=ends):
-            found.setdefault(run, {})[position] = (kind, bytes(data))
-    return found
+@Prepared
+def _items_of_run(*, chat_id: str, run: str, end: int) -> QuerySet[Any]:
+    items = ThreadItem.objects.filter(chat_id=chat_id, run=run, position__lt=end)
+    return items.order_by("position").values_list("type", "data")
 
 
-def items_of(spans: Spans, items: dict[str, dict[int, Typed]]) -> list[Typed]:
+def read_items(using: str, chat_id: str, lists: Iterable[Spans]) -> dict[str, Sequence[Typed]]:
+    """Return the items of the lists, by run in their order: a run begins where the one above it is left."""
+    ends: dict[str, int] = {}
+    for run, end in chain.from_iterable(lists):
+        ends[run] = max(end, ends.get(run, 0))
+    if len(ends) == 1:
+        # As a rule nobody has forked the thread.
+        [(run, end)] = ends.items()
+        return {run: _items_of_run(using, chat_id=chat_id, run=run, end=end)}
+    found: dict[str, list[Typed]] = {run: [] for run in ends}
+    for some in chunked(ends.items(), SPANS):
+        rows = _items_in(using, chat_id=chat_id, runs=[run for run, _ in some], ends=[end for _, end in some])
+        for kind, data, run in rows:
+            found[run].append((kind, data))
+    return {**found}
+
+
+def items_of(spans: Spans, items: dict[str, Sequence[Typed]]) -> list[Typed]:
     """Return the items of one list out of those that were read."""
-    found, first = [], 0
+    found: list[Typed] = []
     for run, end in spans:
-        found += [items[run][position] for position in range(first, end)]
-        first = end
+        found += items[run][: end - len(found)]
+        if len(found) != end:
+            raise LookupError(f"The run {run!r} has no item {len(found)}.")
     return found
 
 

@@ -7,6 +7,7 @@ from contextlib import nullcontext, suppress
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
+from weakref import WeakValueDictionary
 
 from asgiref.sync import sync_to_async
 from django.db import IntegrityError, connections, router, transaction
@@ -158,7 +159,8 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         self.messages_channel = messages_channel
         self._using = using
         self._memories: dict[tuple[str, str], Memory] = {}
-        self._turn = threading.Lock()
+        self._turns: WeakValueDictionary[str, Any] = WeakValueDictionary()
+        self._guard = threading.Lock()
 
     def for_user(self, user_id: str) -> "DjangoSaver":
         """Return the same saver for the threads of one user."""
@@ -305,6 +307,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
 
         def work(chat: LockedChat, *, is_new: bool) -> Memory:
             # As a rule nobody has written to the chat since this saver did, and nothing is there yet.
+            memory = self._memory(place)
             is_unchanged = is_new and chat.revision == memory.revision + 1
             known: set[str] = set()
             if not is_new:
@@ -319,29 +322,28 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
             if has_delta and place.checkpoint_id:
                 message_id = self._write_delta(chat, place, has_new=messages in new_versions and messages not in lists)
                 branch = None
-            with pipelined(chat.using):
-                for channel, value in lists.items():
-                    if value.key in known:
-                        continue
-                    place_of_list = (place.namespace, channel)
-                    if value.tail is not tails.get(place_of_list):
-                        value = value.whole()
-                    spans, last = self._write_list(chat, value, branch)
-                    # Another list may lie in the same run, of which this is the end now.
-                    tails = {name: tail for name, tail in tails.items() if tail.last.run != last.run}
-                    stored.append((chat.id, value.key, value.kind, from_spans(spans).encode()))
-                    if value.is_chat:
-                        branch = chat.branch
-                        message_id = last.message_id if has_delta else None
-                    if tail := value.new_tail(last):
-                        tails[place_of_list] = tail
-                if is_new:
-                    insert(chat.using, "ThreadCheckpoint", CHECKPOINT_COLUMNS, [(*row, run_key, message_id)])
-                else:
-                    columns = {name: getattr(row, name) for name in ("type", "data", "metadata_type", "metadata")}
-                    found = ThreadCheckpoint.objects.using(chat.using).filter(chat_id=chat.id, id=row.id)
-                    found.filter(namespace_key=row.namespace_key).update(**columns, message_id=message_id)
-                insert(chat.using, "ThreadValue", VALUE_COLUMNS, stored)
+            for channel, value in lists.items():
+                if value.key in known:
+                    continue
+                place_of_list = (place.namespace, channel)
+                if value.tail is not tails.get(place_of_list):
+                    value = value.whole()
+                spans, last = self._write_list(chat, value, branch)
+                # Another list may lie in the same run, of which this is the end now.
+                tails = {name: tail for name, tail in tails.items() if tail.last.run != last.run}
+                stored.append((chat.id, value.key, value.kind, from_spans(spans).encode()))
+                if value.is_chat:
+                    branch = chat.branch
+                    message_id = last.message_id if has_delta else None
+                if tail := value.new_tail(last):
+                    tails[place_of_list] = tail
+            if is_new:
+                insert(chat.using, "ThreadCheckpoint", CHECKPOINT_COLUMNS, [(*row, run_key, message_id)])
+            else:
+                columns = {name: getattr(row, name) for name in ("type", "data", "metadata_type", "metadata")}
+                found = ThreadCheckpoint.objects.using(chat.using).filter(chat_id=chat.id, id=row.id)
+                found.filter(namespace_key=row.namespace_key).update(**columns, message_id=message_id)
+            insert(chat.using, "ThreadValue", VALUE_COLUMNS, stored)
             return Memory(is_there=True, revision=chat.revision, branch=branch, lists=tails)
 
         begins = not place.checkpoint_id and not (place.namespace and memory.is_there)
@@ -378,8 +380,6 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
             )
         }
 
-        memory = self._memory(place)
-
         def work(chat: LockedChat, *, is_new: bool) -> Memory:
             known: set[int] = set()
             if not is_new:
@@ -388,10 +388,11 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
                 ThreadWrite.objects.using(chat.using).filter(**key, number__in=replaced).delete()
             new = [row for number, row in rows.items() if number < 0 or number not in known]
             insert(chat.using, "ThreadWrite", WRITE_COLUMNS, new)
+            memory = self._memory(place)
             is_unchanged = chat.revision == memory.revision + 1
             return memory._replace(revision=chat.revision) if is_unchanged else Memory(is_there=True)
 
-        self._write(place, work, begins=not memory.is_there, touch=False)
+        self._write(place, work, begins=not self._memory(place).is_there, touch=False)
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -511,8 +512,12 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
             check_checkpoint_id(checkpoint_id) if checkpoint_id else None,
         )
 
+    def _alias(self) -> str:
+        alias: str = self._using or router.db_for_write(ThreadCheckpoint)
+        return alias
+
     def _connected(self) -> Connected:
-        return Connected(self._using or router.db_for_write(ThreadCheckpoint))
+        return Connected(self._alias())
 
     def _memory(self, place: Place) -> Memory:
         return self._memories.get((place.user_id, place.chat_id), Memory(is_there=False))
@@ -534,26 +539,38 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         The work supposes that all is new, which saves it from looking; if the database refuses that, it looks.
         """
 
-        def attempt(*, is_new: bool, adding: int) -> Memory:
-            done = partial(work, is_new=is_new)
-            connection = connections[using]
-            # SQLite has one writer, for which others wait in steps of milliseconds: threads of a graph take turns.
-            takes_turns = connection.vendor == "sqlite" and not connection.in_atomic_block
-            with self._turn if takes_turns else nullcontext():
-                return locked(using, place.chat_id, done, user_id=place.user_id, touch=touch, adding=adding)
+        alias = self._alias()
+        # What a transaction around this may still undo is not known.
+        is_inside = connections[alias].in_atomic_block
 
-        with self._connected() as using:
+        def attempt(using: str, *, is_new: bool, adding: int) -> None:
+            done = partial(work, is_new=is_new)
+            # Begin and end of the transaction travel with the statements in it.
+            with nullcontext() if is_inside else pipelined(using):
+                memory = locked(using, place.chat_id, done, user_id=place.user_id, touch=touch, adding=adding)
+            self._remember(place, Memory(is_there=True) if is_inside else memory)
+
+        # The connection is taken last: then what a graph saves goes through one.
+        with nullcontext() if is_inside else self._turn(alias, place.chat_id), Connected(alias) as using:
             try:
-                memory = attempt(is_new=True, adding=adding)
+                attempt(using, is_new=True, adding=adding)
             except IntegrityError:
-                memory = attempt(is_new=False, adding=0)
+                attempt(using, is_new=False, adding=0)
             except Chat.DoesNotExist:
                 if not begins:
                     raise
                 Chat.objects.using(using).upsert_chat(place.chat_id, user_id=place.user_id)
-                memory = attempt(is_new=False, adding=0)
-            # What a transaction around this may still undo is not known.
-            self._remember(place, Memory(is_there=True) if connections[using].in_atomic_block else memory)
+                attempt(using, is_new=False, adding=0)
+
+    def _turn(self, using: str, chat_id: str) -> Any:
+        """
+        Return the lock of a thread, so that what its graph saves at once finds how the one before has left it.
+
+        On SQLite, which has one writer, for which others wait in steps of milliseconds, all threads have the same.
+        """
+        name = "" if connections[using].vendor == "sqlite" else chat_id
+        with self._guard:
+            return self._turns.setdefault(name, threading.Lock())
 
     # Lists and messages
 
