@@ -1,5 +1,6 @@
 """Sessions of the Claude Agent SDK, against the contract that the SDK ships and beside other users."""
 
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from typing import Any
@@ -16,6 +17,7 @@ from tests.adapters.running import run
 from tests.races import run_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
+CONTRACTS = 14
 KEY: Any = {"project_key": "-srv-app", "session_id": "11111111-1111-4111-8111-111111111111"}
 
 
@@ -38,9 +40,13 @@ def store() -> DjangoSessionStore:
     return DjangoSessionStore(user_id="alice")
 
 
-def test_contract_of_the_sdk() -> None:
+def test_contract_of_the_sdk(record_property: Callable[[str, object], None]) -> None:
     users = count()
     run(run_session_store_conformance(lambda: DjangoSessionStore(user_id=f"user-{next(users)}")))
+    # It makes a store to see what that can do, and one for each contract.
+    contracts = next(users) - 1
+    record_property("contracts of claude-agent-sdk", f"{contracts} of {CONTRACTS} hold")
+    assert contracts == CONTRACTS
 
 
 def test_session_is_a_chat_of_its_owner(store: DjangoSessionStore) -> None:

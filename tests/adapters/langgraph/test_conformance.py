@@ -1,5 +1,6 @@
 """The contract suite that LangGraph ships for savers."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from langgraph.checkpoint.conformance import checkpointer_test, validate
 from context_store.adapters.langgraph import DjangoSaver
 
 pytestmark = pytest.mark.django_db(transaction=True)
+# Of its version 0.0.2: 58 base ones and 23 extended ones.
+COUNT = 81
 
 
 @checkpointer_test(name="DjangoSaver")
@@ -16,9 +19,11 @@ async def saver() -> Any:
     yield DjangoSaver(user_id="alice")
 
 
-def test_all_tests_of_all_capabilities_pass() -> None:
+def test_all_tests_of_all_capabilities_pass(record_property: Callable[[str, object], None]) -> None:
     report = async_to_sync(validate)(saver)
     failures = [failure for result in report.results.values() for failure in result.failures]
     assert failures == []
-    assert sum(result.tests_passed for result in report.results.values()) >= 81
     assert all(result.passed for result in report.results.values())
+    passed = sum(result.tests_passed for result in report.results.values())
+    record_property("langgraph-checkpoint-conformance", f"{passed} of {COUNT} tests")
+    assert passed == COUNT

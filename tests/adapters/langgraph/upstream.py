@@ -1,8 +1,9 @@
 """
 A pytest plugin for LangGraph's own tests: their savers for SQLite and their store in memory are ours.
 
-Only tests that take one of these run. ``DJANGO_DATABASE`` is the database of Django's settings, as JSON; each xdist
-worker has one of its own beside it. This runs where our suite is not: both are called ``tests``.
+``UPSTREAM_PACKAGE`` says whose tests they are: of those of ``langgraph`` only those run that take one of these.
+``DJANGO_DATABASE`` is the database of Django's settings, as JSON; each xdist worker has one of its own beside it. This
+runs where our suite is not: both are called ``tests``.
 """
 
 import json
@@ -25,6 +26,9 @@ FIXTURES = {
     "sync_store": ("in_memory",),
     "async_store": ("in_memory",),
 }
+PACKAGE = os.environ["UPSTREAM_PACKAGE"]
+# It puts a value that is no new version, which LangGraph's savers in memory and on PostgreSQL do not store either.
+LEFT_OUT = "test_seed_present_when_snapshot_in_ancestor_sync"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -41,7 +45,10 @@ def pytest_load_initial_conftests() -> None:
     django.setup()
     create_database(database)
     call_command("migrate", verbosity=0, interactive=False)
-    replace_savers()
+    if PACKAGE == "langgraph":
+        replace_fixtures()
+    else:
+        replace_classes()
 
 
 def create_database(database: dict[str, Any]) -> None:
@@ -53,7 +60,7 @@ def create_database(database: dict[str, Any]) -> None:
             server.execute(f'CREATE DATABASE "{database["NAME"]}"')
 
 
-def replace_savers() -> None:
+def replace_fixtures() -> None:
     from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
     from context_store.adapters.langgraph import DjangoSaver, DjangoStore
@@ -92,6 +99,30 @@ def replace_savers() -> None:
     savers._checkpointer_sqlite_aio = asynchronous
 
 
+def replace_classes() -> None:
+    from langgraph.checkpoint import sqlite
+    from langgraph.checkpoint.sqlite import aio
+
+    from context_store.adapters.langgraph import DjangoSaver
+
+    class Saver(DjangoSaver):
+        @classmethod
+        @contextmanager
+        def from_conn_string(cls, conn_string: str) -> Iterator[DjangoSaver]:
+            empty_database()
+            yield cls(user_id="alice")
+
+    class AsyncSaver(DjangoSaver):
+        @classmethod
+        @asynccontextmanager
+        async def from_conn_string(cls, conn_string: str) -> AsyncIterator[DjangoSaver]:
+            await sync_to_async(empty_database)()
+            yield cls(user_id="alice")
+
+    sqlite.SqliteSaver = Saver
+    aio.AsyncSqliteSaver = AsyncSaver
+
+
 def empty_database() -> None:
     from context_store.adapters.langgraph.models import StoreItem
     from context_store.models import Chat
@@ -107,5 +138,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def is_ours(item: pytest.Item) -> bool:
+    if PACKAGE != "langgraph":
+        return item.originalname != LEFT_OUT and "trio" not in item.name
     params = getattr(getattr(item, "callspec", None), "params", {})
     return any(params.get(name) in ours for name, ours in FIXTURES.items())

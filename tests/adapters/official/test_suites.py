@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,9 @@ CLAUDE_LEFT_OUT = {
 
 
 @pytest.mark.thorough
-def test_sessions_of_openai_agents(database: Any, tmp_path: Path) -> None:
+def test_sessions_of_openai_agents(
+    database: Any, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     files = [
         "memory/test_session.py",
         "memory/test_session_limit.py",
@@ -102,11 +105,14 @@ def test_sessions_of_openai_agents(database: Any, tmp_path: Path) -> None:
     ]
     paths = [f"tests/{name}" for name in files]
     passed, output = run_suite("openai", "openai-agents", paths, database, tmp_path / "sdist", OPENAI_LEFT_OUT)
+    record_property("openai-agents' own tests of sessions", f"{passed} passed")
     assert passed >= 105, output
 
 
 @pytest.mark.thorough
-def test_session_store_of_claude_agent_sdk(database: Any, tmp_path: Path) -> None:
+def test_session_store_of_claude_agent_sdk(
+    database: Any, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     files = [
         "session_store_conformance",
         "session_helpers_store",
@@ -116,4 +122,5 @@ def test_session_store_of_claude_agent_sdk(database: Any, tmp_path: Path) -> Non
     ]
     paths = [f"tests/test_{name}.py" for name in files]
     passed, output = run_suite("claude", "claude-agent-sdk", paths, database, tmp_path / "sdist", CLAUDE_LEFT_OUT)
+    record_property("claude-agent-sdk's own tests of session stores", f"{passed} passed")
     assert passed >= 160, output
