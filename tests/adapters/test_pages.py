@@ -17,7 +17,14 @@ PACKAGES = {
     "openai-agents": "agents",
     "pydantic-ai": "pydantic_ai",
 }
-MODULES = {"claude-agent": "claude_agent", "openai-agents": "openai_agents", "pydantic-ai": "pydantic_ai"}
+# What is imported of each, and what it is that is missing.
+MODULES = {
+    "a2a": ("a2a", "a2a"),
+    "claude-agent": ("claude_agent", "claude_agent_sdk"),
+    "langgraph": ("langgraph", "langgraph"),
+    "openai-agents": ("openai_agents", "agents"),
+    "pydantic-ai": ("pydantic_ai", "pydantic_ai"),
+}
 PAGES = sorted(f"docs/adapters/{path.name}" for path in (REPOSITORY / "docs" / "adapters").glob("*.md"))
 CORE = 'INSTALLED_APPS += ["context_store", "rest_framework"]\n'
 
@@ -43,12 +50,13 @@ def test_links_lead_somewhere(page: str) -> None:
 @pytest.mark.parametrize("extra", MODULES)
 def test_missing_package_is_an_error_that_names_the_extra(extra: str) -> None:
     """Another process: here the package may have been imported."""
+    module, package = MODULES[extra]
     code = f"""
 import sys
-sys.modules[{PACKAGES[extra]!r}] = None
+sys.modules[{package!r}] = None
 import django
 django.setup()
-from context_store.adapters import {MODULES[extra]} as adapter
+from context_store.adapters import {module} as adapter
 try:
     getattr(adapter, adapter.__all__[0])
 except ImportError as error:

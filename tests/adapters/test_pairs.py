@@ -1,24 +1,33 @@
 """The table of pairs in docs/adapters/index.md: a conversation begun with one goes on in another."""
 
+import asyncio
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
+from a2a.helpers import get_stream_response_text
+from asgiref.sync import async_to_sync
 from claude_agent_sdk import SessionKey
+from django.db import connections
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage, message_to_dict
 from langgraph.graph import END, START, MessagesState, StateGraph
 from pydantic_ai.conversation import Conversation
 from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, ToolCallPart, ToolReturnPart, UserPromptPart
 
 from context_store import ContextStore
+from context_store.adapters.a2a import RemoteAgent
 from context_store.adapters.ai_sdk import from_ui_messages, to_ui_messages
 from context_store.adapters.claude_agent import DjangoSessionStore
 from context_store.adapters.langgraph import DjangoSaver
 from context_store.adapters.langgraph.reading import langchain_messages
 from context_store.adapters.openai_agents import DjangoSession
 from context_store.adapters.pydantic_ai import DjangoConversationStore
+from context_store.contexts.database import DatabaseContexts
+from context_store.graph import LockedChat
 from context_store.messages import ToolCall, ToolResult, output_text, parts_of, text_of
+from tests.adapters.agents import Agent, running_agent
 from tests.adapters.running import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -204,6 +213,44 @@ def test_conversation_goes_on_in_another(first: str, second: str) -> None:
     assert [chat.id for chat in ContextStore(user_id="alice").list_chats()] == [CHAT]
 
 
+def ask_remotely(url: str) -> None:
+    """Have a remote agent answer in the chat: A2A has texts and files, no calls of tools."""
+
+    async def ask() -> str:
+        remembered = DatabaseContexts("a2a", {})
+        async with await RemoteAgent.connect(url, scope=f"chat:{CHAT}", contexts=remembered) as remote:
+            return get_stream_response_text(await remote.send(MORE))
+
+    answer = run(ask())
+    messages = [{"name": "user", "data": MORE}, {"name": "assistant", "data": answer}]
+    ContextStore(user_id="alice").append_messages(CHAT, messages)
+
+
+@pytest.fixture
+def agent() -> Iterator[Agent]:
+    with running_agent() as served:
+        yield served
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_remote_agent_answers_in_a_conversation(name: str, agent: Agent) -> None:
+    FRAMEWORKS[name].begin()
+    ask_remotely(agent.url)
+    texts = [QUESTION, ANSWER, MORE, MORE]
+    assert FRAMEWORKS[name].read() == Spoken(texts, [("c1", "stock", {"tea": "sencha"})], [("c1", "12 bags")])
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_conversation_begun_with_a_remote_agent_goes_on(name: str, agent: Agent) -> None:
+    ContextStore(user_id="alice").create_chat(CHAT)
+    ask_remotely(agent.url)
+    FRAMEWORKS[name].go_on()
+    assert FRAMEWORKS[name].read() == Spoken([MORE, MORE, MORE], [], [])
+    ask_remotely(agent.url)
+    # The remote agent knows what it was told before.
+    assert FRAMEWORKS[name].read().texts[-1] == f"{MORE} / {MORE}"
+
+
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_search_finds_questions_and_answers_of_tools(name: str) -> None:
     FRAMEWORKS[name].begin()
@@ -211,3 +258,65 @@ def test_search_finds_questions_and_answers_of_tools(name: str) -> None:
     assert store.search_chats("sencha")
     assert store.search_chats("bags")
     assert not ContextStore(user_id="bob").search_chats("bags")
+
+
+# Order of keys, kinds of numbers and digits beyond those of a double, characters that others escape.
+ODD: dict[str, Any] = {
+    "z": 1,
+    "a": [1.0, 1e-7, -0.0, 2**70],
+    "text": "\u2028 \x7f \U0001f375 </b>",
+    "none": None,
+    "": {},
+}
+
+
+def test_items_come_back_byte_for_byte() -> None:
+    session = DjangoSession(CHAT, user_id="alice")
+    items: list[Any] = [{"role": "user", "content": QUESTION, **ODD}]
+    run(session.add_items(items))
+    assert json.dumps(run(session.get_items())) == json.dumps(items)
+    entries: list[Any] = [{**text_entry("u1", "user", QUESTION), **ODD}]
+    store = DjangoSessionStore(user_id="bob")
+    key: SessionKey = {"project_key": "-srv-tea", "session_id": "7d1e3c52-4a5b-4a1e-9a58-0f7e6f5f2a12"}
+    run(store.append(key, entries))
+    assert json.dumps(run(store.load(key))) == json.dumps(entries)
+    page = [{"id": "q", "role": "user", "parts": [{"type": "text", "text": QUESTION}], "metadata": ODD}]
+    chats = ContextStore(user_id="carol")
+    chat = chats.create_chat()
+    chats.append_messages(chat.id, from_ui_messages(page))
+    assert json.dumps(to_ui_messages(chats.get_messages(chat.id))) == json.dumps(page)
+
+
+def test_event_loop_is_free_while_they_wait() -> None:
+    """Each waits for a lock of the chat that another thread holds, and the loop goes on."""
+    FRAMEWORKS["openai-agents"].begin()
+    calls = [
+        DjangoSession(CHAT, user_id="alice").add_items([{"role": "user", "content": MORE}]),
+        DjangoSessionStore(user_id="alice").append(KEY, [text_entry("u9", "user", MORE)]),
+        DjangoConversationStore(user_id="alice").load(CHAT),
+    ]
+    holds, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with LockedChat("default", CHAT):
+            holds.set()
+            may_end.wait(20)
+        connections.close_all()
+
+    async def wait() -> None:
+        tasks = [asyncio.ensure_future(call) for call in calls]
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+        assert not tasks[0].done()
+        may_end.set()
+        await asyncio.gather(*tasks)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert holds.wait(20)
+        async_to_sync(wait)()
+    finally:
+        may_end.set()
+        thread.join()
+    assert ContextStore(user_id="alice").get_messages(CHAT)[-1].data["message"]["content"] == MORE
