@@ -34,19 +34,27 @@ def rows(database: str, scale: str, only: str = "") -> Iterator[Row]:
         return
     from context_store.adapters.langgraph import DjangoSaver
 
-    savers = [own_saver(database), DjangoSaver(user_id="measured")]
+    own, ours = own_saver(database), DjangoSaver(user_id="measured")
+    # What is left of the difference if neither writes messages and search entries.
+    bare = DjangoSaver(user_id="measured", messages_channel=None)
     for length in LENGTHS:
-        for name in ("load", "checkpoint", "turn"):
-            threads = [Thread(saver, length) for saver in savers]
+        for name, saver, label, budget in (
+            ("load", ours, "a load", BUDGET),
+            ("checkpoint", ours, "a checkpoint", BUDGET),
+            ("turn", ours, "a turn", BUDGET),
+            ("turn", bare, "a turn without messages of the chat,", None),
+        ):
+            threads = [Thread(own, length), Thread(saver, length)]
 
             def begin(threads: list[Thread] = threads) -> tuple[()]:
                 for thread in threads:
                     thread.begin()
                 return ()
 
-            label = f"adapter: LangGraph, a {name} of {length} messages"
             calls = [getattr(thread, name) for thread in threads]
-            yield ratio_row(label, *calls, setup=begin, budget=BUDGET, seconds=SECONDS[scale])
+            row = f"adapter: LangGraph, {label} of {length} messages"
+            if only in row:
+                yield ratio_row(row, *calls, setup=begin, budget=budget, seconds=SECONDS[scale])
 
 
 class Thread:

@@ -98,7 +98,7 @@ def ratio_row(
     baseline: Callable[..., Any],
     ours: Callable[..., Any],
     *,
-    budget: float,
+    budget: float | None,
     setup: Callable[[], tuple[Any, ...]] = tuple,
     seconds: float = 1.0,
     typical: Typical | None = None,
