@@ -269,12 +269,18 @@ def test_owner_who_loses_the_chat_gets_no_further_event(start: Any, kind: str) -
 
     url = start(kind)
     streams["default"].append("s", ["a"])
-    with closing(get(url)) as response:
-        got = events(response)
+    with (
+        closing(get(url)) as response,
+        closing(get(url, "/chats/chat/stream/")) as resumed,
+        closing(get(url, "/chats/chat/events/")) as watched,
+    ):
+        got, shown = events(response), events(resumed)
         assert next(got)["id"] == "0"
+        assert "text-delta" in [next(shown) for _ in range(3)][-1]["data"]
         Chat.objects.filter(pk="chat").update(user_id="mallory")
         streams["default"].append("s", ["secret"])
-        assert list(got) == []
+        assert list(got) == list(shown) == []
+        assert [event["event"] for event in events(watched)] == ["deleted"]
     assert get(url).status_code == 404
 
 

@@ -71,6 +71,20 @@ def test_nothing_to_resume_is_204(api, chat):
     assert api.get("chats/nothing/stream/").status_code == 404
 
 
+@pytest.mark.django_db(transaction=True)
+def test_answer_that_has_ended_since_the_page_was_made_is_replayed_whole(api, running, store):
+    shown = store.get_revision("chat")
+    api.post(f"{URL}s/chunks/", {"chunks": ["Because ", "of it"]})
+    resume = f"chats/chat/stream/?revision={shown}"
+    streams["default"].finish("s")
+    replayed = b"".join(api.get(resume).streaming_content)
+    assert replayed.count(b"text-delta") == 2
+    assert replayed.endswith(b"data: [DONE]\n\n")
+    assert api.get(f"chats/chat/stream/?revision={store.get_revision('chat')}").status_code == 204
+    assert api.get("chats/chat/stream/").status_code == 204
+    assert api.get("chats/chat/stream/?revision=x").status_code == 400
+
+
 def test_streams_of_others_are_404(running, mallory):
     client = Client(mallory)
     for path in (URL, f"{URL}s/", f"{URL}s/chunks/", f"{URL}s/events/", "chats/chat/stream/"):

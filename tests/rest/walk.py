@@ -50,7 +50,7 @@ BY_OPERATION = {
 # Parameters that point to nothing. A name is that of what is made: each chat has its own.
 PLAIN = {"name", "type", "data", "created_at", "title", "metadata", "is_active", "value", "ttl"}
 PLAIN |= {"limit", "offset", "q", "role", "trash", "trashed"}
-PLAIN |= {"limit", "offset", "q", "role", "after", "status", "error", "format", "chunks", "started_at"}
+PLAIN |= {"limit", "offset", "q", "role", "after", "status", "error", "format", "chunks", "started_at", "revision"}
 PLAIN |= {"by", "since", "until", "active_branch", "model", "cost", "currency", "share_id"}
 PLAIN |= {f"{kind}_tokens" for kind in ("input", "output", "cached", "reasoning")}
 PLAIN |= {"order", "archived", "pinned", "title_prefix", "preview", "siblings"}

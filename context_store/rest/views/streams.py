@@ -21,7 +21,7 @@ from context_store.rest.pagination import LimitPagination, OffsetPagination, ite
 from context_store.rest.requests import acting_user_id
 from context_store.rest.schema import operation, parameter
 from context_store.streams import BaseStreams, Follower
-from context_store.validation import MAX_COUNT
+from context_store.validation import MAX_COUNT, MAX_TIME
 
 from .base import StoreViewSet, deleted
 
@@ -32,6 +32,11 @@ STATUS = parameter(
     "Only streams in this state; may be repeated.",
 )
 AFTER = parameter("after", {"type": "integer", "minimum": -1, "maximum": MAX_COUNT}, "Only chunks after this seq.")
+REVISION = parameter(
+    "revision",
+    {"type": "integer", "minimum": 0, "maximum": MAX_TIME},
+    "The chat's revision that the page shows: an answer that has ended since is replayed whole.",
+)
 Batch = tuple[StreamRecord | None, list[ChunkRecord]]
 
 
@@ -171,16 +176,21 @@ class ChatStreamViewSet(EventsViewSet):
 
     tag = "Streams"
 
-    @operation("resume_stream", {(200, "text/event-stream"): str, 204: None})
+    @operation("resume_stream", {(200, "text/event-stream"): str, 204: None}, parameters=[REVISION])
     def resume(self, request: Request, chat_id: str) -> HttpResponseBase:
         """
         Follow the newest unfinished answer of a chat as a UI message stream of the AI SDK, from its beginning.
 
-        204 when nothing is being written. This is what `useChat({resume: true})` asks for. The header
+        204 when nothing is being written. This is what `useChat({resume: true})` asks for. With `revision` the newest
+        answer that has ended after that is replayed, too: a page that was read before would miss it. The header
         `X-Stream-Id` names the stream, percent-encoded, so that it can be cancelled.
         """
+        shown = whole_number(request, "revision", MAX_TIME, 0, MAX_TIME)
         streams = self.get_streams(acting_user_id(request))
-        for record in streams.list(chat_id, status=UNFINISHED, limit=1):
+        found = streams.list(chat_id, status=UNFINISHED, limit=1)
+        if not found and shown < MAX_TIME:
+            found = [record for record in streams.list(chat_id, limit=1) if record.revision > shown]
+        for record in found:
             feed = UIFeed(Follower(streams, record.id, chat_id, -1, record))
             named = {"x-vercel-ai-ui-message-stream": "v1", "X-Stream-Id": quote(record.id, safe="")}
             return events.respond(request, feed, named)
