@@ -527,6 +527,14 @@ class StreamsContract(Base):
         self.assertEqual(self.read_all(), [(number, number) for number in range(1500)])
         self.assertEqual(self.read_all(after=700), [(number, number) for number in range(701, 1500)])
 
+    def test_stream_that_ends_before_its_reader_looks_is_read_whole(self) -> None:
+        self.running()
+        reader = self.streams.follow("s")
+        reader.open()
+        self.streams.append("s", list(range(600)))
+        self.streams.finish("s")
+        self.assertEqual([chunk.data for chunk in reader], list(range(600)))
+
     def test_reader_ends_with_an_error_when_the_stream_goes(self) -> None:
         for name, go in (("s", self.streams.delete), ("t", lambda _: self.store.delete_chat("chat"))):
             self.running(name)

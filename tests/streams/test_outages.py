@@ -1,4 +1,4 @@
-"""PostgreSQL is killed in the middle of an answer and comes back: nothing is lost, nothing comes twice."""
+"""PostgreSQL or Redis is killed in the middle of an answer and comes back: nothing is lost, nothing comes twice."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.data import REPOSITORY
-from tests.servers import PostgresServer
+from tests.servers import PostgresServer, RedisServer, Server
 
 # Writes chunk after chunk, and follows them; says each that was read.
 TALK = """
@@ -20,7 +20,8 @@ from django.db import connections
 call_command("migrate", verbosity=0)
 from context_store.store import ContextStore
 from context_store.streams.database import DatabaseStreams
-streams = DatabaseStreams("talk", {"NOTIFY": %(notify)s, "LEASE": 30})
+from context_store.streams.redis import RedisStreams
+streams = %(streams)s
 store = ContextStore()
 store.create_chat("chat", user_id="alice")
 streams.create("chat", "s", format="text")
@@ -45,23 +46,37 @@ print(streams.require("s").status, store.get_messages("chat")[-1].data["content"
 """
 
 
+KINDS = {
+    "polling": 'DatabaseStreams("talk", {"LEASE": 30})',
+    "notify": 'DatabaseStreams("talk", {"LEASE": 30, "NOTIFY": True})',
+    "redis": 'RedisStreams("talk", {"LEASE": 30, "CACHE": "redis"})',
+}
+
+
 @pytest.mark.slow
 @pytest.mark.vendor("postgresql")
-@pytest.mark.parametrize("notify", [False, True])
-def test_talk_outlives_a_postgresql_that_is_killed(postgres_server: PostgresServer, notify: bool) -> None:
-    # Without it a server that crashes loses what it has committed last.
+@pytest.mark.parametrize("kind", KINDS)
+def test_talk_outlives_a_server_that_is_killed(
+    postgres_server: PostgresServer, redis_server: RedisServer, kind: str
+) -> None:
+    # Without these a server that crashes loses what it has stored last.
     postgres_server.options["synchronous_commit"] = "on"
     postgres_server.restart()
-    name = f"talk_{notify}".lower()
-    with psycopg.connect(postgres_server.url(), autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
+    redis_server.options.update(appendonly="yes", appendfsync="always")
+    redis_server.restart()
+    redis_server.flush()
+    name = f"talk_{kind}"
+    with psycopg.connect(postgres_server.url(), autocommit=True) as database:
+        database.execute(f"CREATE DATABASE {name}")
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "TEST_DATABASE": "postgresql",
         "DATABASE_URL": postgres_server.url(name),
+        "REDIS_URL": redis_server.url(),
     }
-    program = TALK % {"notify": notify}
+    server: Server = redis_server if kind == "redis" else postgres_server
+    program = TALK % {"streams": KINDS[kind]}
     with subprocess.Popen(
         [sys.executable, "-c", program],
         cwd=REPOSITORY, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -69,8 +84,8 @@ def test_talk_outlives_a_postgresql_that_is_killed(postgres_server: PostgresServ
         assert talk.stdin
         assert talk.stdout
         lines = [talk.stdout.readline() for _ in range(50)]
-        postgres_server.kill()
-        postgres_server.start()
+        server.kill()
+        server.start()
         # What is read from now on was looked for on new connections.
         while len(lines) < 1_000 and int(lines[-1].split()[0]) < 200:
             lines.append(talk.stdout.readline())

@@ -13,12 +13,15 @@ from django.db import connection, connections
 
 from context_store.exceptions import StreamConflict
 from context_store.store import ContextStore
-from context_store.streams import streams
+from context_store.streams import BaseStreams, streams
+from context_store.streams.redis import RedisStreams
 from tests.data import REPOSITORY
 from tests.races import run_processes
+from tests.servers import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PROCESSES = 8
+kinds = pytest.mark.parametrize("kind", ["database", pytest.param("redis", marks=pytest.mark.slow)])
 
 PROGRAM = """
 import sys, time
@@ -50,62 +53,65 @@ def stream() -> None:
     streams["default"].create("chat", "s", format="text")
 
 
-def claim() -> bool:
+def own(kind: str) -> BaseStreams:
+    """Return the streams of this kind, in whichever process."""
+    return RedisStreams("raced", {"CACHE": "redis"}) if kind == "redis" else streams["default"]
+
+
+def claim(kind: str) -> bool:
     try:
-        streams["default"].claim("s")
+        own(kind).claim("s")
     except StreamConflict:
         return False
     return True
 
 
-def end(status: str) -> str:
+def end(kind: str, status: str) -> str:
     if status == "asked":
-        streams["default"].cancel("s")
-    return streams["default"].finish("s", "completed" if status == "asked" else status, error="e").status
+        own(kind).cancel("s")
+    return own(kind).finish("s", "completed" if status == "asked" else status, error="e").status
 
 
-def append(number: int) -> list[int]:
-    return [streams["default"].append("s", [[number, index]]) for index in range(20)]
-
-
-def read() -> list[Any]:
-    return [(chunk.seq, *chunk.data) for chunk in streams["default"].follow("s")]
-
-
-def append_and_finish(number: int) -> list[int]:
-    appended = append(number)
-    deadline = time.monotonic() + 60
-    while number == 0 and streams["default"].require("s").last_seq < 59 and time.monotonic() < deadline:
-        time.sleep(0.01)
+def append_and_finish(kind: str, number: int) -> list[int]:
+    """Append 20 chunks; the first of the writers ends the stream once the others are through, too."""
+    answers = own(kind)
+    appended = [answers.append("s", [[number, index]]) for index in range(20)]
     if number == 0:
-        streams["default"].finish("s")
+        wait_until(lambda: answers.require("s").last_seq == 59, seconds=60, what="the others' chunks")
+        answers.finish("s")
     return appended
 
 
-def test_of_racing_claims_one_wins() -> None:
-    outcomes = run_processes(*[claim] * PROCESSES).raise_errors()
+def read(kind: str) -> list[Any]:
+    return [(chunk.seq, *chunk.data) for chunk in own(kind).follow("s")]
+
+
+@kinds
+def test_of_racing_claims_one_wins(kind: str) -> None:
+    outcomes = run_processes(*[partial(claim, kind)] * PROCESSES).raise_errors()
     assert sorted(outcomes.values) == [False] * (PROCESSES - 1) + [True]
 
 
-def test_of_racing_ends_the_first_wins_and_one_message_is_stored() -> None:
-    streams["default"].claim("s")
-    streams["default"].append("s", ["Because"])
+@kinds
+def test_of_racing_ends_the_first_wins_and_one_message_is_stored(kind: str) -> None:
+    own(kind).claim("s")
+    own(kind).append("s", ["Because"])
     ends = ["completed", "failed", "cancelled", "asked"] * 2
-    outcomes = run_processes(*[partial(end, status) for status in ends]).raise_errors()
+    outcomes = run_processes(*[partial(end, kind, status) for status in ends]).raise_errors()
     [won] = set(outcomes.values)
-    assert streams["default"].require("s").status == won
+    assert own(kind).require("s").status == won
     assert len(ContextStore().get_messages("chat")) == 2
 
 
-def test_racing_appends_are_all_kept_and_readers_see_each_once() -> None:
-    streams["default"].claim("s")
-    writers = [partial(append_and_finish, number) for number in range(3)]
-    outcomes = run_processes(*writers, *[read] * 5).raise_errors()
-    written = {seq: [number, index] for number in range(3) for index, seq in enumerate(outcomes[number].value)}
+@kinds
+def test_racing_appends_are_all_kept_and_readers_see_each_once(kind: str) -> None:
+    own(kind).claim("s")
+    writers = [partial(append_and_finish, kind, number) for number in range(3)]
+    outcomes = run_processes(*writers, *[partial(read, kind)] * 5).raise_errors()
+    written = {seq: (number, index) for number in range(3) for index, seq in enumerate(outcomes[number].value)}
     assert sorted(written) == list(range(60))
     for outcome in outcomes[3:]:
-        assert [row[0] for row in outcome.value] == list(range(60))
-        assert all(written[seq] == list(chunk) for seq, *chunk in outcome.value)
+        assert outcome.value == [(seq, *written[seq]) for seq in range(60)]
 
 
 def program(code: str) -> subprocess.Popen[str]:

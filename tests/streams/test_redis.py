@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from context_store.polling import poller
 from context_store.store import ContextStore
 from context_store.streams import BaseStreams, streams
 from context_store.streams.redis import RedisStreams
-from tests.races import run_processes
 from tests.servers import RedisServer, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -139,33 +137,14 @@ def test_cache_that_is_no_redis_is_an_error() -> None:
     assert found[0].hint
 
 
-def shared() -> RedisStreams:
-    return RedisStreams("raced", {"CACHE": "redis"})
-
-
-def append_and_finish(number: int) -> list[int]:
-    """Append 20 chunks; the first of the writers ends the stream once the others are through, too."""
-    own = shared()
-    appended = [own.append("s", [[number, index]]) for index in range(20)]
-    if number == 0:
-        wait_until(lambda: own.require("s").last_seq == 59, seconds=60, what="the others' chunks")
-        own.finish("s")
-    return appended
-
-
-def read() -> list[Any]:
-    return [(chunk.seq, *chunk.data) for chunk in shared().follow("s")]
-
-
-@pytest.mark.slow
-def test_racing_appends_of_processes_are_all_kept_and_readers_see_each_once() -> None:
-    store = ContextStore()
-    store.create_chat("chat", user_id="alice")
-    shared().create("chat", "s", format="own")
-    shared().claim("s")
-    writers = [partial(append_and_finish, number) for number in range(3)]
-    outcomes = run_processes(*writers, *[read] * 5).raise_errors()
-    written = {seq: (number, index) for number in range(3) for index, seq in enumerate(outcomes[number].value)}
-    assert sorted(written) == list(range(60))
-    for outcome in outcomes[3:]:
-        assert outcome.value == [(seq, *written[seq]) for seq in range(60)]
+def test_append_asks_the_database_only_whose_the_stream_is(
+    django_assert_num_queries: Any, private_cache: RedisServer
+) -> None:
+    ContextStore().create_chat("chat", user_id="alice")
+    own = RedisStreams("counted", {"CACHE": "private"})
+    own.create("chat", "s", format="text")
+    with pytest.raises(StreamConflict, match="queued"):
+        own.append("s", ["too soon"])
+    own.claim("s")
+    with django_assert_num_queries(1):
+        assert own.append("s", ["Because"]) == 0
