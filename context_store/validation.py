@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -23,10 +23,23 @@ NUL = re.compile("\0")
 # Drivers of SQL Server leave out the first at the beginning of a text, and swap the bytes of a text after the second.
 BYTE_ORDER_MARKS = ("\ufeff", "\ufffe")
 
-# Made once: ``json.dumps`` makes an encoder a call. Circles are refused before, by their nesting.
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+# Circles are refused before, by their nesting.
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
 
 
+def _make_pieces() -> Callable[[Any, int], Iterable[str]]:
+    """Return what gives JSON text in pieces, made once: ``JSONEncoder`` makes it anew for each value."""
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # Not CPython.
+        return lambda value, _level: _encoder.iterencode(value)
+    write_text, indent, sorts, skips, allows_nan = json.encoder.encode_basestring, None, False, False, False
+    pieces: Callable[[Any, int], Iterable[str]] = make(
+        None, _encoder.default, write_text, indent, ":", ",", sorts, skips, allows_nan
+    )
+    return pieces
+
+
+_pieces = _make_pieces()
 # Types of values that need no look.
 _FLAT = frozenset({str, int, bool, type(None)})
 _TEXT = frozenset({str})
@@ -86,17 +99,17 @@ def check_count(value: Any, *path: str | int) -> int:
 def check_json(value: Any, *path: str | int) -> JSONText:
     """Return the value as JSON text that reads back as the same value, or raise with the place of what cannot."""
     if type(value) is str:  # As most messages are: no need to look into it.
-        text = JSONText(_encode(value))
+        text = JSONText("".join(_pieces(value, 0)))
     else:
         is_flat = type(value) is dict and _is_flat(value)  # As chunks of streams are.
         if not is_flat and not _is_json(value):
             _check_value(value, path, MAX_NESTING)
         try:
-            text = JSONText(_encode(value) if is_flat else dumps(value, encode=_encode))
+            text = JSONText("".join(_pieces(value, 0)) if is_flat else dumps(value, encode=_encoder.encode))
         except ValueError as error:  # An integer with more digits than the interpreter turns into text.
             raise InvalidData(str(error), path) from error
     try:
-        size = len(text.encode())
+        size = len(text) if text.isascii() else len(text.encode())
     except UnicodeEncodeError as error:
         raise InvalidData("contains a lone surrogate", _find(value, path, LONE_SURROGATE)) from error
     if size > settings.MAX_PAYLOAD_BYTES:

@@ -49,11 +49,10 @@ def to_streams(found: QuerySet[Any]) -> list[StreamRecord]:
 
 def find_stream(using: str, stream_id: str, *, chat_id: str | None, user_id: str | None) -> StreamRecord | None:
     """Return a stream, or ``None``. Without the chat raises ``IdConflict`` for an id that several chats have."""
-    narrowed = {"id": stream_id} if chat_id is None else {"chat_id": chat_id, "id": stream_id}
-    found = to_streams(streams_of(using, user_id=user_id, **narrowed)[:2])
+    found = _found(using, stream_id=stream_id, chat_id=chat_id, user_id=user_id)
     if len(found) > 1:
         raise IdConflict(f"Several chats have a stream {stream_id!r}: name the chat.")
-    return found[0] if found else None
+    return StreamRecord(*found[0]) if found else None
 
 
 def create_stream(
@@ -369,6 +368,16 @@ def _advance(*, chat_id: str, stream_id: str, count: int, expires_at: int, start
         running = running.filter(started_at=started_at)
     changes = {"last_seq": F("last_seq") + count, "lease_expires_at": expires_at}
     return Update(running, changes, ("last_seq", "cancel_requested_at"))
+
+
+@Prepared
+def _found(*, stream_id: str, chat_id: str | None, user_id: str | None) -> QuerySet[Any]:
+    found = outside_trash(rows("Stream")).filter(id=stream_id)
+    if chat_id is not None:
+        found = found.filter(chat_id=chat_id)
+    if user_id is not None:
+        found = found.filter(chat__user_id=user_id)
+    return found.values_list(*StreamRecord._fields)[:2]
 
 
 @Prepared

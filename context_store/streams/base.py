@@ -204,7 +204,9 @@ class BaseStreams(UserBackend):
         if started_at is not None:
             check_time(started_at, "started_at")
         record = self.require(stream_id, chat_id)
-        last_seq, _ = self.append_texts(record._replace(started_at=started_at), texts)
+        if started_at is not None:
+            record = record._replace(started_at=started_at)
+        last_seq, _ = self.append_texts(record, texts)
         if error is not None:
             self._finish_as(record, FAILED, error, None)
         return last_seq
@@ -231,8 +233,8 @@ class BaseStreams(UserBackend):
         """
         Add chunks that are JSON text, and renew the lease; return the last seq and whether the end was asked for.
 
-        With ``started_at`` in the record only where the stream still is as it was claimed then. ``after`` is the last
-        seq that its one producer knows of: chunks that are there beyond it came before, without an answer to them.
+        Only where the stream still is as it was claimed at the record's ``started_at``. ``after`` is the last seq that
+        its one producer knows of: chunks that are there beyond it came before, without an answer to them.
         """
         return self.call("append to", self._append, record, [*texts], after)
 

@@ -142,10 +142,15 @@ class RedisStreams(DatabaseStreams):
         self._run("BEGIN", record, record.lease_expires_at, self._lifetime, _name(record))
 
     def _append(self, record: StreamRecord, texts: Iterable[JSONText], after: int | None) -> tuple[int, bool]:
-        run = record if record.started_at is not None else super()._get(record.id, record.chat_id) or record
+        run = record
         for _ in range(ATTEMPTS):
+            if run.started_at is None:
+                # Raises as long as nobody has claimed it.
+                self._renew_in_database(run)
+                run = super()._get(run.id, run.chat_id) or run
+                continue
             given = [now_ms(), self._lifetime, secrets.token_hex(8), "" if after is None else after]
-            outcome, *answer = self._run("APPEND", run, *given, *texts) if run.started_at else (b"lost",)
+            outcome, *answer = self._run("APPEND", run, *given, *texts)
             if outcome == b"ok":
                 last_seq, lease, asked = (*answer, None)[:3]
                 if texts:
@@ -156,7 +161,7 @@ class RedisStreams(DatabaseStreams):
                     is_asked = self._renew(run) or is_asked
                 return last_seq, is_asked
             # Waits for an end that is on its way, and raises what there is to say once the stream has ended.
-            self._renew_in_database(record)
+            self._renew_in_database(run)
             if outcome == b"lost":
                 self._end_lost(run)
                 raise StreamConflict(f"Stream {record.id!r} takes no chunks: {LOST} It has failed.")
