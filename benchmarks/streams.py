@@ -102,13 +102,14 @@ def idle(name: str, own: DatabaseStreams, count: int, scale: str) -> Iterator[Ro
     if isinstance(own, RedisStreams):
         # Those that wait in the pool for their next use.
         own.client.connection_pool.disconnect()
-    before = connected(name)
 
     async def read(number: int) -> None:
         async for _ in own.follow(f"s{number % count}", chat_id=chat_id):
             pass
 
     async def wait() -> tuple[int, float]:
+        # Here, too: what counts in an event loop has a connection of its own, which is not the readers'.
+        before = connected(name)
         readers = [asyncio.create_task(read(number)) for number in range(READERS)]
         while poller().count() < READERS:
             await asyncio.sleep(0.01)
@@ -121,6 +122,7 @@ def idle(name: str, own: DatabaseStreams, count: int, scale: str) -> Iterator[Ro
         await asyncio.sleep(SILENCE[scale])
         share = (time.process_time() - used) / (time.monotonic() - began)
         found = connected(name) - before
+        connection.close()
         for reader in readers:
             reader.cancel()
         await asyncio.gather(*readers, return_exceptions=True)
