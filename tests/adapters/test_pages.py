@@ -55,9 +55,10 @@ def test_missing_package_is_an_error_that_names_the_extra(extra: str) -> None:
 import sys
 sys.modules[{package!r}] = None
 import django
-django.setup()
-from context_store.adapters import {module} as adapter
 try:
+    # An app may need its package as soon as it is loaded.
+    django.setup()
+    from context_store.adapters import {module} as adapter
     getattr(adapter, adapter.__all__[0])
 except ImportError as error:
     print(error)

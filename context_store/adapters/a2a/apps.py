@@ -1,5 +1,7 @@
 from django.apps import AppConfig
 
+from context_store.adapters.base import requires
+
 
 class A2AConfig(AppConfig):
     name = "context_store.adapters.a2a"
@@ -10,6 +12,7 @@ class A2AConfig(AppConfig):
     def ready(self) -> None:
         from context_store.lifecycle.holders import register
 
-        from .lifecycle import TasksHolder
+        with requires("a2a"):
+            from .lifecycle import TasksHolder
 
         register(TasksHolder())
