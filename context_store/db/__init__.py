@@ -4,7 +4,15 @@ from .keys import CompositeForeignKey
 from .notifications import can_notify, notifications, notify
 from .replicas import OwnWrites, Write, callers, database_for_read, no_writes
 from .retries import driver_errors, is_deadlock, is_timeout, retried, retry
-from .scrubbing import deleting_securely, newest_writer, space_hint, wait_for_writers, write_anew
+from .scrubbing import (
+    deleting_securely,
+    open_transactions,
+    settle,
+    space_hint,
+    unnoticed_seconds,
+    wait_for,
+    write_anew,
+)
 from .statements import CHUNK_SIZE, Literal, Prepared, Update, chunked, hold_row, insert_rows, padded, pipelined
 from .trash import NOT_IN_TRASH, outside_trash
 from .vectors import FloatsField, can_compare, cosine_distance
@@ -31,16 +39,18 @@ __all__ = [
     "insert_rows",
     "is_deadlock",
     "is_timeout",
-    "newest_writer",
     "no_writes",
     "notifications",
     "notify",
+    "open_transactions",
     "outside_trash",
     "padded",
     "pipelined",
     "retried",
     "retry",
+    "settle",
     "space_hint",
-    "wait_for_writers",
+    "unnoticed_seconds",
+    "wait_for",
     "write_anew",
 ]

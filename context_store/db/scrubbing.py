@@ -1,16 +1,24 @@
 """What databases differ in when something has to be gone from their files, or settled."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 
 from django.db import OperationalError, connections
 
 PAUSE = 0.02
+# A transaction is named by the lock that it has on itself: no other has had the name since the server was started.
+OPEN = """
+SELECT locks.virtualtransaction FROM pg_locks AS locks JOIN pg_stat_activity AS activity ON activity.pid = locks.pid
+WHERE locks.locktype = 'virtualxid' AND locks.granted AND locks.virtualxid = locks.virtualtransaction
+    AND activity.datname = current_database() AND activity.pid <> pg_backend_pid()
+    AND (activity.backend_xid IS NOT NULL OR activity.backend_xmin IS NOT NULL)
+UNION ALL SELECT 'prepared ' || transaction::text FROM pg_prepared_xacts WHERE database = current_database()"""
 # The values of the pragma; FAST leaves what was in pages that are free now.
 SECURE = ["OFF", "ON", "FAST"]
-# How long readers of a log are waited for, beyond the connection's own timeout.
+# How long readers of a log are waited for, and how many milliseconds at a time.
 READERS_SECONDS = 5
+TRY = 50
 
 
 @contextmanager
@@ -44,11 +52,30 @@ def write_anew(using: str) -> None:
 
 def _empty_log(using: str) -> None:
     """Take from SQLite's log what is in the file, once nobody reads from it."""
+    if connections[using].in_atomic_block:
+        return
     end = time.monotonic() + READERS_SECONDS
-    if not connections[using].in_atomic_block:
+    timeout = _execute(using, "PRAGMA busy_timeout")
+    # While it waits for readers, nobody can write.
+    _execute(using, f"PRAGMA busy_timeout = {TRY}")
+    try:
         with suppress(OperationalError):
             while _execute(using, "PRAGMA wal_checkpoint(TRUNCATE)") and time.monotonic() < end:
                 time.sleep(PAUSE)
+    finally:
+        _execute(using, f"PRAGMA busy_timeout = {timeout}")
+
+
+def unnoticed_seconds(using: str) -> float:
+    """Return how long a transaction should take at most that others are not to notice."""
+    # SQLite has one writer: the others wait for it.
+    return 0.01 if connections[using].vendor == "sqlite" else 0.05
+
+
+def settle(using: str) -> None:
+    """Take SQLite's log into its file: else whoever writes next does that for what was written here."""
+    if connections[using].vendor == "sqlite" and not connections[using].in_atomic_block:
+        _execute(using, "PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def space_hint(using: str) -> str:
@@ -65,31 +92,26 @@ def _execute(using: str, sql: str) -> int:
     return int(row[0]) if row else 0
 
 
-def newest_writer(using: str) -> int | None:
-    """Return the newest transaction that writes by now, for ``wait_for_writers``; ``None`` where none need be."""
-    return _transaction(using, "xmax") if connections[using].vendor == "postgresql" else None
-
-
-def wait_for_writers(using: str, newest: int | None = None, *, seconds: float = 10) -> bool:
+def open_transactions(using: str) -> list[str]:
     """
-    Wait until the transactions up to the ``newest`` have ended, by default those of now; tell whether they have.
+    Return the transactions of this database that may not see what was committed last, for ``wait_for``.
 
-    Who begins later sees what was committed before. SQLite has one writer, and a reader on SQL Server waits for the
-    rows that others write.
+    On PostgreSQL those that have written or hold a snapshot, as all do in which REPEATABLE READ has read. Elsewhere
+    none: SQLite has one writer, and a reader on SQL Server waits for the rows that others write.
     """
     connection = connections[using]
     if connection.vendor != "postgresql" or connection.in_atomic_block:
-        return True
-    now, end = _transaction(using, "xmax"), time.monotonic() + seconds
-    # A greater number is of another server: of the one that a backup was made of.
-    newest = now if newest is None else min(newest, now)
-    while _transaction(using, "xmin") < newest:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(OPEN)
+        return [name for (name,) in cursor.fetchall()]
+
+
+def wait_for(using: str, transactions: Collection[str], *, seconds: float = 10) -> bool:
+    """Wait until the transactions have ended; tell whether they have."""
+    end = time.monotonic() + seconds
+    while transactions and not set(transactions).isdisjoint(open_transactions(using)):
         if time.monotonic() >= end:
             return False
         time.sleep(PAUSE)
     return True
-
-
-def _transaction(using: str, edge: str) -> int:
-    """Return the oldest transaction that writes (``xmin``), or the one that would come next (``xmax``)."""
-    return _execute(using, f"SELECT pg_snapshot_{edge}(pg_current_snapshot())::text::bigint")

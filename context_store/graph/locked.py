@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Self, TypeVar
 
 from django.db import Error, IntegrityError, connections, router, transaction
-from django.db.models import CASCADE, Case, Exists, F, OuterRef, QuerySet, Value, When
+from django.db.models import CASCADE, Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Cast
 
 from context_store import signals
@@ -60,7 +60,7 @@ MAIN = "main"
 MARKS = {"archived_at", "pinned_at", "read_at"}
 # The ``trashed_at`` of a chat that is being deleted, and how many messages of one go in a transaction.
 GIVEN_UP = 0
-MAX_DELETED = 2_000
+MAX_DELETED = 500
 MAX_ATTACHED = 200
 # The tables of what is in a chat, in the order in which it can be deleted.
 CONTENTS = ("ShareLink", "UsageEntry", "Stream", "StreamChunk", "SearchEntry", "Checkpoint", "Branch", "Message")
@@ -813,14 +813,17 @@ def to_chat_record(columns: Sequence[Any], branch_count: int) -> ChatRecord:
 
 
 def delete_chats(
-    using: str, chat_ids: Sequence[str], keep_usage: Callable[[QuerySet[Any]], object] | None = None
+    using: str,
+    chat_ids: Sequence[str],
+    keep_usage: Callable[[QuerySet[Any]], object] | None = None,
+    due: QuerySet[Any] | None = None,
 ) -> dict[str, int]:
     """
     Delete chats with all they contain, in a number of statements that does not grow with them.
 
-    ``keep_usage`` gets the entries of the ledger that go next, in the same transaction. Returns how many rows went, by
-    model label: of racing calls one counts a chat. Raises ``LegalHoldError`` where a hold covers one of them, and then
-    deletes none.
+    Only those that are still among the ``due`` ones, and those that were given up. ``keep_usage`` gets the entries of
+    the ledger that go next, in the same transaction. Returns how many rows went, by model label: of racing calls one
+    counts a chat. Raises ``LegalHoldError`` where a hold covers one of them, and then deletes none.
     """
 
     def attempt() -> dict[str, int]:
@@ -829,18 +832,21 @@ def delete_chats(
             # A write that changes nothing: it locks the rows on every database.
             if not chats.update(updated_at=F("updated_at")):
                 return {}
-            found = list(
-                chats.annotate(
-                    may_be_held=may_be_held(), is_copy=Exists(rows("ChatOrigin").filter(chat_id=OuterRef("pk")))
-                ).values_list("id", "user_id", "is_copy", "trashed_at", "held", "may_be_held")
+            found = chats.annotate(
+                may_be_held=may_be_held(), is_copy=Exists(rows("ChatOrigin").filter(chat_id=OuterRef("pk")))
             )
-            if any((held or may) and trashed != GIVEN_UP for *_, trashed, held, may in found):
-                require_no_hold(using, chat_ids)
-            gone = {row[0]: row[1] for row in found}
+            if due is not None:
+                found = found.filter(Q(trashed_at=GIVEN_UP) | Exists(due.filter(pk=OuterRef("pk"))))
+            columns = list(found.values_list("id", "user_id", "is_copy", "trashed_at", "held", "may_be_held"))
+            gone = {row[0]: row[1] for row in columns}
+            if any((held or may) and trashed != GIVEN_UP for *_, trashed, held, may in columns):
+                require_no_hold(using, list(gone))
+            if not gone:
+                return {}
             deleted = {}
-            if copies := [chat_id for chat_id, _, is_copy, *_ in found if is_copy]:
+            if copies := [chat_id for chat_id, _, is_copy, *_ in columns if is_copy]:
                 delete_rows(rows("ChatOrigin").using(using).filter(chat_id__in=copies))
-            if keep_usage is not None and gone:
+            if keep_usage is not None:
                 keep_usage(rows("UsageEntry").using(using).filter(chat_id__in=gone))
             # Streams before their chunks: whoever appends holds the stream's row, and its chunks are seen then.
             for model in CONTENTS:
@@ -848,7 +854,8 @@ def delete_chats(
                 deleted[contents.model._meta.label] = delete_rows(contents)
             for model in _tables_of_others(using):
                 deleted[model._meta.label] = delete_rows(model._base_manager.using(using).filter(chat_id__in=gone))
-            deleted[chats.model._meta.label] = delete_rows(chats)
+            # Not what others changed meanwhile, so that it is not due any more.
+            deleted[chats.model._meta.label] = delete_rows(chats.filter(pk__in=gone))
             for chat_id, user_id in gone.items():
                 signals.after_commit(using, signals.chat_deleted, model_of("Chat"), chat_id=chat_id, user_id=user_id)
         for chat_id in gone:
@@ -865,12 +872,17 @@ def destroy_chats(
     keep_usage: Callable[[QuerySet[Any]], object] | None = None,
 ) -> Iterator[dict[str, int]]:
     """
-    Delete chats as ``delete_chats`` does, but in transactions of at most some thousand rows each.
+    Delete chats as ``delete_chats`` does, but large ones in transactions of at most some hundred rows each.
 
-    Gives after each transaction how many rows went, by model label. First the chats are given up, if they are still
-    among the ``due`` ones: then they are gone, and cannot be restored. What a process leaves that dies meanwhile, or
-    goes no further, the next call with the id finishes. Raises ``LegalHoldError``, and then has deleted nothing.
+    Gives after each transaction how many rows went, by model label. Where there is a large one the chats are given up
+    first, if they are still among the ``due`` ones: then they are gone, and cannot be restored. What a process leaves
+    that dies meanwhile, or goes no further, the next call with the id finishes. Raises ``LegalHoldError``, and then has
+    deleted nothing.
     """
+    large = rows("Chat").using(using).filter(pk__in=chat_ids, message_count__gt=MAX_DELETED)
+    if not large.exists():
+        yield delete_chats(using, chat_ids, keep_usage, due)
+        return
 
     def give_up() -> list[str]:
         with transaction.atomic(using=using):
@@ -885,8 +897,7 @@ def destroy_chats(
             return list(chats.filter(trashed_at=GIVEN_UP).values_list("pk", flat=True))
 
     chat_ids = retry(using, give_up)
-    large = rows("Chat").using(using).filter(pk__in=chat_ids, message_count__gt=MAX_DELETED)
-    for chat_id in list(large.values_list("pk", flat=True)):
+    for chat_id in list(large.filter(pk__in=chat_ids).values_list("pk", flat=True)):
         for model in ("Checkpoint", "Branch"):
             contents = rows(model).using(using).filter(chat_id=chat_id)
             yield {contents.model._meta.label: delete_rows(contents)}
@@ -904,7 +915,7 @@ def destroy_chats(
 
 
 def _delete_usage(using: str, chat_id: str, keep: Callable[[QuerySet[Any]], object] | None) -> int:
-    """Delete some thousand entries of a chat's ledger in a transaction; return how many."""
+    """Delete some hundred entries of a chat's ledger in a transaction; return how many."""
     with transaction.atomic(using=using):
         # The lock of the chat: of racing calls one counts an entry.
         rows("Chat").using(using).filter(pk=chat_id).update(updated_at=F("updated_at"))

@@ -5,7 +5,7 @@ What changes the state of a stream holds its chat, as every write does, and move
 under the lock of the stream's row alone: many a second come, and other writers of the chat do not wait for them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -336,23 +336,22 @@ def expired_streams(using: str, *, queued_before: int) -> list[StreamRecord]:
     return to_streams(streams_of(using).filter(UNFINISHED).filter(gone))
 
 
-def remove_old_chunks(using: str, *, finished_before: int) -> int:
+def remove_old_chunks(using: str, *, finished_before: int) -> Iterator[int]:
     """
-    Remove the chunks of streams that ended before a time (milliseconds); return of how many streams.
+    Remove the chunks of streams that ended before a time (milliseconds); give after each how many streams these were.
 
     What a hold covers keeps its chunks.
     """
     old = streams_of(using).filter(chunks_removed_at=None, finished_at__lt=finished_before)
-    removed = 0
     while found := to_streams(old.filter(chat__held=False).order_by("finished_at")[:REAPED_AT_ONCE]):
         for stream in found:
             with transaction.atomic(using=using):
                 # Unless it is reopened just now.
-                if old.filter(chat_id=stream.chat_id, id=stream.id).update(chunks_removed_at=now_ms()):
+                is_old = old.filter(chat_id=stream.chat_id, id=stream.id).update(chunks_removed_at=now_ms())
+                if is_old:
                     chunks = rows("StreamChunk").using(using).filter(chat_id=stream.chat_id, stream_id=stream.id)
                     delete_rows(chunks)
-                    removed += 1
-    return removed
+            yield int(is_old)
 
 
 def _written(row: QuerySet[Any], record: StreamRecord, **changes: Any) -> StreamRecord:

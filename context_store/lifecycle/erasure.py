@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from django.db import router
 
-from context_store.db import deleting_securely, newest_writer, space_hint, wait_for_writers, write_anew
+from context_store.db import deleting_securely, open_transactions, space_hint, wait_for, write_anew
 from context_store.exceptions import InvalidData, LegalHoldError
 from context_store.graph.chains import rows
 from context_store.graph.documents import forget_origins
@@ -19,7 +19,7 @@ from context_store.validation import check_identifier, check_text
 
 from . import audit
 from .holders import holders
-from .removal import add, batches, remove_chats
+from .removal import add, batches, each, remove_chats
 
 Copies = Literal["erase", "anonymise", "keep"]
 Usage = Literal["erase", "sums"]
@@ -76,8 +76,7 @@ def erase_user(
     _require_no_holds(alias, user_id, copies)
     options: dict[str, str] = {"copies": copies, "usage": usage}
     stored = _tombstone(alias, user_id, reason, options, who or audit.actor())
-    writers = stored.options.get("writers")
-    wait_for_writers(alias, writers, seconds=PATIENCE if seconds is None else min(seconds / 2, PATIENCE))
+    wait_for(alias, stored.options["older"], seconds=PATIENCE if seconds is None else min(seconds / 2, PATIENCE))
     _require_no_holds(alias, user_id, copies)
     with deleting_securely(alias):
         is_complete = _erase(alias, user_id, options, stored, end)
@@ -137,9 +136,9 @@ def _tombstone(using: str, user_id: str, reason: str, options: dict[str, str], w
     if stored is None:
         values = {"subject": subjects[0], "reason": reason, "requested_by": who or None}
         stored = rows("Erasure").using(using).create(**values, options=options, started_at=now_ms())
-    if stored.options.get("writers") is None and (newest := newest_writer(using)) is not None:
-        # Who began before may not have seen the tombstone.
-        _store(using, stored, options={**stored.options, "writers": newest})
+    if "older" not in stored.options:
+        # Who began before may not see the tombstone.
+        _store(using, stored, options={**stored.options, "older": open_transactions(using)})
     return stored
 
 
@@ -158,10 +157,10 @@ def _require_no_holds(using: str, user_id: str, copies: str) -> None:
 def _erase(using: str, user_id: str, options: dict[str, str], stored: Any, end: float | None) -> bool:
     """Erase until nothing is left, and say so in the stored receipt, or until the end; return whether all is done."""
     counts, before = dict(stored.counts), stored.counts
-    has_writers = is_settled = False
-    while not (has_writers or is_settled):
+    are_open = is_settled = False
+    while not (are_open or is_settled):
         # First: what older transactions have stored by then is erased below.
-        has_writers = not wait_for_writers(using, stored.options.get("writers"), seconds=0)
+        are_open = not wait_for(using, stored.options["older"], seconds=0)
         found = 0
         for number in _erase_once(using, user_id, options, counts):
             found += number
@@ -170,9 +169,10 @@ def _erase(using: str, user_id: str, options: dict[str, str], stored: Any, end: 
                 # Only after some work: so each call gets on, however little time it has.
                 if end is not None and time.monotonic() > end:
                     return False
-        is_settled = not (found or has_writers)
+        is_settled = not (found or are_open)
     if is_settled:
-        search_backends[using].scrub()
+        for _ in search_backends[using].scrub():
+            pass
         if stored.finished_at is None or counts != before:
             _store(using, stored, counts=counts, finished_at=now_ms())
     return is_settled
@@ -200,7 +200,6 @@ def _erase_once(using: str, user_id: str, options: dict[str, str], counts: dict[
                 add(counts, "anonymised copies", len(batch))
             yield len(batch)
     for holder in holders():
-        erased = holder.erase(using, user_id)
-        for count in [erased] if isinstance(erased, int) else erased:
+        for count in each(holder.erase(using, user_id)):
             add(counts, holder.name, count)
             yield 0

@@ -22,7 +22,7 @@ from django.db.models import Q
 
 from context_store.contexts import contexts
 from context_store.contexts.storage import LOCK, SEPARATOR, SESSION, escape, unescape
-from context_store.db import chunked
+from context_store.db import CHUNK_SIZE, chunked
 from context_store.graph import LockedChat, locked
 from context_store.graph.chains import rows
 from context_store.graph.holds import active_holds
@@ -61,8 +61,12 @@ class Holder:
         """Erase what is stored about chats, which go next; return how much."""
         return 0
 
-    def purge(self, using: str, before: int) -> int:
-        """Delete what has not been used since a time (milliseconds since the epoch); return how much."""
+    def purge(self, using: str, before: int) -> int | Iterable[int]:
+        """
+        Delete what has not been used since a time (milliseconds since the epoch).
+
+        In batches: return how much, or give it after each batch.
+        """
         return 0
 
     def trim(self, using: str, newest: int, *, dry_run: bool = False) -> Iterable[int]:
@@ -109,10 +113,12 @@ class ContextsHolder(Holder):
             for start in (_scope(user_id), f"{LOCK}{_scope(user_id)}"):
                 yield from _remove_keys(contexts[alias].storage, start)
 
-    def purge(self, using: str, before: int) -> int:
-        old = rows("ContextEntry").using(using).filter(updated_at__lt=before).order_by()
-        ids = list(old.values_list("pk", flat=True))
-        return sum(old.filter(pk__in=some).delete()[0] for some in chunked(ids))
+    def purge(self, using: str, before: int) -> Iterator[int]:
+        rest = entries = rows("ContextEntry").using(using).order_by("pk")
+        while found := list(rest.values_list("pk", "updated_at")[:CHUNK_SIZE]):
+            old = [key for key, updated_at in found if updated_at < before]
+            yield entries.filter(pk__in=old, updated_at__lt=before).delete()[0]
+            rest = entries.filter(pk__gt=found[-1][0])
 
 
 def _scope(user_id: str) -> str:
@@ -231,7 +237,7 @@ class StreamsHolder(Holder):
         chunks = [{"stream_id": item["id"], **chunk} for chunk in item.pop("chunks")]
         return _attach(using, user_id, "Stream", item, StreamChunk=chunks)
 
-    def purge(self, using: str, before: int) -> int:
+    def purge(self, using: str, before: int) -> Iterator[int]:
         return remove_old_chunks(using, finished_before=before)
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from django.db import router
 
-from context_store.db import wait_for_writers
+from context_store.db import open_transactions, wait_for
 from context_store.exceptions import InvalidData
 from context_store.graph.chains import rows
 from context_store.graph.holds import active_holds, clear_held, set_held
@@ -103,7 +103,7 @@ def hold(
     )
     set_held(alias, placed)
     # Chats that were being made while the hold was.
-    wait_for_writers(alias)
+    wait_for(alias, open_transactions(alias))
     set_held(alias, placed)
     audit.record("hold", using=alias, user_id=user_id, chat_id=chat_id, hold=placed.pk)
     return placed

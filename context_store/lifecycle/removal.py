@@ -1,6 +1,7 @@
 """Removing chats in batches of bounded size, with what holders have about them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 from django.db.models import QuerySet
@@ -11,9 +12,9 @@ from context_store.graph.locked import destroy_chats
 from . import audit
 from .holders import holders
 
-# Chats in a batch, and messages where a batch ends earlier.
+# Chats in a batch, and chats and messages where a batch ends earlier.
 BATCH_SIZE = 100
-BATCH_MESSAGES = 2_000
+BATCH_ROWS = 2_000
 
 
 def remove_chats(
@@ -46,14 +47,18 @@ def add(counts: dict[str, int], name: str, count: int) -> None:
     counts[name] = counts.get(name, 0) + count
 
 
+def each(result: int | Iterable[int]) -> Iterable[int]:
+    """Return the counts that a call of a holder gave, one after another."""
+    return [result] if isinstance(result, int) else result
+
+
 def batches(chats: QuerySet[Any]) -> Iterator[list[str]]:
     """Give ids of chats in batches of bounded size, until none is left: each batch has to be deleted."""
     while found := list(chats.order_by("pk").values_list("pk", "message_count")[:BATCH_SIZE]):
-        batch: list[str] = []
-        messages = 0
-        for chat_id, count in found:
-            if batch and messages + count > BATCH_MESSAGES:
-                break
-            batch.append(chat_id)
-            messages += count
-        yield batch
+        yield first_batch(found, BATCH_ROWS)
+
+
+def first_batch(chats: Sequence[tuple[str, int]], most: int) -> list[str]:
+    """Return the first chats, of which each has so many messages, with at most so many rows; at least one chat."""
+    sizes = accumulate(1 + messages for _, messages in chats)
+    return [chat_id for (chat_id, _), size in zip(chats, sizes, strict=True) if size <= most] or [chats[0][0]]

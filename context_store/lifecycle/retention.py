@@ -4,14 +4,15 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 from typing import Any, NamedTuple
 
 from django.db import router
-from django.db.models import Q, QuerySet
+from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
 
 from context_store.conf import settings
 from context_store.contexts.database import DatabaseStorage
-from context_store.db import deleting_securely, outside_trash
+from context_store.db import deleting_securely, settle, unnoticed_seconds
 from context_store.exceptions import LegalHoldError, LockTimeout
 from context_store.graph.chains import rows
 from context_store.graph.holds import refresh_held
@@ -21,13 +22,21 @@ from context_store.search.backends import search_backends
 
 from . import audit
 from .holders import holders
-from .removal import add, batches, remove_chats
+from .removal import add, each, first_batch, remove_chats
 
 DAY = 86_400_000
 LOCK = "~lock|~retention"
-# Milliseconds after which another worker takes over from one that died.
+# Milliseconds after which another worker takes over from one that died, and seconds after which the lock is renewed.
 LOCK_TTL = 60_000
+RENEWAL = 10
 SAMPLE = 10
+# Chats that are looked at in a statement.
+WINDOW = 500
+# Chats and messages in a batch, and how many times as long as it took others have after it, unless told.
+LEAST_ROWS, MOST_ROWS = 5, 80
+PAUSE = 19.0
+# Seconds: well below the lock's.
+LONGEST_PAUSE = 10
 
 
 class Report(NamedTuple):
@@ -47,56 +56,142 @@ def apply_retention(
     using: str | None = None,
     dry_run: bool = False,
     seconds: float | None = None,
-    pause: float = 0.0,
+    pause: float | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Report:
     """
-    Delete what is older than its rule says, in batches of bounded size; what a hold covers stays.
+    Delete what is older than its rule says, in batches of some 50 ms; what a hold covers stays.
 
-    ``seconds`` bounds the time of a run: the next one goes on. ``pause`` is waited after each batch, in seconds.
-    ``progress`` gets the number of chats of each batch. Raises ``LockTimeout`` while another worker is at it.
+    ``seconds`` bounds the time of a run: the next one goes on. After each batch the others have ``pause`` times as long
+    as it took, 19 times unless told. ``progress`` gets the number of chats of each batch. Raises ``LockTimeout`` while
+    another worker is at it.
     """
     alias = using or router.db_for_write(rows("Chat").model)
-    end = None if seconds is None else time.monotonic() + seconds
     if dry_run:
         return _looked_at(alias)
-    storage, token = DatabaseStorage(alias, ""), secrets.randbits(48)
-    if not storage.lock(LOCK, token, LOCK_TTL):
-        raise LockTimeout("Another worker applies retention.")
     counts: dict[str, int] = {}
+    worker = _Worker(alias, seconds, PAUSE if pause is None else pause)
     try:
         refresh_held(alias)
         with deleting_securely(alias):
-            is_complete = _apply(alias, counts, end, pause, progress, lambda: storage.relock(LOCK, token, LOCK_TTL))
+            is_complete = _apply(alias, worker, counts, progress)
     finally:
-        storage.unlock(LOCK, token)
+        worker.end()
     if any(counts.values()):
         audit.record("retention", using=alias, counts=counts)
     return Report(counts, {}, is_complete)
 
 
-def due(using: str) -> Iterator[tuple[str, QuerySet[Any], str]]:
-    """Give each rule's name, the chats that are due by it, and whether they go to the ``trash`` or are ``delete``d."""
+class _Worker:
+    """The one that applies retention: it holds the lock, keeps its time, and gives way to others between two steps."""
+
+    def __init__(self, using: str, seconds: float | None, pause: float) -> None:
+        self._storage, self._token = DatabaseStorage(using, ""), secrets.randbits(48)
+        if not self._storage.lock(LOCK, self._token, LOCK_TTL):
+            raise LockTimeout("Another worker applies retention.")
+        self._using, self._pause = using, pause
+        self._begun = self._renewed = time.monotonic()
+        self._end = None if seconds is None else self._begun + seconds
+        # Seconds that were worked, and the rows that a batch may have.
+        self._worked = 0.0
+        self._rows = LEAST_ROWS
+
+    def goes_on(self) -> bool:
+        """Wait in proportion to what the step before took; tell whether there is time and the lock for another."""
+        settle(self._using)
+        took = time.monotonic() - self._begun
+        self._worked += took
+        time.sleep(min(took * self._pause, LONGEST_PAUSE))
+        now = self._begun = time.monotonic()
+        if now - self._renewed > RENEWAL:
+            self._renewed = now
+            if not self._storage.relock(LOCK, self._token, LOCK_TTL):
+                return False
+        return self._end is None or now < self._end
+
+    def batches(self, chats: list[tuple[str, int]]) -> Iterator[list[str]]:
+        """Give chats, of which each has so many messages, in batches that take about as long as they should."""
+        while chats:
+            batch = first_batch(chats, self._rows)
+            rows = sum(1 + messages for _, messages in chats[: len(batch)])
+            chats = chats[len(batch) :]
+            before = self._worked
+            yield batch
+            # Most of a batch's time does not depend on its rows, so no proportion tells how many would fit.
+            if self._worked - before > unnoticed_seconds(self._using):
+                self._rows = max(self._rows // 2, LEAST_ROWS)
+            elif rows > self._rows // 2:
+                self._rows = min(self._rows * 2, MOST_ROWS)
+
+    def end(self) -> None:
+        self._storage.unlock(LOCK, self._token)
+
+
+class _Rule(NamedTuple):
+    """What a rule is about: its name, ``"trash"`` or ``"delete"``, and which chats match and are due by it."""
+
+    name: str
+    action: str
+    matching: Q
+    due: Q
+
+
+class _Rules:
+    """Rules of which the first that matches decides, and the chats that may be due, in the order of an indexed time."""
+
+    def __init__(self, chats: QuerySet[Any], order: str, rules: list[_Rule]) -> None:
+        self._order, self.rules = order, rules
+        cases = []
+        for number, rule in enumerate(rules):
+            # What is not due by its rule is kept from those behind it.
+            cases += [When(rule.matching & rule.due, then=Value(number)), When(rule.matching, then=Value(None))]
+        self._chats = chats.annotate(number=Case(*cases, output_field=IntegerField()))
+
+    def windows(self) -> Iterator[list["_Due"]]:
+        """Give what is due among so many chats at a time, those first whose time is the oldest."""
+        rest = self._chats.order_by(self._order, "pk")
+        rest = rest.values_list(self._order, "pk", "message_count", "number")
+        found = list(rest[:WINDOW])
+        while found:
+            due: dict[int, list[tuple[str, int]]] = {}
+            for _, chat_id, messages, number in found:
+                if number is not None:
+                    due.setdefault(number, []).append((chat_id, messages))
+            yield [_Due(self.rules[number], self._chats.filter(number=number), chats) for number, chats in due.items()]
+            if len(found) < WINDOW:
+                return
+            since, chat_id = found[-1][:2]
+            behind = Q(**{f"{self._order}__gt": since}) | Q(pk__gt=chat_id)
+            # The second condition is part of the first, but one that an index begins at.
+            found = list(rest.filter(behind, **{f"{self._order}__gte": since})[:WINDOW])
+
+
+class _Due(NamedTuple):
+    """Chats that are due by a rule, with how many messages each has; ``still`` are those due when it is asked."""
+
+    rule: _Rule
+    still: QuerySet[Any]
+    chats: list[tuple[str, int]]
+
+
+def _all_rules(using: str) -> list[_Rules]:
     now = now_ms()
     chats = rows("Chat").using(using)
     # What a worker that died has given up, too: its time is 0.
-    old = chats.filter(trashed_at__lte=now - settings.TRASH_DAYS * DAY)
-    yield "trash", old.filter(Q(held=False) | Q(trashed_at=0)), "delete"
-    living = outside_trash(chats).filter(held=False)
-    earlier = Q(pk__in=[])
-    for number, rule in enumerate(settings.RETENTION.get("chats", ())):
-        matching = _matching(rule)
-        found = living.filter(matching).exclude(earlier)
-        earlier |= matching
-        if rule.get("keep"):
-            continue
-        if rule.get("except_pinned", True):
-            found = found.filter(pinned_at__isnull=True)
-        if "inactive_days" in rule:
-            found = found.filter(updated_at__lt=now - rule["inactive_days"] * DAY)
-        if "age_days" in rule:
-            found = found.filter(created_at__lt=now - rule["age_days"] * DAY)
-        yield rule.get("name", f"rule {number + 1}"), found, rule.get("action", "delete")
+    trash = _Rule("trash", "delete", ~Q(pk__in=[]), Q(held=False) | Q(trashed_at=0))
+    emptied = _Rules(chats.filter(trashed_at__lte=now - settings.TRASH_DAYS * DAY), "trashed_at", [trash])
+    given = settings.RETENTION.get("chats", ())
+    deciding = [rule for rule in given if not rule.get("keep")]
+    if not deciding:
+        return [emptied]
+    if all("inactive_days" in rule for rule in deciding):
+        # None of the others need be looked at.
+        chats = chats.filter(updated_at__lt=now - min(rule["inactive_days"] for rule in deciding) * DAY)
+    named = [
+        _Rule(rule.get("name", f"rule {number}"), rule.get("action", "delete"), _matching(rule), _due_by(rule, now))
+        for number, rule in enumerate(given, 1)
+    ]
+    return [emptied, _Rules(chats, "updated_at", named)]
 
 
 def _matching(rule: Mapping[str, Any]) -> Q:
@@ -110,10 +205,30 @@ def _matching(rule: Mapping[str, Any]) -> Q:
     return condition
 
 
+def _due_by(rule: Mapping[str, Any], now: int) -> Q:
+    if rule.get("keep"):
+        return Q(pk__in=[])
+    condition = Q(held=False, trashed_at__isnull=True)
+    if rule.get("except_pinned", True):
+        condition &= Q(pinned_at__isnull=True)
+    if "inactive_days" in rule:
+        condition &= Q(updated_at__lt=now - rule["inactive_days"] * DAY)
+    if "age_days" in rule:
+        condition &= Q(created_at__lt=now - rule["age_days"] * DAY)
+    return condition
+
+
 def _looked_at(using: str) -> Report:
-    found = {name: chats for name, chats, _ in due(using)}
-    sample = {name: list(chats.order_by("pk").values_list("pk", flat=True)[:SAMPLE]) for name, chats in found.items()}
-    counts = {name: chats.count() for name, chats in found.items()}
+    counts: dict[str, int] = {}
+    sample: dict[str, list[str]] = {}
+    for rules in _all_rules(using):
+        for rule in rules.rules:
+            add(counts, rule.name, 0)
+        for window in rules.windows():
+            for due in window:
+                add(counts, due.rule.name, len(due.chats))
+                shown = sample.setdefault(due.rule.name, [])
+                shown += [chat_id for chat_id, _ in due.chats[: SAMPLE - len(shown)]]
     for name, count in _trimmed(using, dry_run=True):
         add(counts, name, count)
     return Report(counts, sample)
@@ -129,50 +244,53 @@ def _trimmed(using: str, *, dry_run: bool = False) -> Iterator[tuple[str, int]]:
             yield holder.name, count
 
 
-def _apply(
-    using: str,
-    counts: dict[str, int],
-    end: float | None,
-    pause: float,
-    progress: Callable[[int], object] | None,
-    go_on: Callable[[], bool],
-) -> bool:
+def _apply(using: str, worker: _Worker, counts: dict[str, int], progress: Callable[[int], object] | None) -> bool:
     """Apply each rule; return whether all was done before the end."""
-    for name, chats, action in due(using):
-        for batch in batches(chats):
-            if (end is not None and time.monotonic() > end) or not go_on():
-                return False
-            done = _remove(using, batch, chats, action, counts)
-            add(counts, name, done)
-            if progress is not None:
-                progress(done)
-            if not done and chats.filter(pk__in=batch).count() == len(batch):
-                break  # Nothing but what a hold was put on meanwhile.
-            time.sleep(pause)
-    for holder in holders():
-        days = settings.RETENTION.get("holders", {}).get(holder.name)
-        if days is not None:
-            add(counts, holder.name, holder.purge(using, now_ms() - days * DAY))
-    for name, count in _trimmed(using):
-        add(counts, name, count)
-        if (end is not None and time.monotonic() > end) or not go_on():
+    for went in _chats_removed(using, worker, counts):
+        if progress is not None and went:
+            progress(went)
+        if not worker.goes_on():
             return False
-        time.sleep(pause)
+    for name, went in chain(_purged(using), _trimmed(using)):
+        add(counts, name, went)
+        if not worker.goes_on():
+            return False
     if counts:
-        search_backends[using].scrub()
+        for _ in search_backends[using].scrub():
+            worker.goes_on()
     return True
 
 
-def _remove(using: str, chat_ids: list[str], due: QuerySet[Any], action: str, counts: dict[str, int]) -> int:
-    """Remove the chats that are still due, one by one where a hold came in between; return how many went."""
-    if action != "trash":
+def _chats_removed(using: str, worker: _Worker, counts: dict[str, int]) -> Iterator[int]:
+    """Remove what is due; give after each transaction, and where chats were only looked at, how many went."""
+    for rules in _all_rules(using):
+        for window in rules.windows():
+            yield 0
+            for due in window:
+                for batch in worker.batches(due.chats):
+                    for went in _removed(using, batch, due, counts):
+                        add(counts, due.rule.name, went)
+                        yield went
+
+
+def _removed(using: str, chat_ids: list[str], due: _Due, counts: dict[str, int]) -> Iterator[int]:
+    """Remove the chats that are still due, one by one where a hold came in between; give how many went in each step."""
+    if due.rule.action != "trash":
         with suppress(LegalHoldError):
-            return sum(remove_chats(using, chat_ids, counts, due))
-    done = 0
+            yield from remove_chats(using, chat_ids, counts, due.still)
+            return
     for chat_id in chat_ids:
         with suppress(LegalHoldError):
-            if action != "trash":
-                done += sum(remove_chats(using, [chat_id], counts, due))
-            elif due.filter(pk=chat_id).exists():
-                done += set_trashed(using, chat_id, now_ms())
-    return done
+            if due.rule.action != "trash":
+                yield from remove_chats(using, [chat_id], counts, due.still)
+            elif due.still.filter(pk=chat_id).exists():
+                yield int(set_trashed(using, chat_id, now_ms()))
+
+
+def _purged(using: str) -> Iterator[tuple[str, int]]:
+    """Purge what has a horizon of its own; give after each batch the holder's name, and how many went."""
+    for holder in holders():
+        days = settings.RETENTION.get("holders", {}).get(holder.name)
+        if days is not None:
+            for count in each(holder.purge(using, now_ms() - days * DAY)):
+                yield holder.name, count

@@ -74,6 +74,7 @@ class Migration(migrations.Migration):
                         fields=["trashed_at"],
                         name="ctx_chat_trashed",
                     ),
+                    models.Index(condition=models.Q(("held", True)), fields=["id"], name="ctx_chat_held"),
                 ],
             },
         ),

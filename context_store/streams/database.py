@@ -144,7 +144,8 @@ class DatabaseStreams(BaseStreams):
     def _reap(self) -> Reaped:
         expired = expired_streams(self.using, queued_before=now_ms() - self.chunk_ttl)
         ended = sum(self.end_expired(record) for record in expired)
-        return Reaped(ended, remove_old_chunks(self.using, finished_before=now_ms() - self.chunk_ttl))
+        removed = remove_old_chunks(self.using, finished_before=now_ms() - self.chunk_ttl)
+        return Reaped(ended, sum(removed))
 
     def end_expired(self, record: StreamRecord) -> bool:
         """End a stream whose lease is over, if it still is; tell whether that was so."""

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,7 +23,7 @@ from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
@@ -47,6 +52,7 @@ from context_store.sessions import sessions
 from context_store.store import ContextStore
 from context_store.streams import streams
 from tests.adapters.agents import call_of
+from tests.servers import postgres_program, wait_until
 from tests.store.data import message
 
 MARKER = "zyxquagga"
@@ -134,13 +140,11 @@ def places(folder: Path) -> dict[str, bytes]:
 
 
 def dump() -> bytes:
-    """Return what pg_dump would write of every table: all their rows, as text."""
-    parts = []
-    with connection.cursor() as cursor:
-        for table in connection.introspection.table_names(cursor):
-            with cursor.copy(f'COPY (SELECT * FROM "{table}") TO STDOUT') as copied:
-                parts.append(b"".join(bytes(data) for data in copied))
-    return b"\n".join(parts)
+    """Return what pg_dump writes of the database."""
+    connection.ensure_connection()
+    command = [postgres_program("pg_dump"), f"--dbname={connection.connection.info.dsn}"]
+    password = {"PGPASSWORD": connection.connection.info.password}
+    return subprocess.run(command, check=True, capture_output=True, env={**os.environ, **password}).stdout
 
 
 def admin_pages() -> dict[str, bytes]:
@@ -335,40 +339,86 @@ def test_an_export_is_not_taken_in_for_who_was_erased(everywhere: None, db: None
         import_user(BytesIO(archive))
 
 
-@pytest.mark.vendor("postgresql")
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("place", ["chat", "context"])
-def test_who_began_before_the_tombstone_stores_nothing(
-    everywhere: None, place: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    erasure = sys.modules["context_store.lifecycle.erasure"]
-    monkeypatch.setattr(erasure, "PATIENCE", 0.1)
-    ContextStore().create_chat("bobs", user_id="bob")
-    written, may_end = threading.Event(), threading.Event()
+LATE_STORES: dict[str, Callable[[], object]] = {
+    "chat": lambda: ContextStore(user_id="alice").create_chat("late"),
+    "context": lambda: contexts["kept"].scoped("user:alice").set("late", 1),
+}
+
+
+@contextmanager
+def open_transaction(begin: Callable[[], object], end: Callable[[], object], using: str = "default") -> Iterator[None]:
+    """Begin a transaction in another thread; leaving the block ends it."""
+    begun, may_end = threading.Event(), threading.Event()
 
     def write() -> None:
         try:
-            with transaction.atomic():
-                if place == "chat":
-                    ContextStore(user_id="alice").create_chat("late")
-                else:
-                    contexts["kept"].scoped("user:alice").set("late", 1)
-                written.set()
+            with transaction.atomic(using=using):
+                begin()
+                begun.set()
                 assert may_end.wait(30)
+                end()
         finally:
-            connection.close()
+            connections.close_all()
 
     thread = threading.Thread(target=write)
     thread.start()
-    assert written.wait(30)
-    assert erase_user("alice", reason="Asked").finished_at is None
-    may_end.set()
-    thread.join()
-    # Other tests write on this server, too.
-    monkeypatch.setattr(erasure, "PATIENCE", 60)
+    try:
+        assert begun.wait(30)
+        yield
+    finally:
+        may_end.set()
+        thread.join()
+
+
+def take_snapshot() -> None:
+    """Begin to read as of now: neither tombstones nor holds that come later are seen in this transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    assert not Erasure.objects.exists()
+
+
+@pytest.mark.vendor("postgresql")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("has_stored", [True, False])
+@pytest.mark.parametrize("place", LATE_STORES)
+def test_who_began_before_the_tombstone_stores_nothing(
+    everywhere: None, place: str, has_stored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "PATIENCE", 0.1)
+    steps = [LATE_STORES[place], lambda: None] if has_stored else [take_snapshot, LATE_STORES[place]]
+    with open_transaction(*steps):
+        assert erase_user("alice", reason="Asked").finished_at is None
     assert erase_user("alice", reason="Asked").finished_at is not None
     assert not Chat.objects.filter(user_id="alice").exists()
     assert not ContextEntry.objects.exists()
+
+
+@pytest.mark.vendor("postgresql")
+@pytest.mark.django_db(transaction=True)
+def test_a_hold_waits_for_who_does_not_see_it(db: None) -> None:
+    store = ContextStore(user_id="alice")
+    with ThreadPoolExecutor() as threads:
+        with open_transaction(take_snapshot, lambda: store.create_chat("tea")):
+            placing = threads.submit(in_thread, partial(hold, user_id="alice", reason="Case 7", who="counsel"))
+            wait_until(LegalHold.objects.exists, seconds=30, what="The hold")
+        placing.result()
+    with pytest.raises(LegalHoldError):
+        store.delete_chat("tea")
+
+
+def in_thread(work: Callable[[], object]) -> None:
+    try:
+        work()
+    finally:
+        connection.close()
+
+
+@pytest.mark.vendor("postgresql")
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_transactions_of_other_databases_delay_no_erasure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasure, "PATIENCE", 0.1)
+    with open_transaction(lambda: ContextStore("other").create_chat("tea", user_id="bob"), lambda: None, "other"):
+        assert erase_user("alice", reason="Asked").finished_at is not None
 
 
 def test_a_copy_is_found_without_reading_those_of_others(db: None) -> None:

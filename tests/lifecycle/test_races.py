@@ -16,7 +16,7 @@ from context_store.graph.locked import GIVEN_UP
 from context_store.ids import now_ms
 from context_store.lifecycle import apply_retention, erase_user, hold, release
 from context_store.lifecycle.retention import DAY
-from context_store.models import Branch, Chat, Checkpoint, LegalHold, Message, SearchEntry
+from context_store.models import Branch, Chat, ChatOrigin, Checkpoint, LegalHold, Message, SearchEntry, ShareLink
 from context_store.store import ContextStore
 from tests.races import run_processes, run_threads
 from tests.store.data import message
@@ -28,13 +28,14 @@ REFUSED = (ObjectDoesNotExist, IdConflict, HeadConflict, UserErased)
 
 
 def use(worker: int) -> int:
-    """Append to, fork and search the chats, and make new ones; return how many calls were refused."""
+    """Append to, fork, share and search the chats, and make new ones; return how many calls were refused."""
     store, refused = ContextStore(user_id="alice"), 0
     for number in range(ROUNDS):
         chat_id = CHATS[(number + worker) % len(CHATS)]
         calls: list[Callable[[], object]] = [
             partial(store.append_messages, chat_id, [message(f"w{worker}-{number}")]),
             partial(store.fork_chat, chat_id, f"fork-{worker}-{number}"),
+            partial(store.share, chat_id),
             partial(store.search_messages, chat_id, "text"),
             partial(store.upsert_chat, chat_id),
         ]
@@ -77,7 +78,7 @@ def stored() -> None:
 
 def orphans() -> list[str]:
     """Return the tables with rows of chats that are not there."""
-    tables: list[type[models.Model]] = [Message, Branch, Checkpoint, SearchEntry]
+    tables: list[type[models.Model]] = [Message, Branch, Checkpoint, SearchEntry, ShareLink, ChatOrigin]
     ids = set(Chat._base_manager.values_list("pk", flat=True))
     return [
         table.__name__

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from io import StringIO
 from typing import Any
 
@@ -8,11 +9,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 
 from context_store.adapters.a2a.models import AgentTask
 from context_store.contexts.database import DatabaseStorage
 from context_store.ids import now_ms
-from context_store.lifecycle import apply_retention, hold
+from context_store.lifecycle import apply_retention, hold, retention
 from context_store.lifecycle.retention import DAY, LOCK
 from context_store.models import AuditEntry, Chat, ContextEntry, Erasure, Message, Stream, StreamChunk
 from context_store.store import ContextStore
@@ -39,8 +41,8 @@ def make(store: ContextStore, chat_id: str, days: float, user_id: str = "alice",
     """Make a chat that was made, and changed last, so many days ago."""
     store.create_chat(chat_id, user_id=user_id, metadata=columns.pop("metadata", {}))
     store.append_messages(chat_id, [message("m1"), message("m2")])
-    time = now_ms() - int(days * DAY)
-    Chat._base_manager.filter(pk=chat_id).update(created_at=time, updated_at=time, **columns)
+    then = now_ms() - int(days * DAY)
+    Chat._base_manager.filter(pk=chat_id).update(created_at=then, updated_at=then, **columns)
 
 
 def left() -> list[str]:
@@ -118,8 +120,8 @@ def test_one_worker_at_a_time(store: ContextStore) -> None:
 @override_settings(CONTEXT_STORE_RETENTION=RULES)
 def test_holders_are_purged_by_their_own_days(store: ContextStore) -> None:
     for number, days in enumerate((31, 29)):
-        time = (now_ms() - days * DAY) * 10**6
-        AgentTask.objects.create(user_id="a", task_id=str(number), context_id="c", state=3, status_time=time, data={})
+        then = (now_ms() - days * DAY) * 10**6
+        AgentTask.objects.create(user_id="a", task_id=str(number), context_id="c", state=3, status_time=then, data={})
     apply_retention()
     assert list(AgentTask.objects.values_list("task_id", flat=True)) == ["1"]
 
@@ -138,6 +140,56 @@ def test_chunks_and_contexts_have_horizons_of_their_own(store: ContextStore) -> 
     assert set(StreamChunk._base_manager.values_list("stream_id", flat=True)) == {"new", "held"}
     assert len(store.get_messages("old")) == 1
     assert "new" in ContextEntry.objects.values_list("pk", flat=True)
+
+
+@override_settings(
+    CONTEXT_STORE_RETENTION={"chats": [{"user_id": "bob", "keep": True}, {"age_days": 30, "name": "old"}]}
+)
+def test_no_statement_looks_at_more_than_a_window(store: ContextStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "WINDOW", 4)
+    for number in range(6):
+        # In twos of the same time, so that windows begin in the middle of them.
+        make(store, f"alice {number}", 90 - number // 2)
+        make(store, f"bob {number}", 90 - number // 2, user_id="bob")
+    make(store, "touched", 60)
+    make(store, "new", 1)
+    # What was changed lately may be old enough all the same.
+    Chat.objects.filter(pk="touched").update(updated_at=now_ms())
+    assert apply_retention(dry_run=True).counts == {"trash": 0, "rule 1": 0, "old": 7}
+    with CaptureQueriesContext(connection) as queries:
+        assert apply_retention(pause=0).counts["old"] == 7
+    looks = [query["sql"] for query in queries if "ORDER BY" in query["sql"] and "CASE WHEN" in query["sql"]]
+    assert len(looks) == 5
+    assert all("LIMIT 4" in sql or "FETCH FIRST 4" in sql for sql in looks)
+    assert left() == [*[f"bob {number}" for number in range(6)], "new"]
+
+
+@pytest.mark.vendor("sqlite")
+@override_settings(CONTEXT_STORE_RETENTION={"chats": [{"inactive_days": 30}]})
+def test_what_cannot_be_due_is_not_looked_at(store: ContextStore) -> None:
+    make(store, "new", 1)
+    with CaptureQueriesContext(connection) as queries:
+        apply_retention()
+    [look] = [query["sql"] for query in queries if '"updated_at" <' in query["sql"] and "ORDER BY" in query["sql"]]
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {look}")
+        assert "USING INDEX ctx_chat_updated (updated_at<?)" in str(cursor.fetchall())
+
+
+@override_settings(CONTEXT_STORE_RETENTION=RULES)
+def test_others_have_their_time_after_each_batch(store: ContextStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "LEAST_ROWS", 3)
+    monkeypatch.setattr(retention, "MOST_ROWS", 3)
+    for number in range(5):
+        make(store, f"c{number}", 101)
+    pauses: list[float] = []
+    sleep = time.sleep
+    monkeypatch.setattr(retention.time, "sleep", lambda seconds: (pauses.append(seconds), sleep(seconds)))
+    batches: list[int] = []
+    started = time.monotonic()
+    apply_retention(pause=3, progress=batches.append)
+    assert batches == [1] * 5
+    assert sum(pauses) > 0.6 * (time.monotonic() - started)
 
 
 def test_what_a_dead_worker_gave_up_is_finished(store: ContextStore) -> None:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Iterator
-from io import BytesIO
+from io import BytesIO, StringIO
+from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from context_store.adapters.a2a.models import AgentTask
@@ -120,3 +122,55 @@ def test_the_export_of_a_long_chat_comes_in_pieces(store: ContextStore) -> None:
     store.append_messages("tea", [message(f"x{n}", data="y" * 1000) for n in range(2_000)])
     sizes: list[Any] = [len(piece) for piece in export_user("alice")]
     assert max(sizes) < 200_000
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_memory_does_not_grow_with_a_user() -> None:
+    store = ContextStore(user_id="alice")
+    for chat_id, steps in (("long", 99), ("short", 1)):
+        store.create_chat(chat_id)
+        for step in range(steps):
+            # Without a text, so that nothing is indexed.
+            store.append_messages(chat_id, [message(f"{step}-{number}", data=[number] * 50) for number in range(1_000)])
+    tracemalloc.start()
+    try:
+        size = sum(map(len, export_user("alice")))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert size > 100_000
+    assert peak < 15_000_000
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_another_database_gets_the_same(store: ContextStore, tmp_path: Path) -> None:
+    files = [tmp_path / "first", tmp_path / "second"]
+    call_command("export_user", "alice", files[0], stdout=StringIO())
+    call_command("import_user", files[0], database="other", stdout=StringIO())
+    call_command("export_user", "alice", files[1], database="other", stdout=StringIO())
+    first, second = map(contents, files)
+    assert second.keys() == first.keys()
+    # Sessions in Redis belong to no database, and no token of a link is handed over.
+    for name in first.keys() - {"manifest.json", "audit.jsonl", "sessions.jsonl", "share_links.jsonl"}:
+        assert second[name] == first[name], name
+    call_command("check_context_store", database="other", verbosity=0)
+
+
+def contents(file: Path) -> dict[str, bytes]:
+    with ZipFile(file) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_commands_say_what_is_wrong(store: ContextStore, tmp_path: Path) -> None:
+    there, broken, missing = (tmp_path / name for name in ("there", "broken", "missing"))
+    there.write_bytes(empty())
+    broken.write_bytes(b"no archive")
+    for file in (there, broken, missing):
+        with pytest.raises(CommandError):
+            call_command("import_user", file, stdout=StringIO())
+    with pytest.raises(CommandError, match="exists"):
+        call_command("export_user", "alice", there, stdout=StringIO())
+    with pytest.raises(CommandError):
+        call_command("export_user", " ", missing, stdout=StringIO())
+    assert not missing.exists()

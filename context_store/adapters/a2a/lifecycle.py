@@ -34,14 +34,9 @@ class TasksHolder(Holder):
     def erase(self, using: str, user_id: str) -> Iterator[int]:
         return self._delete(self._tasks(using, user_id))
 
-    def purge(self, using: str, before: int) -> int:
-        return sum(
-            self._delete(
-                AgentTask.objects.using(using).filter(
-                    state__in=FINISHED, status_time__lt=before * 10**6, status_time__gt=-(2**63)
-                )
-            )
-        )
+    def purge(self, using: str, before: int) -> Iterator[int]:
+        finished = AgentTask.objects.using(using).filter(state__in=FINISHED)
+        return self._delete(finished.filter(status_time__lt=before * 10**6, status_time__gt=-(2**63)))
 
     @staticmethod
     def _tasks(using: str, user_id: str) -> QuerySet[AgentTask]:

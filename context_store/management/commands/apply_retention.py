@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from context_store.exceptions import LockTimeout
-from context_store.lifecycle.retention import apply_retention
+from context_store.lifecycle.retention import PAUSE, apply_retention
 from context_store.management.progress import progress_bar
 
 
@@ -20,7 +20,12 @@ class Command(BaseCommand):
         parser.add_argument("--database", choices=tuple(connections), help="The database; else the routers decide.")
         parser.add_argument("--dry-run", action="store_true", help="Show what would go, and delete nothing.")
         parser.add_argument("--seconds", type=float, help="Stop after this time; the next run goes on.")
-        parser.add_argument("--pause", type=float, default=0.05, help="Seconds between two batches, 0.05 unless told.")
+        parser.add_argument(
+            "--pause",
+            type=float,
+            default=PAUSE,
+            help=f"How many times as long as a batch took is waited after it, {PAUSE:g} unless told.",
+        )
 
     def handle(
         self, *, database: str | None, dry_run: bool, seconds: float | None, pause: float, **options: Any

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
+from context_store.exceptions import ContextStoreError
 from context_store.lifecycle.transfer import export_user
 
 
@@ -18,7 +19,15 @@ class Command(BaseCommand):
         parser.add_argument("--database", choices=tuple(connections), help="The database; else the routers decide.")
 
     def handle(self, *, user_id: str, file: Path, database: str | None, **options: Any) -> None:
-        with file.open("xb") as target:
-            for piece in export_user(user_id, using=database):
-                target.write(piece)
+        try:
+            with file.open("xb") as target:
+                try:
+                    for piece in export_user(user_id, using=database):
+                        target.write(piece)
+                except BaseException:
+                    # Half an archive opens nothing, and stands in the way of the next call.
+                    file.unlink()
+                    raise
+        except (OSError, ContextStoreError) as error:
+            raise CommandError(str(error)) from error
         self.stdout.write(self.style.SUCCESS(f"Wrote {file}."))

@@ -1,6 +1,6 @@
 """What every search backend is."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache, partial
 from threading import Lock
@@ -166,8 +166,9 @@ class SearchBackend(BaseBackend):
     def drop_index(self, execute: Execute) -> None:
         """Drop what ``create_index`` made, as far as it is there, of older versions too."""
 
-    def scrub(self) -> None:
-        """Remove from the index what deleted entries have left in it."""
+    def scrub(self) -> Iterable[None]:
+        """Remove from the index what deleted entries have left in it, in short transactions, and give after each."""
+        return ()
 
     def index_stamp(self) -> str | None:
         """Return version and language of the index that is there, such as ``"1 english"``; ``None`` if none is."""

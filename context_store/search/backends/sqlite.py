@@ -16,7 +16,7 @@ number of matches, saturating and damped by length like BM25 in one document.
 
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from heapq import nlargest
 from threading import Lock
@@ -46,6 +46,8 @@ SYMBOLS = re.compile("[\u2000-\u2bff\ufe00-\ufe0f\U0001f000-\U0001faff]")
 SATURATION, DAMPING, USUAL_LENGTH = 1.2, 0.75, 1000.0
 # Characters that the rank looks at.
 RANKED_LENGTH = 20_000
+# Pages of the index that are merged in a transaction.
+MERGED_PAGES = 100
 
 Sql = tuple[str, list[Any]]
 
@@ -142,14 +144,15 @@ class SQLiteBackend(SearchBackend):
             execute(f"DROP TABLE IF EXISTS {index}")
         execute(f"DROP VIEW IF EXISTS {SOURCE}")
 
-    def scrub(self) -> None:
+    def scrub(self) -> Iterator[None]:
         # FTS5 keeps words of deleted rows until their segments are merged: here by steps, until nothing is left to do.
         with self.connection.cursor() as cursor:
             for index in (STEMS, WORDS):
-                cursor.execute(f"INSERT INTO {index}({index}, rank) VALUES ('merge', -500)")
+                cursor.execute(f"INSERT INTO {index}({index}, rank) VALUES ('merge', -{MERGED_PAGES})")
                 while True:
+                    yield
                     before = self.connection.connection.total_changes
-                    cursor.execute(f"INSERT INTO {index}({index}, rank) VALUES ('merge', 500)")
+                    cursor.execute(f"INSERT INTO {index}({index}, rank) VALUES ('merge', {MERGED_PAGES})")
                     if self.connection.connection.total_changes - before < 2:
                         break
 
