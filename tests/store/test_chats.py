@@ -57,6 +57,14 @@ def test_get_chat_that_is_missing_is_none(store):
     assert store.get_chat("nowhere") is None
 
 
+def test_merged_metadata_is_bounded_as_a_whole(store, settings):
+    settings.CONTEXT_STORE_MAX_PAYLOAD_BYTES = 100
+    store.create_chat("c", user_id="alice", metadata={"a": 60 * "x"})
+    with pytest.raises(InvalidData, match="metadata"):
+        store.update_chat("c", metadata={"b": 60 * "x"}, merge=True)
+    assert store.get_chat("c").metadata == {"a": 60 * "x"}
+
+
 def test_update_chat_replaces_metadata_and_clears_the_title(store):
     store.create_chat("c", user_id="alice", title="T", metadata={"a": 1, "b": 2})
     chat = store.update_chat("c", title=None, metadata={"b": 3})
