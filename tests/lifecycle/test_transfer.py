@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import tracemalloc
 from collections.abc import Iterator
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -122,25 +121,6 @@ def test_the_export_of_a_long_chat_comes_in_pieces(store: ContextStore) -> None:
     store.append_messages("tea", [message(f"x{n}", data="y" * 1000) for n in range(2_000)])
     sizes: list[Any] = [len(piece) for piece in export_user("alice")]
     assert max(sizes) < 200_000
-
-
-@pytest.mark.slow
-@pytest.mark.django_db(transaction=True)
-def test_memory_does_not_grow_with_a_user() -> None:
-    store = ContextStore(user_id="alice")
-    for chat_id, steps in (("long", 99), ("short", 1)):
-        store.create_chat(chat_id)
-        for step in range(steps):
-            # Without a text, so that nothing is indexed.
-            store.append_messages(chat_id, [message(f"{step}-{number}", data=[number] * 50) for number in range(1_000)])
-    tracemalloc.start()
-    try:
-        size = sum(map(len, export_user("alice")))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert size > 100_000
-    assert peak < 15_000_000
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
