@@ -165,7 +165,9 @@ def appends(makers: dict[str, tuple[type[DatabaseStreams], dict[str, Any]]], sec
         record = own.claim("appended", chat_id=chat_id)
         ours = partial(append, own, record, chunks)
         label = f"stream: append of {BATCH} chunks, {name}"
-        raw = raw_entries(chunks) if name == "Redis" else raw_insert(chat_id, chunks)
+        raw = raw_entries(chunks) if name == "Redis" else raw_insert(chat_id, "raw", chunks)
+        # Neither is the last of the index, where rows are added with less work.
+        raw_insert(chat_id, "zz", chunks)()
         yield ratio_row(label, raw, ours, budget=APPEND_BUDGET, seconds=seconds)
         ContextStore().delete_chat(chat_id)
 
@@ -174,8 +176,8 @@ def append(own: DatabaseStreams, record: Any, chunks: list[Any]) -> None:
     own.append_texts(record, own.encoded(chunks)[0])
 
 
-def raw_insert(chat_id: str, chunks: list[Any]) -> Callable[[], None]:
-    """Return one INSERT of the chunks by the driver, in a transaction, under the name of another stream."""
+def raw_insert(chat_id: str, stream_id: str, chunks: list[Any]) -> Callable[[], None]:
+    """Return one INSERT of the chunks by the driver, in a transaction, under the name of a stream that is none."""
     driver = raw_driver("default")
     one = f"({', '.join([driver.placeholder] * 5)})"
     sql = "INSERT INTO context_store_streamchunk (chat_id, stream_id, seq, data, created_at) VALUES "
@@ -187,7 +189,7 @@ def raw_insert(chat_id: str, chunks: list[Any]) -> Callable[[], None]:
         values: list[Any] = []
         now = int(time.time() * 1000)
         for chunk in chunks:
-            values += [chat_id, "raw", at, json.dumps(chunk), now]
+            values += [chat_id, stream_id, at, json.dumps(chunk), now]
             at += 1
         driver.write_batches((sql, values))
 

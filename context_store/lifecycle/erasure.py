@@ -76,7 +76,7 @@ def erase_user(
     _require_no_holds(alias, user_id, copies)
     options: dict[str, str] = {"copies": copies, "usage": usage}
     stored = _tombstone(alias, user_id, reason, options, who or audit.actor())
-    wait_for(alias, stored.options["older"], seconds=PATIENCE if seconds is None else min(seconds / 2, PATIENCE))
+    wait_for(alias, stored.options.get("older", []), seconds=PATIENCE if seconds is None else min(seconds / 2, PATIENCE))
     _require_no_holds(alias, user_id, copies)
     with deleting_securely(alias):
         is_complete = _erase(alias, user_id, options, stored, end)
@@ -136,9 +136,9 @@ def _tombstone(using: str, user_id: str, reason: str, options: dict[str, str], w
     if stored is None:
         values = {"subject": subjects[0], "reason": reason, "requested_by": who or None}
         stored = rows("Erasure").using(using).create(**values, options=options, started_at=now_ms())
-    if "older" not in stored.options:
+    if "older" not in stored.options and (older := open_transactions(using)):
         # Who began before may not see the tombstone.
-        _store(using, stored, options={**stored.options, "older": open_transactions(using)})
+        _store(using, stored, options={**stored.options, "older": older})
     return stored
 
 
@@ -160,7 +160,7 @@ def _erase(using: str, user_id: str, options: dict[str, str], stored: Any, end: 
     are_open = is_settled = False
     while not (are_open or is_settled):
         # First: what older transactions have stored by then is erased below.
-        are_open = not wait_for(using, stored.options["older"], seconds=0)
+        are_open = not wait_for(using, stored.options.get("older", []), seconds=0)
         found = 0
         for number in _erase_once(using, user_id, options, counts):
             found += number
