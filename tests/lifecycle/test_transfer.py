@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
+from benchmarks.data import plan
+from benchmarks.data import store as fill
 from context_store.adapters.a2a.models import AgentTask
 from context_store.contexts import contexts
 from context_store.exceptions import IdConflict, InvalidData
@@ -121,6 +124,21 @@ def test_the_export_of_a_long_chat_comes_in_pieces(store: ContextStore) -> None:
     store.append_messages("tea", [message(f"x{n}", data="y" * 1000) for n in range(2_000)])
     sizes: list[Any] = [len(piece) for piece in export_user("alice")]
     assert max(sizes) < 200_000
+
+
+@pytest.mark.slow
+@pytest.mark.vendor("sqlite", "postgresql")
+@pytest.mark.django_db(transaction=True)
+def test_memory_does_not_grow_with_a_user() -> None:
+    fill("default", [plan("alice", 90_000), *(plan("alice", 100) for _ in range(100))])
+    tracemalloc.start()
+    try:
+        size = sum(map(len, export_user("alice")))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert size > 2_000_000
+    assert peak < 15_000_000
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
