@@ -76,7 +76,8 @@ def erase_user(
     _require_no_holds(alias, user_id, copies)
     options: dict[str, str] = {"copies": copies, "usage": usage}
     stored = _tombstone(alias, user_id, reason, options, who or audit.actor())
-    wait_for(alias, stored.options.get("older", []), seconds=PATIENCE if seconds is None else min(seconds / 2, PATIENCE))
+    patience = PATIENCE if seconds is None else min(seconds / 2, PATIENCE)
+    wait_for(alias, stored.options.get("older", []), seconds=patience)
     _require_no_holds(alias, user_id, copies)
     with deleting_securely(alias):
         is_complete = _erase(alias, user_id, options, stored, end)

@@ -753,14 +753,19 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
 
     def _needed(self, chat: LockedChat, newest: int = 1) -> set[tuple[str, str]]:
         """Return the newest checkpoints of each namespace, with those above them that their delta channels begin at."""
-        latest: dict[str, list[CheckpointRow]] = {}
-        for columns in _checkpoints(chat).order_by("-id").values_list(*CheckpointRow._fields).iterator(chunk_size=PAGE):
-            found = latest.setdefault(columns[1], [])
-            if len(found) < newest:
-                found.append(CheckpointRow._make(columns))
-        needed = set()
-        for row in chain.from_iterable(latest.values()):
-            needed.add((row.namespace_key, row.id))
+        latest: dict[str, list[str]] = {}
+        for namespace_key, checkpoint_id in _checkpoints(chat).order_by("-id").values_list("namespace_key", "id"):
+            if len(ids := latest.setdefault(namespace_key, [])) < newest:
+                ids.append(checkpoint_id)
+        kept = {(namespace_key, checkpoint_id) for namespace_key, ids in latest.items() for checkpoint_id in ids}
+        needed = set(kept)
+        rows = _checkpoints(chat).values_list(*CheckpointRow._fields)
+        pages = (rows.filter(id__in=ids) for ids in chunked({checkpoint_id for _, checkpoint_id in kept}))
+        for columns in chain.from_iterable(pages):
+            row = CheckpointRow._make(columns)
+            # Checkpoints of a graph and of graphs in it may have one id.
+            if (row.namespace_key, row.id) not in kept:
+                continue
             metadata = self.serde.loads_typed((row.metadata_type, row.metadata))
             channels = set(metadata.get("counters_since_delta_snapshot") or ())
             place = Place(chat.user_id, chat.id, row.namespace, row.id)
