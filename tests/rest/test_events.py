@@ -284,6 +284,14 @@ def test_owner_who_loses_the_chat_gets_no_further_event(start: Any, kind: str) -
     assert get(url).status_code == 404
 
 
+def test_chat_that_goes_before_the_first_look_is_told_as_deleted(client: Any, django_user_model: Any) -> None:
+    ContextStore().create_chat("chat", user_id=LOGIN[0])
+    client.force_login(django_user_model.objects.create_user(LOGIN[0]))
+    with closing(client.get("/api/chats/chat/events/")) as response:
+        ContextStore().delete_chat("chat")
+        assert b"event: deleted" in b"".join(response.streaming_content)
+
+
 @pytest.mark.parametrize("path", ["chats/chat/events/", "events/", "contexts/k/events/"])
 def test_reader_of_changes_is_sent_away_after_a_while_to_say_who_it_is(
     path: str, client: Any, django_user_model: Any, monkeypatch: pytest.MonkeyPatch

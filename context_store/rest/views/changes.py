@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncGenerator, Generator, Sequence
 from typing import Any
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.http import HttpResponseBase
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -45,7 +46,7 @@ class ChangesViewSet(EventsViewSet):
             if match is None:
                 raise malformed()
             after = int(match[1]) - bool(match[2])
-        return events.respond(request, ChatFeed(self.store.watch(chat_id, after=after), after))
+        return events.respond(request, ChatFeed(chat_id, self.store.watch(chat_id, after=after), after))
 
     @operation("watch_chats", EVENTS, last_event_id=True, tag="Changes")
     def chats(self, request: Request) -> HttpResponseBase:
@@ -101,9 +102,9 @@ class WatcherFeed:
 
 
 class ChatFeed(WatcherFeed):
-    def __init__(self, watcher: Watcher[Any], after: int) -> None:
+    def __init__(self, chat_id: str, watcher: Watcher[Any], after: int) -> None:
         super().__init__(watcher)
-        self.after = after
+        self.chat_id, self.after = chat_id, after
 
     def begin(self) -> bytes:
         # An event without data is none, but a browser keeps its id: it comes back with that.
@@ -117,6 +118,11 @@ class ChatFeed(WatcherFeed):
             part = f".{index}" if following == change.revision else ""
             sent.append(change_event(change, f"{change.revision}{part}"))
         return b"".join(sent)
+
+    def end(self, error: Exception | None) -> bytes:
+        # The chat has gone between the beginning of the answer and the first look.
+        is_gone = isinstance(error, ObjectDoesNotExist)
+        return self.render([ChangeRecord("deleted", self.chat_id, self.after)]) if is_gone else b""
 
 
 class ListFeed(WatcherFeed):
