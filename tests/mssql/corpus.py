@@ -118,7 +118,8 @@ class Corpus:
             # Django's own bookkeeping, and a migration's statements, are the backend's.
             if f"{os.sep}db{os.sep}backends{os.sep}" in name and frame.f_code.co_name not in _CURSOR_METHODS:
                 return
-            if name.startswith(f"{PACKAGE}{os.sep}"):
+            # Who calls what executes a text tells what it is.
+            if name.startswith(f"{PACKAGE}{os.sep}") and frame.f_code.co_name != "_run":
                 place = Path(name).relative_to(PACKAGE).as_posix()
                 if frame.f_code.co_name == "insert_rows":
                     # Made of quoted names alone, for every database.

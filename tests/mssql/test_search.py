@@ -201,7 +201,7 @@ def test_entries_are_searched_through_the_manager(newest_server, grammar):
     there = Server(newest_server, rows=[(1, "c", "m1", 3)])
     entries = SearchEntry.objects.using(newest_server.alias)
     assert entries.hits("tea", user_id="alice") == []
-    assert "[context_store_searchentry].[id] IN (@p" in there.sent[-1]
+    assert "[context_store_message].[chat_id] IN (@p" in there.sent[-1]
     assert [problem for sql, params in there.statements for problem in broken_rules(sql, params)] == []
 
 
