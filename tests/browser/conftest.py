@@ -185,6 +185,8 @@ def browser(
     chrome.delete_all_cookies()
     browser = Browser(chrome, server, downloads)
     browser.size(1366, 900)
+    # The browser is shared: what its console says of an earlier test's pages is not of this one.
+    browser.complaints()
     yield browser
     chrome.get("about:blank")
     server.stop()
