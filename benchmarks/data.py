@@ -178,6 +178,7 @@ def _chat_row(conversation: Conversation) -> tuple[Any, ...]:
         title="A chat",
         metadata="{}",
         message_count=len(conversation.message_ids),
+        branch_count=1,
     )
     return _values(chat)
 

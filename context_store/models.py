@@ -4,12 +4,15 @@ from typing import Any
 
 from django.db import models, router
 from django.db.models import F, Q
+from django.db.models.signals import post_delete, post_save
+from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
 
 from .db import CompositeForeignKey
 from .exceptions import InvalidData
 from .fields import EpochMillisecondsField, IdentifierField, MetadataField, PayloadField, SearchTextField
 from .graph.holds import require_no_hold
+from .graph.locked import count_branches
 from .ids import new_id, new_revision
 from .managers.base import ScopedManager, TrashManager
 from .managers.branches import BranchQuerySet
@@ -54,8 +57,9 @@ class Chat(Held):
     user_id = IdentifierField()
     title = models.TextField(null=True, blank=True)
     metadata = MetadataField(blank=True)
-    # Derived, so that a list of chats never counts messages.
+    # Derived, so that a list of chats counts nothing: it names one table.
     message_count = models.PositiveIntegerField(default=0, editable=False)
+    branch_count = models.PositiveIntegerField(default=0, editable=False)
     # Grows with every change of the chat or of what is in it: what the chat was read at.
     revision = models.PositiveBigIntegerField(default=new_revision, editable=False)
     # The revision at which something in the chat was last deleted: no row tells of that to a reader of changes.
@@ -204,6 +208,12 @@ class Branch(Held):
 
     def __str__(self) -> str:
         return str(self.name)
+
+
+@receiver([post_save, post_delete], sender=Branch)
+def _count_branches(instance: Branch, using: str, **kwargs: Any) -> None:
+    """Count anew what Django's own ways write and delete, which hold no chat."""
+    count_branches(using, instance.chat_id)
 
 
 class Checkpoint(Held):

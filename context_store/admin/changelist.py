@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy
 from context_store.exceptions import InvalidData, SearchUnavailable
 from context_store.exporters.legible import visible
 from context_store.graph.previews import last_texts
-from context_store.models import Branch, Chat, Message, SearchEntry, UsageEntry
+from context_store.models import Branch, Message, SearchEntry, UsageEntry
 from context_store.records import SearchHit, SearchHits
 from context_store.search.budget import Budget, TimeUpError, limited
 from context_store.validation import check_identifier, check_metadata, check_time
@@ -111,7 +111,6 @@ class ChatChangeList(StoreChangeList):
         super().get_results(request)
         chats = list(self.result_list)
         using, ids = self.queryset.db, [chat.pk for chat in chats]
-        counts = {record.id: record.branch_count for record in Chat.objects.using(using).filter(pk__in=ids).records()}
         texts = last_texts(using, ids) if "last_message" in self.list_display else {}
         tokens: dict[str | None, int] = {}
         if "tokens" in self.list_display:
@@ -122,7 +121,6 @@ class ChatChangeList(StoreChangeList):
         persons = people(ids={chat.user_id for chat in chats}) if people and chats else {}
         for chat in chats:
             chat.person = persons.get(chat.user_id)
-            chat.branch_count = counts.get(chat.pk, 0)
             chat.last_text, chat.token_count = texts.get(chat.pk, ""), tokens.get(chat.pk, 0)
             chat.search_hits = found.hits.get(chat.pk, [])[:SNIPPETS] if found else []
         self.result_list = chats

@@ -240,7 +240,7 @@ class ChatAdmin(StoreAdmin):
 
     @admin.display(description=gettext_lazy("branches"))
     def branches(self, chat: Chat) -> int:
-        return chat.branch_count  # type: ignore[attr-defined, no-any-return]
+        return chat.branch_count
 
     @admin.display(description=gettext_lazy("last message"))
     def last_message(self, chat: Chat) -> str:

@@ -21,9 +21,8 @@ from context_store.exceptions import InvalidData
 from context_store.exporters.html import markdown_html, renders_markdown, signs
 from context_store.exporters.legible import TEXT, Block
 from context_store.graph import Place, read_places
-from context_store.graph.chains import is_on_chain, spans_of
+from context_store.graph.chains import count_of, is_on_chain, spans_of
 from context_store.graph.lineage import Span
-from context_store.managers.base import count_of
 from context_store.managers.messages import MessageQuerySet
 from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
 from context_store.records import BranchRecord, CheckpointRecord, MessageRecord

@@ -235,7 +235,7 @@ class ContextEngine:
             head = chat.branch
             return chat.start_branch(head.head_message_id, name, is_active=False, place=head.place).record()
 
-        return self._write(self._locked(work, touch=False))
+        return self._write(self._locked(work, branching=1, touch=False))
 
     aaside = asynchronous(aside)
 
@@ -266,7 +266,7 @@ class ContextEngine:
             outcome = Outcome.EDITED if is_new else Outcome.CONTAINED
             return Saved(chat.branch.head_message_id, chat.branch.name, outcome, [message])
 
-        saved = self._read(self._locked(work, adding=1, undo_unless_added=True))
+        saved = self._read(self._locked(work, adding=1, branching=1, undo_unless_added=True))
         self._head = saved.head_message_id
         return saved
 

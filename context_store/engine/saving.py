@@ -107,7 +107,7 @@ class Saving:
         head, place = self.chat.branch.place, self.chat.place(record.id)
         if head is not None and self.chat.is_above(place, head):
             self.expected_head = record.id
-        elif (head is None or self.chat.is_above(head, place)) and self.chat.branch_through(record.id) is None:
+        elif (head is None or self.chat.is_above(head, place)) and self.chat.branch_through(place) is None:
             self.chat.move_head(record.id, place)
             self.outcomes.add(Outcome.FAST_FORWARDED)
             self.expected_head = record.id

@@ -30,7 +30,7 @@ from .chains import (
 from .holds import require_not_erased
 from .inputs import Input, parse_messages
 from .lineage import Place, place_all
-from .locked import CHAT_COLUMNS, MAIN, LockedChat, NewChat, delete_chats, delete_rows, locked, to_chat_record
+from .locked import CHAT_COLUMNS, MAIN, LockedChat, NewChat, delete_chats, delete_rows, locked
 
 FORMAT = "context-store-chat"
 VERSION = 1
@@ -129,7 +129,7 @@ def import_chat(
     )
 
     steps = list(chunked(((inputs[message_id], place) for message_id, place in places.items()), at_once or len(places)))
-    first = chat._replace(message_count=len(steps[0]) if steps else 0)
+    first = chat if len(steps) < 2 else chat._replace(message_count=len(steps[0]), branch_count=0)
 
     def begin() -> None:
         is_whole = len(steps) < 2
@@ -224,10 +224,10 @@ def owner_of(document: Any) -> Any:
 
 
 def require_chat(using: str, chat_id: str, *, user_id: str | None = None) -> tuple[int, ChatRecord]:
-    """Return the chat with its revision; its branches are not counted. Raises ``Chat.DoesNotExist``."""
+    """Return the chat with its revision. Raises ``Chat.DoesNotExist``."""
     chats = chats_of(user_id).using(using).filter(pk=check_identifier(chat_id, "chat_id"))
     for revision, *columns in chats.values_list("revision", *CHAT_COLUMNS):
-        return revision, to_chat_record(columns, 0)
+        return revision, ChatRecord(*columns)
     raise missing("Chat", chat_id)
 
 
@@ -287,7 +287,7 @@ def document_pieces(using: str, chat_id: str, **more: Any) -> Iterator[str]:
         raise missing("Chat", chat_id)
     branches = [branch.record() for branch in read_branches(using, chat_id, is_locked=True)]
     checkpoints = [CheckpointRecord._make(row) for row in _checkpoints_of(using, chat_id)]
-    document = _document(to_chat_record(columns, 0), [], branches, checkpoints)
+    document = _document(ChatRecord(*columns), [], branches, checkpoints)
     yield dumps({**more, **{key: value for key, value in document.items() if key != "messages"}})[:-1]
     yield ',"messages":['
     found = _messages(using, chat_id).values_list(*RECORD_COLUMNS).iterator(chunk_size=500)

@@ -41,6 +41,7 @@ from .chains import (
     HeadedBranch,
     chats_of,
     corrupt,
+    count_of,
     is_on_chain,
     missing,
     model_of,
@@ -127,10 +128,11 @@ class LockedChat:
     One chat in one transaction that holds its row: its owner, its branches with their heads, and all that writes.
 
     The lock is one UPDATE of the row, which moves the revision on and already counts the messages that the caller is
-    about to add (``adding``): so the row is written once. ``touch`` sets ``updated_at``. ``user_id`` narrows to a chat
-    of this user. One in the trash is not there, unless ``in_trash`` is set. With ``is_deleting`` readers of changes are
-    told to read anew. Raises ``Chat.DoesNotExist``, and ``RevisionConflict`` where the chat is not at the expected
-    revision. Leaving the block commits; an error undoes everything.
+    about to add (``adding``), and the branches (``branching``, -1 for one that is to go): so the row is written once.
+    ``touch`` sets ``updated_at``. ``user_id`` narrows to a chat of this user. One in the trash is not there, unless
+    ``in_trash`` is set. With ``is_deleting`` readers of changes are told to read anew. Raises ``Chat.DoesNotExist``,
+    and ``RevisionConflict`` where the chat is not at the expected revision. Leaving the block commits; an error undoes
+    everything.
 
     With ``undo_unless_added`` everything is undone at the end if no message was added: a call that only repeats another
     one changes nothing.
@@ -145,6 +147,7 @@ class LockedChat:
         *,
         user_id: str | None = None,
         adding: int = 0,
+        branching: int = 0,
         touch: bool = True,
         expected_revision: int | Unset = UNSET,
         in_trash: bool = False,
@@ -154,9 +157,9 @@ class LockedChat:
         self.using = using
         self.id = check_identifier(chat_id, "chat_id")
         self._scope = user_id
-        # How many messages the lock counted, and how many were added.
-        self._counted = adding
-        self._added = 0
+        # How many messages and branches the lock counted, and how many were added.
+        self._counted, self._counted_branches = adding, branching
+        self._added = self._added_branches = 0
         self._touch = touch
         self._expected_revision = expected_revision
         self._in_trash = in_trash
@@ -186,8 +189,9 @@ class LockedChat:
             return
         try:
             if error[0] is None:
-                if self._added != self._counted or self._is_resync:
-                    self._correct_count()
+                is_miscounted = (self._added, self._added_branches) != (self._counted, self._counted_branches)
+                if is_miscounted or self._is_resync:
+                    self._correct_counts()
                 if signals.branch_head_moved.receivers:
                     self._announce_heads()
                 if signals.chat_changed.receivers:
@@ -209,6 +213,7 @@ class LockedChat:
             now=now,
             adding=adding,
             has_messages=adding > 0,
+            branching=self._counted_branches or None,
             in_trash=self._in_trash,
             is_deleting=self._is_deleting,
         )
@@ -219,10 +224,12 @@ class LockedChat:
         if self._expected_revision not in (UNSET, self.revision - 1):
             raise RevisionConflict(f"Chat {self.id!r} has changed.")
 
-    def _correct_count(self) -> None:
+    def _correct_counts(self) -> None:
         changes: dict[str, Any] = {"message_count": F("message_count") + self._added - self._counted}
         if self._is_resync:
             changes["resync_revision"] = self.revision
+        if self._added_branches != self._counted_branches:
+            changes["branch_count"] = count_of(self._branches())
         if self._added > 0 and not self._counted and self._touch:
             changes["last_message_at"] = _latest("last_message_at", now_ms())
         rows("Chat").using(self.using).filter(pk=self.id).update(**changes)
@@ -303,9 +310,8 @@ class LockedChat:
         """Tell whether the message at ``place`` is the one at ``head`` or an ancestor of it."""
         return is_on_chain(self.using, self.id, place, head)
 
-    def branch_through(self, message_id: str) -> HeadedBranch | None:
-        """Return the branch whose chain has the message: the active one, or else the newest."""
-        place = self.place(message_id)
+    def branch_through(self, place: Place) -> HeadedBranch | None:
+        """Return the branch whose chain has the message at the place: the active one, or else the newest."""
         found = None
         for branch in self.branches():
             if branch.place and self.is_above(place, branch.place):
@@ -625,6 +631,7 @@ class LockedChat:
         columns = (*HeadedBranch._fields[:-1], "revision")
         with id_conflicts(f"The name {name!r} or the id {branch_id!r}"):
             insert_rows(self.using, "Branch", columns, [(*branch[:-1], self.revision)])
+        self._added_branches += 1
         if is_active:
             self._branch = branch
         return branch
@@ -650,7 +657,9 @@ class LockedChat:
         branches = self._branches().filter(name=name)
         if branches.filter(is_active=True).exists():
             raise InvalidData(f"Branch {name!r} is active: activate another one before deleting it.", ("name",))
-        return bool(delete_rows(branches))
+        deleted = delete_rows(branches)
+        self._added_branches -= deleted
+        return bool(deleted)
 
     def _branches(self) -> QuerySet[Any]:
         return rows("Branch").using(self.using).filter(chat_id=self.id)
@@ -705,6 +714,7 @@ class LockedChat:
 
     def insert_branches(self, branches: Sequence[HeadedBranch]) -> None:
         insert_rows(self.using, "Branch", HeadedBranch._fields[:-1], [branch[:-1] for branch in branches])
+        self._added_branches += len(branches)
 
     def insert_checkpoints(self, checkpoints: Sequence[CheckpointRecord]) -> None:
         insert_rows(self.using, "Checkpoint", CheckpointRecord._fields, checkpoints)
@@ -718,7 +728,7 @@ class NewChat(LockedChat):
     """
 
     def __init__(self, using: str, record: ChatRecord, *, trashed_at: int | None = None) -> None:
-        super().__init__(using, record.id, adding=record.message_count)
+        super().__init__(using, record.id, adding=record.message_count, branching=record.branch_count)
         self.record = record
         self._trashed_at = trashed_at
 
@@ -734,6 +744,7 @@ class NewChat(LockedChat):
             title=record.title,
             metadata=record.metadata,
             message_count=record.message_count,
+            branch_count=record.branch_count,
             created_at=record.created_at,
             updated_at=record.updated_at,
             last_message_at=record.last_message_at,
@@ -785,7 +796,7 @@ def change_chat(
             revision, held, *columns = found
             if expected_revision not in (UNSET, revision):
                 raise RevisionConflict(f"Chat {chat_id!r} has changed.")
-            record = to_chat_record(columns, rows("Branch").using(using).filter(chat_id=chat_id).count())
+            record = ChatRecord(*columns)
             changes = change(record)
             if not changes:
                 return record
@@ -804,12 +815,13 @@ def change_chat(
 
 
 # Of a record what the row of the chat has.
-CHAT_COLUMNS = tuple(name for name in ChatRecord._fields if name not in ("branch_count", "preview", "unread_count"))
+CHAT_COLUMNS = tuple(name for name in ChatRecord._fields if name not in ("preview", "unread_count"))
 
 
-def to_chat_record(columns: Sequence[Any], branch_count: int) -> ChatRecord:
-    """Return the record of a chat from ``CHAT_COLUMNS``."""
-    return ChatRecord(**dict(zip(CHAT_COLUMNS, columns, strict=True)), branch_count=branch_count)
+def count_branches(using: str, chat_id: str) -> None:
+    """Write how many branches the chat has."""
+    branches = rows("Branch").filter(chat_id=chat_id)
+    rows("Chat").using(using).filter(pk=chat_id).update(branch_count=count_of(branches))
 
 
 def delete_chats(
@@ -1035,6 +1047,7 @@ def _lock(
     now: int | None,
     adding: int,
     has_messages: bool,
+    branching: int | None,
     in_trash: bool,
     is_deleting: bool,
 ) -> Update:
@@ -1042,6 +1055,8 @@ def _lock(
     if user_id is not None:
         chats = chats.filter(user_id=user_id)
     changes: dict[str, Any] = {"revision": F("revision") + 1, "message_count": F("message_count") + adding}
+    if branching is not None:
+        changes["branch_count"] = F("branch_count") + branching
     if is_deleting:
         changes["resync_revision"] = F("revision") + 1
     if now is not None:

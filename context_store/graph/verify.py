@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from django.db import connections, router
-from django.db.models import Exists, Func, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from context_store.db.distribution import state_of
 from context_store.db.statements import CHUNK_SIZE
@@ -18,7 +18,7 @@ from context_store.records import MessageRecord
 from context_store.search.index import index_problem
 from context_store.search.text import searchable_text
 
-from .chains import RECORD_COLUMNS, model_of, rows, to_records
+from .chains import RECORD_COLUMNS, count_of, model_of, rows, to_records
 from .locked import MAIN, LockedChat, delete_rows, misplaced
 
 
@@ -27,7 +27,7 @@ class Problem(NamedTuple):
     One thing that is wrong with a chat, or with the whole store.
 
     ``code`` is stable: ``parent``, ``lineage``, ``head``, ``checkpoint``, ``active_branch``, ``message_count``,
-    ``search_entry``, ``stray_search_entry``, or without a chat ``search_index`` and ``distribution``.
+    ``branch_count``, ``search_entry``, ``stray_search_entry``, or without a chat ``search_index`` and ``distribution``.
     ``is_repaired``: it was.
     """
 
@@ -120,8 +120,9 @@ def _findings(using: str, chat_id: str, chat: LockedChat | None) -> Iterator[Fin
         detail = f"the message {message_id!r} of checkpoint {name!r} is not in the chat; repaired, it is deleted"
         yield Finding("checkpoint", detail, lambda row=row: delete_rows(row))  # type: ignore[misc]
 
+    # Counted first: what mends the active branch counts what it adds.
+    yield from _counts(using, chat_id)
     yield from _active_branch(contents("Branch"), newest, chat)
-    yield from _message_count(using, chat_id, contents("Message"))
     yield from _search_entries(using, chat_id, chat)
 
     stray = astray("SearchEntry", "message_id")
@@ -164,15 +165,18 @@ def _active_branch(branches: QuerySet[Any], newest: QuerySet[Any], chat: LockedC
     yield Finding("active_branch", f"{len(active)} of {len(found)} branches are active; one must be", mend)
 
 
-def _message_count(using: str, chat_id: str, messages: QuerySet[Any]) -> Iterator[Finding]:
+def _counts(using: str, chat_id: str) -> Iterator[Finding]:
     chat = rows("Chat").using(using).filter(pk=chat_id)
-    # One statement: a message that is appended meanwhile counts on both sides or on neither.
-    count_of = rows("Message").filter(chat_id=chat_id).order_by()
-    count_of = count_of.annotate(count=Func("id", function="COUNT", output_field=IntegerField())).values("count")
-    for stored, count in chat.annotate(count=Subquery(count_of)).values_list("message_count", "count"):
-        if stored != count:
-            detail = f"message_count is {stored}, the chat has {count}"
-            yield Finding("message_count", detail, lambda: chat.update(message_count=messages.count()))
+    counts = {
+        "message_count": count_of(rows("Message").filter(chat_id=chat_id)),
+        "branch_count": count_of(rows("Branch").filter(chat_id=chat_id)),
+    }
+    # One statement: what is added meanwhile counts on both sides or on neither.
+    for values in chat.values_list(*counts, *counts.values()):
+        for column, stored, count in zip(counts, values, values[len(counts) :], strict=False):
+            if stored != count:
+                detail = f"{column} is {stored}, the chat has {count}"
+                yield Finding(column, detail, lambda column=column: chat.update(**{column: counts[column]}))  # type: ignore[misc]
 
 
 def _search_entries(using: str, chat_id: str, chat: LockedChat | None) -> Iterator[Finding]:

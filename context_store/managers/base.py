@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self, TypeVar
 
 from django.db import models, router
-from django.db.models import Exists, Func, IntegerField, Subquery
+from django.db.models import Exists
 
 from context_store.db import database_for_read, driver_errors, outside_trash
 from context_store.graph import LockedChat, locked
@@ -177,13 +177,3 @@ class ContentsQuerySet(ScopedQuerySet[Model]):
         found: Self = everything.filter(Exists(chats), chat_id=chat_id)
         found._owner = self._owner
         return found
-
-
-def count_of(rows: models.QuerySet[Any]) -> Subquery:
-    """
-    Return the number of rows as a subquery.
-
-    Not Count, which groups: mssql-django cuts text beyond U+FFFF short in the parameters of a query with GROUP BY.
-    """
-    count = Func("id", function="COUNT", output_field=IntegerField())
-    return Subquery(rows.order_by().annotate(count=count).values("count"))

@@ -76,7 +76,7 @@ class BranchQuerySet(ContentsQuerySet["models.Branch"]):
         def work(chat: LockedChat) -> BranchRecord:
             return chat.start_branch(head_message_id, name, is_active=is_active, branch_id=branch_id).record()
 
-        return self._locked("create_branch", chat_id, work, touch=False)
+        return self._locked("create_branch", chat_id, work, branching=1, touch=False)
 
     def start_branch(self, chat_id: str, message_id: str | None, *, is_active: bool = False) -> BranchRecord:
         """Create a branch at the message, or an empty one, under the next free name ``branch-N``."""
@@ -84,6 +84,7 @@ class BranchQuerySet(ContentsQuerySet["models.Branch"]):
             "start_branch",
             chat_id,
             lambda chat: chat.start_branch(message_id, is_active=is_active).record(),
+            branching=1,
             touch=False,
         )
 
@@ -101,7 +102,11 @@ class BranchQuerySet(ContentsQuerySet["models.Branch"]):
 
         Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``.
         """
-        return self._locked("regenerate", chat_id, lambda chat: chat.branch_above(message_id).record(), touch=False)
+
+        def work(chat: LockedChat) -> BranchRecord:
+            return chat.branch_above(message_id).record()
+
+        return self._locked("regenerate", chat_id, work, branching=1, touch=False)
 
     def activate(self, chat_id: str, branch_id: str) -> BranchRecord:
         """Make the branch the active one of its chat. Raises ``Branch.DoesNotExist`` for one of another chat."""
@@ -128,8 +133,9 @@ class BranchQuerySet(ContentsQuerySet["models.Branch"]):
         """
 
         def work(chat: LockedChat) -> BranchRecord:
-            branch = chat.branch_through(message_id)
-            return (chat.activate(branch) if branch else chat.start_branch(message_id)).record()
+            place = chat.place(message_id)
+            branch = chat.branch_through(place)
+            return (chat.activate(branch) if branch else chat.start_branch(message_id, place=place)).record()
 
         return self._locked("activate_message", chat_id, work, touch=False)
 
@@ -177,9 +183,11 @@ class BranchQuerySet(ContentsQuerySet["models.Branch"]):
     def delete_branch(self, chat_id: str, name: str) -> bool:
         """Delete the branch, not its messages. Raises ``InvalidData`` for the active one."""
         check_identifier(name, "name")
-        return self._locked(
-            "delete_branch", chat_id, lambda chat: chat.delete_branch(name), touch=False, is_deleting=True
-        )
+
+        def work(chat: LockedChat) -> bool:
+            return chat.delete_branch(name)
+
+        return self._locked("delete_branch", chat_id, work, branching=-1, touch=False, is_deleting=True)
 
 
 def move(

@@ -5,24 +5,19 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from django.db.models import OuterRef
-
 from context_store.db import Literal, Prepared, chunked
 from context_store.exceptions import IdConflict, InvalidData, OwnerMismatch
 from context_store.graph import LockedChat, documents, locked, read_branch, read_messages
-from context_store.graph.chains import chats_of, missing, model_of, rows
-from context_store.graph.locked import change_chat, create_chat, delete_chats, set_trashed
+from context_store.graph.chains import chats_of, missing, model_of
+from context_store.graph.locked import CHAT_COLUMNS, change_chat, create_chat, delete_chats, set_trashed
 from context_store.graph.previews import with_previews
 from context_store.ids import new_id, now_ms
 from context_store.records import ChatRecord, Graph
 from context_store.types import UNSET, Unset, Updater
 from context_store.validation import check_count, check_filters, check_identifier, check_metadata, check_text
 
-from .base import ScopedQuerySet, count_of
+from .base import ScopedQuerySet
 from .orders import NEWEST_FIRST, beyond, check_order, sort_key, sort_keys
-
-# Of a record what one statement has; previews take others.
-LISTED_COLUMNS = tuple(name for name in ChatRecord._fields if name not in ("preview", "unread_count"))
 
 if TYPE_CHECKING:
     from context_store import models  # noqa: F401 - the type of the rows
@@ -93,7 +88,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
 
     def records(self, *, limit: int | None = None, offset: int = 0) -> list[ChatRecord]:
         """Return the records, or a page of them."""
-        return [ChatRecord(*row) for row in _select(self.window(limit, offset))]
+        return [ChatRecord(*row) for row in self.window(limit, offset).values_list(*CHAT_COLUMNS)]
 
     def page(
         self,
@@ -129,7 +124,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         """Return the record of one chat, or ``None``."""
         check_identifier(chat_id, "chat_id")
         if not self._is_plain():
-            return next((ChatRecord(*row) for row in _select(self.filter(pk=chat_id), chat_id=chat_id)), None)
+            return next(iter(self.filter(pk=chat_id).records()), None)
         for row in _record(self.db, chat_id=chat_id, user_id=self._owner):
             return ChatRecord(*row)
         return None
@@ -402,19 +397,13 @@ def _checked(record: ChatRecord, changes: Mapping[str, Any], *, merge: bool) -> 
     return checked
 
 
-def _select(chats: Any, *, chat_id: str | None = None) -> Any:
-    """Return the columns of records. Of one chat its id is given, so that one partition is planned for."""
-    branches = rows("Branch").using(chats._db).filter(chat_id=OuterRef("pk") if chat_id is None else chat_id)
-    return chats.annotate(branch_count=count_of(branches)).values_list(*LISTED_COLUMNS)
-
-
 @Prepared
 def _record(*, chat_id: str, user_id: str | None) -> Any:
-    return _select(chats_of(user_id).filter(pk=chat_id), chat_id=chat_id)
+    return chats_of(user_id).filter(pk=chat_id).values_list(*CHAT_COLUMNS)
 
 
 def _page(*, order: str, user_id: str | None, first: int, end: int) -> Any:
-    return _select(chats_of(user_id).order_by(*sort_keys(order)))[first:end]
+    return chats_of(user_id).order_by(*sort_keys(order)).values_list(*CHAT_COLUMNS)[first:end]
 
 
 # The orders that have an index.

@@ -60,7 +60,7 @@ class CheckpointQuerySet(ContentsQuerySet["models.Checkpoint"]):
         def work(chat: LockedChat) -> BranchRecord:
             return chat.start_branch(message_id).record()
 
-        return self._locked("restore", chat_id, work, touch=False)
+        return self._locked("restore", chat_id, work, branching=1, touch=False)
 
     def delete_checkpoint(self, chat_id: str, name: str) -> bool:
         """Delete the checkpoint, not its message; ``False`` if there is none."""

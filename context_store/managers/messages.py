@@ -261,7 +261,7 @@ class MessageQuerySet(ContentsQuerySet["models.Message"]):
         def work(chat: LockedChat) -> tuple[MessageRecord, bool]:
             return chat.edit(message_id, given, name=name, type=type)
 
-        return self._locked("edit", chat_id, work, adding=1, undo_unless_added=True)
+        return self._locked("edit", chat_id, work, adding=1, branching=1, undo_unless_added=True)
 
 
 def several_chats(message_id: str) -> IdConflict:

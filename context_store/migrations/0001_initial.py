@@ -48,6 +48,7 @@ class Migration(migrations.Migration):
                 ("title", models.TextField(blank=True, null=True)),
                 ("metadata", context_store.fields.MetadataField(blank=True, default=dict)),
                 ("message_count", models.PositiveIntegerField(default=0, editable=False)),
+                ("branch_count", models.PositiveIntegerField(default=0, editable=False)),
                 ("revision", models.PositiveBigIntegerField(default=context_store.ids.new_revision, editable=False)),
                 ("resync_revision", models.PositiveBigIntegerField(default=0, editable=False)),
                 ("created_at", context_store.fields.EpochMillisecondsField(default=context_store.ids.now_ms)),

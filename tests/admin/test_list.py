@@ -45,7 +45,7 @@ def test_the_list_has_a_fixed_number_of_queries(
         store.create_chat(f"c{number}", user_id="alice", metadata={"n": number})
     reader.get(LIST)  # Content types are remembered.
     # Session, user, permissions (2); filter choices, count, page, branches, last messages.
-    with django_assert_num_queries(9) as queries:  # type: ignore[operator]
+    with django_assert_num_queries(8) as queries:  # type: ignore[operator]
         reader.get(LIST)
     assert not [
         query["sql"]
@@ -66,7 +66,7 @@ def test_the_list_shows_last_messages_to_readers_and_tokens_to_who_may_see_usage
     assert "field-tokens" not in page
     boss.get(LIST)  # Content types are remembered.
     # Session, user; filter choices, count, page, branches, last messages, tokens, people; the log.
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(9):
         page = boss.get(LIST).content.decode()
     assert page.count("<bdi>Press the red button.</bdi>") == 21
     assert '<td class="field-tokens">1,235</td>' in page
@@ -281,7 +281,7 @@ def test_people_take_one_query_a_page(boss: Client, store: ContextStore, django_
         store.create_chat(f"c{number}", user_id=f"user{number}")
     boss.get(LIST)
     # Session, user; filter choices, count, page, branches, last messages, tokens, people.
-    with django_assert_num_queries(9):  # type: ignore[operator]
+    with django_assert_num_queries(8):  # type: ignore[operator]
         boss.get(LIST)
 
 

@@ -85,6 +85,10 @@ def miscount() -> None:
     Chat.objects.filter(pk="c1").update(message_count=40)
 
 
+def miscount_branches() -> None:
+    Chat.objects.filter(pk="c1").update(branch_count=40)
+
+
 def lose_entry() -> None:
     SearchEntry.objects.filter(message_id="b").delete()
 
@@ -111,6 +115,7 @@ DAMAGE = [
     (activate_both, "active_branch"),
     (lose_branches, "active_branch"),
     (miscount, "message_count"),
+    (miscount_branches, "branch_count"),
     (lose_entry, "search_entry"),
     (change_entry, "search_entry"),
     (change_owner, "search_entry"),

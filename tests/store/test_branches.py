@@ -204,3 +204,36 @@ def test_restore_checkpoint_rewinds_to_its_message(store, chat):
 def test_the_database_allows_one_active_branch(store, chat, side):
     with pytest.raises(IntegrityError), transaction.atomic():
         Branch.objects.filter(id=side.id).update(is_active=True)
+
+
+WRITES = {
+    "create_branch": lambda store: store.create_branch("chat", "idea"),
+    "create_branch, taken": lambda store: pytest.raises(IdConflict, store.create_branch, "chat", "side"),
+    "rewind": lambda store: store.rewind("chat", "m1"),
+    "regenerate": lambda store: store.regenerate("chat", "m2"),
+    "edit_message": lambda store: store.edit_message("chat", "m2", "other", new_id="n2"),
+    "edit_message, again": lambda store: [store.edit_message("chat", "m2", "other", new_id="n2") for _ in range(2)],
+    "activate_message": lambda store: [store.rewind("chat", None), store.activate_message("chat", "m3")],
+    "restore_checkpoint": lambda store: [
+        store.create_checkpoint("chat", "mark", "m1"),
+        store.restore_checkpoint("chat", "mark"),
+    ],
+    "delete_branch": lambda store: store.delete_branch("chat", "side"),
+    "delete_branch, missing": lambda store: store.delete_branch("chat", "nothing"),
+    "import_chat": lambda store: store.import_chat(
+        {**store.export_chat("chat"), "chat": {"id": "copy", "user_id": "alice"}}
+    ),
+    "fork_chat": lambda store: store.fork_chat("chat"),
+    "create": lambda store: Branch.objects.create(chat_id="chat", name="idea"),
+    "save": lambda store: Branch.objects.get(name="side").save(),
+    "delete": lambda store: Branch.objects.get(name="side").delete(),
+    "delete of many": lambda store: Branch.objects.all().delete(),
+    "trash": lambda store: [store.trash_chat("chat"), store.restore_chat("chat")],
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_branches_are_counted(store, chat, side, write):
+    write(store)
+    for record in store.list_chats():
+        assert record.branch_count == Branch.objects.filter(chat_id=record.id).count()
