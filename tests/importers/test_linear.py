@@ -66,7 +66,6 @@ RECORDS: dict[str, tuple[str, Callable[[int], Any]]] = {
 
 
 def seconds(work: Callable[[Any], Any], given: Any) -> float:
-    gc.collect()
     gc.disable()  # It looks at what the rest of the suite holds.
     try:
         started = process_time()
