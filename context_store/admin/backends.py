@@ -1,17 +1,19 @@
 """What lies in a backend: contexts, by a list where they are rows and by their key elsewhere; sessions in a cache."""
 
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.models import DELETION
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.urls import URLPattern, path
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_safe
 
 from context_store.contexts import BoundContext, contexts
 from context_store.contexts.storage import MISSING, scope_prefix
@@ -20,7 +22,7 @@ from context_store.ids import now_ms, user_scope
 from context_store.models import ContextEntry
 from context_store.sessions import SessionRecord, sessions
 
-from .base import READ, ChoiceFilter, StoreAdmin
+from .base import READ, ChoiceFilter, StoreAdmin, column
 from .blocks import Room, fitted
 from .display import isolated, time_html
 from .transcript import json_html, role_of, shown_blocks
@@ -73,10 +75,9 @@ class ContextEntryAdmin(StoreAdmin):
     sortable_by = ()
     search_fields = ("key",)
     change_list_template = "admin/context_store/contextentry/change_list.html"
-
-    def get_urls(self) -> list[URLPattern]:
-        lookup = path("lookup/", self.admin_site.admin_view(self.lookup_view), name="context_store_contextentry_lookup")
-        return [lookup, *super().get_urls()]
+    own_views: ClassVar[Mapping[str, str]] = {"lookup": "lookup/"}
+    name = column("key", gettext_lazy("key"))
+    updated = column("updated_at", gettext_lazy("updated"), time_html)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -95,20 +96,13 @@ class ContextEntryAdmin(StoreAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, {"lookup_url": self.url("lookup"), **(extra_context or {})})
 
-    @admin.display(description=gettext_lazy("key"))
-    def name(self, entry: ContextEntry) -> str:
-        return isolated(entry.key)
-
     @admin.display(description=gettext_lazy("expires"))
     def expires(self, entry: ContextEntry) -> Any:
         if entry.expires_at is None:
             return _("never")
         return time_html(entry.expires_at) if entry.expires_at > now_ms() else _("expired")
 
-    @admin.display(description=gettext_lazy("updated"))
-    def updated(self, entry: ContextEntry) -> str:
-        return time_html(entry.updated_at)
-
+    @method_decorator(require_safe)
     def change_view(
         self,
         request: HttpRequest,
@@ -117,8 +111,6 @@ class ContextEntryAdmin(StoreAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Show the value. Nothing can be posted here."""
-        if request.method not in ("GET", "HEAD"):
-            return HttpResponseNotAllowed(["GET", "HEAD"])
         entry = self.viewed(request, object_id)
         may_read = self.has_read_permission(request)
         if may_read:

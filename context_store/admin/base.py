@@ -1,8 +1,8 @@
 """What the admins of the store share: who may read content, which database, the log of reads, the look of a theme."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.apps import apps
 from django.contrib import admin
@@ -17,13 +17,15 @@ from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.functional import cached_property
 from django.utils.http import urlencode
 from django.utils.module_loading import import_string
 
 from context_store.exporters.legible import visible
 from context_store.lifecycle import acting
+
+from .display import isolated
 
 if TYPE_CHECKING:
     ThemedModelAdmin = admin.ModelAdmin[Any]
@@ -50,6 +52,19 @@ def as_actor(view: Callable[..., Any]) -> Callable[..., Any]:
             return view(request, *args, **kwargs)
 
     return update_wrapper(acting_view, view)
+
+
+def column(
+    name: str, label: Any, shown: Callable[[Any], Any] = isolated, *, empty: Any = "–", ordering: str | None = None
+) -> Callable[[Any, Any], Any]:
+    """Return what shows a column of a list, and ``empty`` where it is ``None``, with the label above it."""
+
+    @admin.display(description=label, ordering=ordering)
+    def cell(self: Any, row: Any) -> Any:
+        value = getattr(row, name)
+        return empty if value is None else shown(value)
+
+    return cell
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
@@ -105,6 +120,8 @@ class StoreAdmin(ThemedModelAdmin):
     content_permission = "context_store.view_message_content"
     # The lookups on columns that a URL of the list may ask, beside those of ``list_filter``.
     allowed_lookups: tuple[str, ...] = ()
+    # The paths of its own views by their names; the view ``edit`` is the method ``edit_view``.
+    own_views: ClassVar[Mapping[str, str]] = {}
 
     paginator = CappedPaginator
     show_full_result_count = False
@@ -118,6 +135,17 @@ class StoreAdmin(ThemedModelAdmin):
         for pattern in patterns:
             pattern.callback = as_actor(pattern.callback)
         return patterns
+
+    def get_urls(self) -> list[URLPattern]:
+        own = [
+            path(
+                route,
+                self.admin_site.admin_view(getattr(self, f"{name}_view")),
+                name=f"{self.opts.app_label}_{self.opts.model_name}_{name}",
+            )
+            for name, route in self.own_views.items()
+        ]
+        return [*own, *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).using(self.using)

@@ -1,9 +1,9 @@
 """Chats: found in a list, read as a transcript and as a graph, annotated, handed on, deleted."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -21,13 +21,15 @@ from django.http import (
     HttpResponseNotAllowed,
     HttpResponseRedirect,
 )
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils import formats
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.http import require_safe
 
 from context_store.exceptions import ContextStoreError, InvalidData, SearchUnavailable
 from context_store.exporters.legible import visible
@@ -40,7 +42,7 @@ from context_store.validation import check_identifier, check_metadata, check_tex
 
 from . import exports
 from .backends import session_aliases, sessions_page
-from .base import READ, UNDOTTED, StoreAdmin
+from .base import READ, UNDOTTED, StoreAdmin, column
 from .changelist import (
     ActivityFilter,
     BranchesFilter,
@@ -180,6 +182,25 @@ class ChatAdmin(StoreAdmin):
     search_fields = ("title",)
     actions = ("export_json", "export_markdown", "restore_selected", "erase_user")
     change_list_template = "admin/context_store/chat/change_list.html"
+    own_views: ClassVar[Mapping[str, str]] = {
+        "sessions": "sessions/",
+        "shares": "shares/",
+        "usage": "usage/",
+        "edit": "<path:object_id>/edit/",
+        "graph": "<path:object_id>/graph/",
+        "search": "<path:object_id>/search/",
+        "message": "<path:object_id>/messages/<str:message_id>/",
+        "export": "<path:object_id>/export/",
+        "checkpoint": "<path:object_id>/checkpoint/<str:message_id>/",
+        "activate": "<path:object_id>/activate/",
+        "fork": "<path:object_id>/fork/",
+    }
+    messages = column("message_count", gettext_lazy("messages"), int)
+    branches = column("branch_count", gettext_lazy("branches"), int)
+    last_activity = column("updated_at", gettext_lazy("last activity"), time_html, ordering="updated_at")
+    sessions_view = sessions_page
+    shares_view = shares_page
+    usage_view = usage_page
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "title":
@@ -234,14 +255,6 @@ class ChatAdmin(StoreAdmin):
             name = format_html('<a href="{}">{}</a>', page, name)
         return format_html('{} <a class="ctx-quiet" href="{}">{}</a>', name, url, shown)
 
-    @admin.display(description=gettext_lazy("messages"))
-    def messages(self, chat: Chat) -> int:
-        return chat.message_count
-
-    @admin.display(description=gettext_lazy("branches"))
-    def branches(self, chat: Chat) -> int:
-        return chat.branch_count
-
     @admin.display(description=gettext_lazy("last message"))
     def last_message(self, chat: Chat) -> str:
         return isolated(Truncator(visible(" ".join(chat.last_text.split()))).chars(PREVIEW_LENGTH))  # type: ignore[attr-defined]
@@ -249,10 +262,6 @@ class ChatAdmin(StoreAdmin):
     @admin.display(description=gettext_lazy("tokens"))
     def tokens(self, chat: Chat) -> str:
         return formats.number_format(chat.token_count, force_grouping=True)  # type: ignore[attr-defined]
-
-    @admin.display(description=gettext_lazy("last activity"), ordering="updated_at")
-    def last_activity(self, chat: Chat) -> str:
-        return time_html(chat.updated_at)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChatChangeList]:
         return ChatChangeList
@@ -389,30 +398,11 @@ class ChatAdmin(StoreAdmin):
 
     # One chat
 
-    def get_urls(self) -> list[URLPattern]:
-        views: list[tuple[str, str, Callable[..., HttpResponseBase]]] = [
-            ("sessions", "sessions/", self.sessions_view),
-            ("shares", "shares/", self.shares_view),
-            ("usage", "usage/", self.usage_view),
-            ("edit", "<path:object_id>/edit/", self.edit_view),
-            ("graph", "<path:object_id>/graph/", self.graph_view),
-            ("search", "<path:object_id>/search/", self.search_view),
-            ("message", "<path:object_id>/messages/<str:message_id>/", self.message_view),
-            ("export", "<path:object_id>/export/", self.export_view),
-            ("checkpoint", "<path:object_id>/checkpoint/<str:message_id>/", self.checkpoint_view),
-            ("activate", "<path:object_id>/activate/", self.activate_view),
-            ("fork", "<path:object_id>/fork/", self.fork_view),
-        ]
-        own = [
-            path(route, self.admin_site.admin_view(view), name=f"context_store_chat_{name}")
-            for name, route, view in views
-        ]
-        return [*own, *super().get_urls()]
-
     @property
     def store(self) -> ContextStore:
         return ContextStore(using=self.using)
 
+    @method_decorator(require_safe)
     def change_view(
         self,
         request: HttpRequest,
@@ -421,8 +411,6 @@ class ChatAdmin(StoreAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Show the transcript. Nothing can be posted here: what may be written has views of its own."""
-        if request.method not in ("GET", "HEAD"):
-            return HttpResponseNotAllowed(["GET", "HEAD"])
         chat = self.viewed(request, object_id)
         try:
             shown = asked_path(self, request, chat)
@@ -447,15 +435,6 @@ class ChatAdmin(StoreAdmin):
             raise PermissionDenied
         context = {"title": _("Title and metadata"), "show_save_and_continue": False, "show_delete": False}
         return super().change_view(request, UNDOTTED.get(object_id, object_id), extra_context=context)
-
-    def sessions_view(self, request: HttpRequest) -> HttpResponse:
-        return sessions_page(self, request)
-
-    def shares_view(self, request: HttpRequest) -> HttpResponse:
-        return shares_page(self, request)
-
-    def usage_view(self, request: HttpRequest) -> HttpResponse:
-        return usage_page(self, request)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
         values = form.cleaned_data

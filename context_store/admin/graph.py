@@ -23,7 +23,7 @@ from context_store.graph import Place
 from context_store.graph.chains import spans_of
 from context_store.graph.lineage import Span
 from context_store.managers.messages import MessageQuerySet
-from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
+from context_store.models import Chat, Message, SearchEntry
 
 from .base import StoreAdmin
 from .display import isolated, time_html
@@ -31,14 +31,12 @@ from .transcript import (
     Path,
     about,
     asked_number,
-    branch_labels,
-    checkpoint_labels,
     find_path,
-    grouped,
+    label_of,
     message_url,
     place_of,
+    pointers_at,
     role_of,
-    some_in_order,
     within,
 )
 
@@ -317,26 +315,19 @@ def read_rows(messages: MessageQuerySet, chat_id: str, nodes: list[Node], *, may
     if may_read:
         entries = SearchEntry.objects.using(messages.db).filter(chat_id=chat_id, message_id__in=ids)
         previews = dict(entries.values_list("message_id", Left("content", PREVIEW_LENGTH)))
-    heads = Branch.objects.using(messages.db).filter(chat_id=chat_id, head_message_id__in=ids)
-    columns = ("head_message_id", "name", "created_at", "id", "is_active")
-    heads_by_id = grouped((row[0], (row[1], row[4])) for row in some_in_order(heads.values_list(*columns)))
-    named = Checkpoint.objects.using(messages.db).filter(chat_id=chat_id, message_id__in=ids)
-    names_by_id = grouped(
-        row[:2] for row in some_in_order(named.values_list("message_id", "name", "created_at", "id"), newest_first=True)
-    )
+    branches, checkpoints = pointers_at(messages.db, chat_id, ids)
     rows = []
     for node in nodes:
         if (message := found.get((node.span.segment, node.depth))) is None:
             continue
         message_id, name, created_at = message
         preview = " ".join(previews.get(message_id, "").split())
-        labels = heads_by_id.get(message_id, []), names_by_id.get(message_id, [])
+        labels = branches.get(message_id, []), checkpoints.get(message_id, [])
         rows.append(Row(node, message_id, name, created_at, preview, *labels))
     return rows
 
 
 def _row(admin: StoreAdmin, chat: Chat, row: Row, *, is_focus: bool) -> dict[str, Any]:
-    heads = branch_labels(admin, chat.pk, [name for name, _ in row.branches])
     return {
         **role_of(row.role),
         "node": row.node,
@@ -344,9 +335,9 @@ def _row(admin: StoreAdmin, chat: Chat, row: Row, *, is_focus: bool) -> dict[str
         "time": time_html(row.created_at),
         "preview": isolated(row.preview) if row.preview else "",
         "branches": [
-            {**label, "is_active": is_active} for label, (_, is_active) in zip(heads, row.branches, strict=True)
+            {**label_of(admin, chat.pk, branch=name), "is_active": is_active} for name, is_active in row.branches
         ],
-        "checkpoints": checkpoint_labels(admin, chat.pk, row.checkpoints),
+        "checkpoints": [label_of(admin, chat.pk, checkpoint=name) for name in row.checkpoints],
         "is_focus": is_focus,
     }
 

@@ -1,7 +1,7 @@
 """Legal holds, receipts of erasures, the audit log: each is read by a permission of its own, and none is edited."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -20,22 +20,11 @@ from context_store.lifecycle.holds import release
 from context_store.models import AuditEntry, Erasure, LegalHold
 
 from . import exports
-from .base import READ, StoreAdmin
+from .base import READ, StoreAdmin, column
 from .display import isolated, json_text, time_html
 
 # That a request may take which erases a user.
 SECONDS = 10
-
-
-def column(name: str, label: Any) -> Callable[[Any, Any], str]:
-    """Return what shows a column's text, and the label above it."""
-
-    @admin.display(description=label)
-    def shown(self: Any, row: Any) -> str:
-        value = getattr(row, name)
-        return "–" if value is None else isolated(value)
-
-    return shown
 
 
 class RecordAdmin(StoreAdmin):
@@ -105,9 +94,13 @@ class ErasureForm(forms.Form):
 @admin.register(LegalHold)
 class LegalHoldAdmin(RecordAdmin):
     actions = ("release_selected",)
+    own_views: ClassVar[Mapping[str, str]] = {"release": "release/"}
     list_display = ("id", "covers", "reason_shown", "placer", "since_shown", "until_shown", "released_shown")
     reason_shown = column("reason", gettext_lazy("reason"))
     placer = column("placed_by", gettext_lazy("placed by"))
+    since_shown = column("since", gettext_lazy("since"), time_html)
+    until_shown = column("until", gettext_lazy("until"), time_html)
+    released_shown = column("released_at", gettext_lazy("released"), time_html)
     ordering = ("-id",)
 
     @admin.display(description=gettext_lazy("covers"))
@@ -117,22 +110,6 @@ class LegalHoldAdmin(RecordAdmin):
         if hold.user_id is not None:
             return isolated(_("user %(id)s") % {"id": hold.user_id})
         return isolated(json_text(hold.metadata))
-
-    @admin.display(description=gettext_lazy("since"))
-    def since_shown(self, hold: LegalHold) -> str:
-        return time_html(hold.since)
-
-    @admin.display(description=gettext_lazy("until"))
-    def until_shown(self, hold: LegalHold) -> str:
-        return "–" if hold.until is None else time_html(hold.until)
-
-    @admin.display(description=gettext_lazy("released"))
-    def released_shown(self, hold: LegalHold) -> str:
-        return "–" if hold.released_at is None else time_html(hold.released_at)
-
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.release_view)
-        return [path("release/", view, name="context_store_legalhold_release"), *super().get_urls()]
 
     def has_release_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("context_store.release_legalhold"))
@@ -172,6 +149,9 @@ class ErasureAdmin(RecordAdmin):
     erased = column("subject", gettext_lazy("user"))
     reason_shown = column("reason", gettext_lazy("reason"))
     requester = column("requested_by", gettext_lazy("requested by"))
+    started = column("started_at", gettext_lazy("started"), time_html)
+    finished = column("finished_at", gettext_lazy("finished"), time_html)
+    lifted = column("lifted_at", gettext_lazy("lifted"), time_html)
     ordering = ("-id",)
 
     def get_urls(self) -> list[URLPattern]:
@@ -213,31 +193,18 @@ class ErasureAdmin(RecordAdmin):
     def counts_shown(self, erasure: Erasure) -> str:
         return isolated(", ".join(f"{name}: {count}" for name, count in erasure.counts.items() if count))
 
-    @admin.display(description=gettext_lazy("started"))
-    def started(self, erasure: Erasure) -> str:
-        return time_html(erasure.started_at)
-
-    @admin.display(description=gettext_lazy("finished"))
-    def finished(self, erasure: Erasure) -> str:
-        return "–" if erasure.finished_at is None else time_html(erasure.finished_at)
-
-    @admin.display(description=gettext_lazy("lifted"))
-    def lifted(self, erasure: Erasure) -> str:
-        return "–" if erasure.lifted_at is None else time_html(erasure.lifted_at)
-
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(RecordAdmin):
     list_display = ("created", "action_shown", "actor_shown", "user_shown", "chat_shown", "detail_shown")
+    own_views: ClassVar[Mapping[str, str]] = {"export": "export/"}
+    created = column("created_at", gettext_lazy("time"), time_html)
     action_shown = column("action", gettext_lazy("action"))
     actor_shown = column("actor", gettext_lazy("who"))
     user_shown = column("user_id", gettext_lazy("user"))
     chat_shown = column("chat_id", gettext_lazy("chat"))
+    detail_shown = column("detail", gettext_lazy("detail"), lambda detail: isolated(json_text(detail)))
     ordering = ("-created_at", "-id")
-
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.export_view)
-        return [path("export/", view, name="context_store_auditentry_export"), *super().get_urls()]
 
     def ways(self, request: HttpRequest) -> list[tuple[str, str]]:
         return [
@@ -254,11 +221,3 @@ class AuditEntryAdmin(RecordAdmin):
             raise Http404
         self.record(request, READ, f"Exported as {kind}.", name="Audit log")
         return exports.audit_response(request, kind, self.using)
-
-    @admin.display(description=gettext_lazy("time"))
-    def created(self, entry: AuditEntry) -> str:
-        return time_html(entry.created_at)
-
-    @admin.display(description=gettext_lazy("detail"))
-    def detail_shown(self, entry: AuditEntry) -> str:
-        return isolated(json_text(entry.detail))

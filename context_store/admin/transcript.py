@@ -93,7 +93,7 @@ class Turn(NamedTuple):
     blocks: list[Block] | None
     usage: list[tuple[str, str]]
     siblings: Siblings | None
-    branches: list[str]
+    branches: list[tuple[str, bool]]
     checkpoints: list[str]
 
 
@@ -233,14 +233,7 @@ def turns(
     if not ids:
         return []
     beside = siblings(messages, chat_id, [record for _, record in page])
-    heads = Branch.objects.using(messages.db).filter(chat_id=chat_id, head_message_id__in=ids)
-    branches = grouped(
-        row[:2] for row in some_in_order(heads.values_list("head_message_id", "name", "created_at", "id"))
-    )
-    named = Checkpoint.objects.using(messages.db).filter(chat_id=chat_id, message_id__in=ids)
-    checkpoints = grouped(
-        row[:2] for row in some_in_order(named.values_list("message_id", "name", "created_at", "id"), newest_first=True)
-    )
+    branches, checkpoints = pointers_at(messages.db, chat_id, ids)
     room = Room()
     return [
         Turn(
@@ -256,9 +249,25 @@ def turns(
     ]
 
 
-def some_in_order(rows: Any, *, newest_first: bool = False) -> list[tuple[Any, ...]]:
-    """Return ``MAX_LISTED`` rows in the order of their third and fourth column; of more rows any, unsorted by then."""
-    return sorted(rows.order_by()[:MAX_LISTED], key=lambda row: row[2:4], reverse=newest_first)
+def pointers_at(
+    using: str, chat_id: str, ids: list[str]
+) -> tuple[dict[str, list[tuple[str, bool]]], dict[str, list[str]]]:
+    """
+    Return what points at messages, by their ids: branches with whether they are active, and names of checkpoints.
+
+    Of each there are at most ``MAX_LISTED``: of more any, unsorted by then.
+    """
+    heads: Any = Branch.objects.using(using).filter(chat_id=chat_id, head_message_id__in=ids).order_by()
+    heads = heads.values_list("head_message_id", "name", "is_active", "created_at", "id")[:MAX_LISTED]
+    branches: dict[str, list[tuple[str, bool]]] = {}
+    for message_id, name, is_active, *_place in sorted(heads, key=lambda row: row[3:]):
+        branches.setdefault(message_id, []).append((name, is_active))
+    named: Any = Checkpoint.objects.using(using).filter(chat_id=chat_id, message_id__in=ids).order_by()
+    named = named.values_list("message_id", "name", "created_at", "id")[:MAX_LISTED]
+    checkpoints: dict[str, list[str]] = {}
+    for message_id, name, *_place in sorted(named, key=lambda row: row[2:], reverse=True):
+        checkpoints.setdefault(message_id, []).append(name)
+    return branches, checkpoints
 
 
 def _blocks(data: Any, room: Room) -> list[Block]:
@@ -287,14 +296,6 @@ def siblings(messages: MessageQuerySet, chat_id: str, records: list[MessageRecor
         for row in rows.filter(total__gt=1).values_list("id", "number", "total", "before", "after"):
             found[row[0]] = Siblings(*row[1:])
     return found
-
-
-def grouped(rows: Iterable[tuple[Any, Any]]) -> dict[str, list[Any]]:
-    """Return the second values by the first."""
-    groups: dict[str, list[Any]] = {}
-    for key, value in rows:
-        groups.setdefault(key, []).append(value)
-    return groups
 
 
 # What the page shows
@@ -377,12 +378,10 @@ def message_url(admin: StoreAdmin, chat_id: str, message_id: str) -> str:
     return f"{admin.url('change', chat_id, query={'message': message_id})}#focus"
 
 
-def branch_labels(admin: StoreAdmin, chat_id: str, names: Iterable[str]) -> list[dict[str, Any]]:
-    return [{"name": isolated(name), "url": admin.url("change", chat_id, query={"branch": name})} for name in names]
-
-
-def checkpoint_labels(admin: StoreAdmin, chat_id: str, names: Iterable[str]) -> list[dict[str, Any]]:
-    return [{"name": isolated(name), "url": admin.url("change", chat_id, query={"checkpoint": name})} for name in names]
+def label_of(admin: StoreAdmin, chat_id: str, **pointer: str) -> dict[str, Any]:
+    """Return the name of a branch or a checkpoint, and the URL of the transcript down to it."""
+    (name,) = pointer.values()
+    return {"name": isolated(name), "url": admin.url("change", chat_id, query=pointer)}
 
 
 def role_of(name: str) -> dict[str, str]:
@@ -451,27 +450,25 @@ def _pointers(admin: StoreAdmin, chat: Chat, path: Path) -> dict[str, Any]:
     checkpoints: list[CheckpointRecord] = (
         Checkpoint.objects.using(admin.using).filter(chat_id=chat.pk).newest_first()
     )[: MAX_LISTED + 1].records()
-    branch_names = [branch.name for branch in branches[:MAX_LISTED]]
-    checkpoint_names = [checkpoint.name for checkpoint in checkpoints[:MAX_LISTED]]
     return {
         "branches": [
             {
-                **label,
+                **label_of(admin, chat.pk, branch=branch.name),
                 "is_active": branch.is_active,
                 "is_current": branch.name == path.branch,
                 "message_count": branch.message_count,
             }
-            for label, branch in zip(branch_labels(admin, chat.pk, branch_names), branches, strict=False)
+            for branch in branches[:MAX_LISTED]
         ],
         "has_more_branches": len(branches) > MAX_LISTED,
         "current_branch": next((branch for branch in branches if branch.name == path.branch), None),
         "checkpoints": [
             {
-                **label,
+                **label_of(admin, chat.pk, checkpoint=checkpoint.name),
                 "is_current": checkpoint.name == path.checkpoint,
                 "created": time_html(checkpoint.created_at),
             }
-            for label, checkpoint in zip(checkpoint_labels(admin, chat.pk, checkpoint_names), checkpoints, strict=False)
+            for checkpoint in checkpoints[:MAX_LISTED]
         ],
         "has_more_checkpoints": len(checkpoints) > MAX_LISTED,
     }
@@ -498,8 +495,8 @@ def _turn(admin: StoreAdmin, chat: Chat, turn: Turn, path: Path, room: Room | No
         "blocks": blocks,
         "is_rendered": any(block["html"] for block in blocks or ()),
         "usage": [(inert(name), inert(value)) for name, value in turn.usage],
-        "branches": branch_labels(admin, chat.pk, turn.branches),
-        "checkpoints": checkpoint_labels(admin, chat.pk, turn.checkpoints),
+        "branches": [label_of(admin, chat.pk, branch=name) for name, _ in turn.branches],
+        "checkpoints": [label_of(admin, chat.pk, checkpoint=name) for name in turn.checkpoints],
         "siblings": siblings
         and {
             "number": siblings.number,
