@@ -18,10 +18,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from context_store.exporters.legible import visible
+from context_store.graph.chains import missing
 from context_store.rest import serializers as shapes
 from context_store.rest.views import MessageViewSet
-from context_store.rest.views.base import found
-from context_store.rest.views.chats import missing_chat
+from context_store.rest.views.base import answer, found
 from context_store.store import ContextStore
 
 from .answers import begin
@@ -36,7 +36,7 @@ def secured(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Send a strict Content-Security-Policy: whatever a message may hold, the browser runs nothing of it."""
 
     @wraps(view)
-    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def secured_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         response = view(request, *args, **kwargs)
         own = own_sources(request)
         response.headers["Content-Security-Policy"] = (
@@ -45,7 +45,7 @@ def secured(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         )
         return response
 
-    return answer
+    return secured_view
 
 
 def own_sources(request: HttpRequest) -> str:
@@ -117,5 +117,5 @@ class PageViewSet(MessageViewSet):
     def answer(self, request: Request, chat_id: str) -> Response:
         """Have the message at the head of the active branch answered; return the stream of the answer."""
         self.body()
-        found(self.store.get_chat(chat_id), missing_chat(chat_id))
-        return Response(begin(self.store, chat_id)._asdict(), status=201)
+        found(self.store.get_chat(chat_id), missing("Chat", chat_id))
+        return answer(begin(self.store, chat_id), is_new=True)

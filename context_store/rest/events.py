@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import aclosing, closing
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from asgiref.sync import SyncToAsync, sync_to_async
 from django.core.exceptions import ObjectDoesNotExist
@@ -47,24 +47,37 @@ class TooManyReaders(APIException):
     wait = 5
 
 
-class Feed(Protocol):
-    """What events are made of: batches, of which each becomes bytes."""
-
-    # Whether it never ends by itself.
-    is_endless: bool
+class Batches(Protocol):
+    """What events are made of: a watcher or a follower. Batches are empty where nothing came in ``timeout`` seconds."""
 
     def batches(self, timeout: float) -> Generator[Any, None, None]: ...
 
     def abatches(self, timeout: float) -> AsyncGenerator[Any, None]: ...
 
+
+Source = TypeVar("Source", bound=Batches)
+
+
+class Feed(Generic[Source]):
+    """How the batches of a source become events."""
+
+    # Whether it never ends by itself.
+    is_endless = False
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
     def begin(self) -> bytes:
         """Return what is sent at once."""
+        return b""
 
     def render(self, batch: Any) -> bytes:
         """Return the events of a batch, nothing where it is empty."""
+        raise NotImplementedError
 
     def end(self, error: Exception | None) -> bytes:
         """Return the last events, after the feed has ended by itself or with an error of the store's."""
+        return b""
 
 
 def event(data: Any, *, name: str | None = None, id: str | int | None = None) -> bytes:
@@ -93,7 +106,7 @@ def seen_seq(request: Request) -> int:
     return -1
 
 
-def respond(request: Request, feed: Feed, headers: dict[str, str] | None = None) -> HttpResponseBase:
+def respond(request: Request, feed: Feed[Any], headers: dict[str, str] | None = None) -> HttpResponseBase:
     """Answer with the events of a feed. Raises ``TooManyReaders``."""
     response: HttpResponseBase
     if request.method == "HEAD":
@@ -109,13 +122,13 @@ def respond(request: Request, feed: Feed, headers: dict[str, str] | None = None)
     return response
 
 
-async def _asynchronous(feed: Feed) -> AsyncIterator[bytes]:
+async def _asynchronous(feed: Feed[Any]) -> AsyncIterator[bytes]:
     await _let_go()
     yield RETRY + feed.begin()
     error: Exception | None = None
     ends = _end_of(feed)
     try:
-        async with aclosing(feed.abatches(KEEP_ALIVE)) as batches:
+        async with aclosing(feed.source.abatches(KEEP_ALIVE)) as batches:
             async for batch in batches:
                 if time.monotonic() > ends:
                     return
@@ -125,7 +138,7 @@ async def _asynchronous(feed: Feed) -> AsyncIterator[bytes]:
     yield feed.end(error)
 
 
-def _end_of(feed: Feed) -> float:
+def _end_of(feed: Feed[Any]) -> float:
     return time.monotonic() + (LIFETIME if feed.is_endless else math.inf)
 
 
@@ -150,7 +163,7 @@ class Reader:
     _count = 0
     _lock = threading.Lock()
 
-    def __init__(self, feed: Feed, environ: dict[str, Any]) -> None:
+    def __init__(self, feed: Feed[Any], environ: dict[str, Any]) -> None:
         with Reader._lock:
             if Reader._count >= settings.MAX_STREAM_READERS:
                 raise TooManyReaders
@@ -168,14 +181,14 @@ class Reader:
             self._is_open = False
         self._events.close()
 
-    def _read(self, feed: Feed) -> Generator[bytes, None, None]:
+    def _read(self, feed: Feed[Any]) -> Generator[bytes, None, None]:
         close_connections()
         yield RETRY + feed.begin()
         error: Exception | None = None
         silent, ends = 0.0, _end_of(feed)
         wait = KEEP_ALIVE if self._socket is None else PRESENCE
         try:
-            with closing(feed.batches(wait)) as batches:
+            with closing(feed.source.batches(wait)) as batches:
                 for batch in batches:
                     if time.monotonic() > ends:
                         return

@@ -63,6 +63,8 @@ class StoreViewSet(ViewSet):
     is_atomic = True
     # "read", "write", "search" or "stream"; without it the method decides between the first two.
     throttle_kind: str | None = None
+    # The actions that answer with events or a file, whatever the client accepts; their errors are JSON.
+    unnegotiated: tuple[str, ...] = ()
 
     @classmethod
     def as_view(cls, actions: Any = None, **initkwargs: Any) -> Any:
@@ -148,6 +150,9 @@ class StoreViewSet(ViewSet):
                 raise
             return JsonResponse(answer.data, status=answer.status_code, headers={"Retry-After": answer["Retry-After"]})
 
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:  # noqa: FBT001, FBT002
+        return super().perform_content_negotiation(request, force or getattr(self, "action", None) in self.unnegotiated)
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         # Callers whom CONTEXT_STORE_USER_ID does not know are refused beside whom the project's own permissions refuse.
@@ -177,6 +182,11 @@ def found(record: Any, missing: Exception) -> Any:
     if record is None:
         raise missing
     return record
+
+
+def answer(record: Any, *, is_new: bool = False) -> Response:
+    """Return the answer with a record, 201 for one that was created just now."""
+    return Response(record._asdict(), status=201 if is_new else 200)
 
 
 def deleted(was_there: bool, missing: Exception) -> Response:  # noqa: FBT001

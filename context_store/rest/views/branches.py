@@ -8,14 +8,15 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from context_store.models import Branch, Checkpoint
+from context_store.graph.chains import missing
+from context_store.models import Branch
 from context_store.records import BranchRecord
 from context_store.rest import serializers as shapes
 from context_store.rest.conditional import only_new
 from context_store.rest.pagination import OffsetPagination
 from context_store.rest.schema import operation
 
-from .base import StoreViewSet, deleted, found
+from .base import StoreViewSet, answer, deleted, found
 
 # In a path, the branch of this name or, without one, the chat's active branch.
 ACTIVE = "active"
@@ -36,7 +37,7 @@ class BranchViewSet(StoreViewSet):
         """Create a branch at a message of the chat, or an empty one."""
         body = self.body(shapes.BranchCreate)
         branch = self.store.create_branch(chat_id, body.pop("name"), branch_id=body.pop("id", None), **body)
-        return Response(branch._asdict(), status=201)
+        return answer(branch, is_new=True)
 
     @operation("get_branch", {200: shapes.Branch})
     def retrieve(self, request: Request, chat_id: str, name: str) -> Response:
@@ -44,7 +45,7 @@ class BranchViewSet(StoreViewSet):
         branch = self.store.get_branch(chat_id, name)
         if branch is None and name == ACTIVE:
             branch = self.store.get_active_branch(chat_id)
-        return Response(found(branch, missing_branch(name))._asdict())
+        return answer(found(branch, missing("Branch", name)))
 
     @operation("move_branch", {200: shapes.Branch}, request=shapes.BranchMove, problems=[409])
     def partial_update(self, request: Request, chat_id: str, name: str) -> Response:
@@ -55,19 +56,19 @@ class BranchViewSet(StoreViewSet):
         """
         body = self.body(shapes.BranchMove)
         head = body.pop("head_message_id")
-        return Response(by_name(name, lambda known: self.store.move_branch(chat_id, known, head, **body))._asdict())
+        return answer(by_name(name, lambda known: self.store.move_branch(chat_id, known, head, **body)))
 
     @operation("delete_branch", {204: None})
     def destroy(self, request: Request, chat_id: str, name: str) -> Response:
         """Delete a branch, not its messages. The active branch answers 400: activate another one first."""
-        return deleted(self.store.delete_branch(chat_id, name), missing_branch(name))
+        return deleted(self.store.delete_branch(chat_id, name), missing("Branch", name))
 
     @operation("activate_branch", {200: shapes.Branch})
     @action(detail=True, methods=["post"])
     def activate(self, request: Request, chat_id: str, name: str) -> Response:
         """Make the branch the chat's active one."""
         self.body()
-        return Response(by_name(name, lambda known: self.store.switch_branch(chat_id, known))._asdict())
+        return answer(by_name(name, lambda known: self.store.switch_branch(chat_id, known)))
 
 
 class CheckpointViewSet(StoreViewSet):
@@ -94,7 +95,7 @@ class CheckpointViewSet(StoreViewSet):
     @operation("get_checkpoint", {200: shapes.Checkpoint})
     def retrieve(self, request: Request, chat_id: str, name: str) -> Response:
         """Return a checkpoint."""
-        return Response(found(self.store.get_checkpoint(chat_id, name), missing_checkpoint(name))._asdict())
+        return answer(found(self.store.get_checkpoint(chat_id, name), missing("Checkpoint", name)))
 
     @operation(
         "upsert_checkpoint",
@@ -110,19 +111,19 @@ class CheckpointViewSet(StoreViewSet):
     @operation("delete_checkpoint", {204: None})
     def destroy(self, request: Request, chat_id: str, name: str) -> Response:
         """Delete a checkpoint, not its message."""
-        return deleted(self.store.delete_checkpoint(chat_id, name), missing_checkpoint(name))
+        return deleted(self.store.delete_checkpoint(chat_id, name), missing("Checkpoint", name))
 
     @operation("restore_checkpoint", {201: shapes.Branch})
     @action(detail=True, methods=["post"])
     def restore(self, request: Request, chat_id: str, name: str) -> Response:
         """Rewind to the checkpoint's message: start a new active branch there."""
         self.body()
-        return Response(self.store.restore_checkpoint(chat_id, name)._asdict(), status=201)
+        return answer(self.store.restore_checkpoint(chat_id, name), is_new=True)
 
     def write(self, chat_id: str, name: str, message_id: str, **options: Any) -> Response:
         """Answer with the checkpoint, 201 for a new one, else 200."""
         checkpoint, created = self.store.create_checkpoint(chat_id, name, message_id, **options)
-        return Response(checkpoint._asdict(), status=201 if created else 200)
+        return answer(checkpoint, is_new=created)
 
 
 def by_name(name: str, work: Callable[[str | None], BranchRecord]) -> BranchRecord:
@@ -133,11 +134,3 @@ def by_name(name: str, work: Callable[[str | None], BranchRecord]) -> BranchReco
         if name != ACTIVE:
             raise
         return work(None)
-
-
-def missing_branch(name: str) -> Exception:
-    return Branch.DoesNotExist(f"There is no branch {name!r}.")
-
-
-def missing_checkpoint(name: str) -> Exception:
-    return Checkpoint.DoesNotExist(f"There is no checkpoint {name!r}.")

@@ -1,7 +1,7 @@
 """What changes in a chat, in a context and in the list of one's chats, as server-sent events."""
 
 import re
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -11,15 +11,14 @@ from rest_framework.request import Request
 
 from context_store.contexts.storage import MISSING
 from context_store.contexts.watching import tag_of
+from context_store.graph.chains import missing
 from context_store.polling import Watcher
 from context_store.records import ChangeRecord
 from context_store.rest import events
 from context_store.rest.requests import acting_user_id
 from context_store.rest.schema import operation
 
-from .base import found
-from .chats import missing_chat
-from .streams import EventsViewSet
+from .base import StoreViewSet, found
 
 # The revision, and with a number behind it an event that others of the revision follow.
 REVISION = re.compile(r"([0-9]{1,18})(\.[0-9]{1,9})?")
@@ -27,8 +26,9 @@ TAG = re.compile(r"[0-9a-f]{8}|[0-9a-f]{16}|none")
 EVENTS = {(200, "text/event-stream"): str}
 
 
-class ChangesViewSet(EventsViewSet):
+class ChangesViewSet(StoreViewSet):
     throttle_kind = "stream"
+    unnegotiated = ("chat", "chats", "context")
 
     @operation("watch_chat", EVENTS, last_event_id=True, tag="Changes")
     def chat(self, request: Request, chat_id: str) -> HttpResponseBase:
@@ -38,7 +38,7 @@ class ChangesViewSet(EventsViewSet):
         `id` is the chat's revision. A reader that comes back gets what it has missed, or `resync` where it has to read
         the chat anew, as after a deletion. `deleted` is the last event.
         """
-        revision = found(self.store.get_revision(chat_id), missing_chat(chat_id))
+        revision = found(self.store.get_revision(chat_id), missing("Chat", chat_id))
         given = request.headers.get("Last-Event-ID")
         after = revision
         if given:
@@ -77,28 +77,8 @@ def malformed() -> ValidationError:
     return ValidationError({"Last-Event-ID": ["Must be the id of the last event."]})
 
 
-class WatcherFeed:
-    """A feed of what a watcher delivers."""
-
+class WatcherFeed(events.Feed[Watcher[Any]]):
     is_endless = True
-
-    def __init__(self, watcher: Watcher[Any]) -> None:
-        self.watcher = watcher
-
-    def batches(self, timeout: float) -> Generator[Any, None, None]:
-        return self.watcher.batches(timeout)
-
-    def abatches(self, timeout: float) -> AsyncGenerator[Any, None]:
-        return self.watcher.abatches(timeout)
-
-    def begin(self) -> bytes:
-        return b""
-
-    def render(self, batch: Any) -> bytes:
-        raise NotImplementedError
-
-    def end(self, error: Exception | None) -> bytes:
-        return b""
 
 
 class ChatFeed(WatcherFeed):

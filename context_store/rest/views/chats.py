@@ -10,8 +10,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from context_store.exceptions import IdConflict, InvalidData, RevisionConflict
+from context_store.graph.chains import missing
 from context_store.managers.orders import NEWEST_FIRST, ORDERS
-from context_store.models import Chat
 from context_store.records import SearchHits
 from context_store.rest import serializers as shapes
 from context_store.rest.conditional import conditional, expected_revision, is_create_only
@@ -26,7 +26,7 @@ from context_store.rest.requests import (
 from context_store.rest.schema import operation, parameter
 from context_store.rest.serializers import IDENTIFIER, JSONSchema
 
-from .base import MAX_FORKED, StoreViewSet, deleted, found, true_or_false
+from .base import MAX_FORKED, StoreViewSet, answer, deleted, found, true_or_false
 
 METADATA, CONTAINS = "metadata.", "contains."
 # How many metadata filters a list takes.
@@ -94,13 +94,13 @@ class ChatViewSet(StoreViewSet):
         """Create a chat and its active, empty branch `main`. A known id answers 409, whoever has it."""
         body = self.body(shapes.ChatCreate)
         store = self.get_store(owner_of_new(request, body.pop("user_id", None)))
-        return Response(store.create_chat(body.pop("id", None), **body)._asdict(), status=201)
+        return answer(store.create_chat(body.pop("id", None), **body), is_new=True)
 
     @operation("get_chat", {200: shapes.Chat}, etag=True)
     @conditional
     def retrieve(self, request: Request, chat_id: str) -> Response:
         """Return a chat."""
-        return Response(found(self.store.get_chat(chat_id), missing_chat(chat_id))._asdict())
+        return answer(found(self.store.get_chat(chat_id), missing("Chat", chat_id)))
 
     @operation(
         "upsert_chat",
@@ -118,11 +118,11 @@ class ChatViewSet(StoreViewSet):
         expected_revision(request, store, chat_id)
         if is_create_only(request):
             try:
-                return Response(store.create_chat(chat_id, **body)._asdict(), status=201)
+                return answer(store.create_chat(chat_id, **body), is_new=True)
             except IdConflict as error:
                 raise RevisionConflict("The id is taken.") from error
         chat, created = store.upsert_chat(chat_id, **body)
-        return Response(chat._asdict(), status=201 if created else 200)
+        return answer(chat, is_new=created)
 
     @operation("update_chat", {200: shapes.Chat}, request=shapes.ChatUpdate, if_match=True)
     def partial_update(self, request: Request, chat_id: str) -> Response:
@@ -133,7 +133,7 @@ class ChatViewSet(StoreViewSet):
         """
         body = self.body(shapes.ChatUpdate)
         revision = expected_revision(request, self.store, chat_id)
-        return Response(self.store.update_chat(chat_id, **body, merge=True, expected_revision=revision)._asdict())
+        return answer(self.store.update_chat(chat_id, **body, merge=True, expected_revision=revision))
 
     @operation("delete_chat", {204: None}, parameters=[TRASH], if_match=True)
     def destroy(self, request: Request, chat_id: str) -> Response:
@@ -144,13 +144,13 @@ class ChatViewSet(StoreViewSet):
         """
         remove = self.store.trash_chat if true_or_false(request, "trash") else self.store.delete_chat
         revision = expected_revision(request, self.store, chat_id)
-        return deleted(remove(chat_id, expected_revision=revision), missing_chat(chat_id))
+        return deleted(remove(chat_id, expected_revision=revision), missing("Chat", chat_id))
 
     @operation("restore_chat", {200: shapes.Chat})
     @action(detail=True, methods=["post"])
     def restore(self, request: Request, chat_id: str) -> Response:
         """Take a chat out of the trash, as it was and where it was in the list."""
-        return Response(self.store.restore_chat(chat_id)._asdict())
+        return answer(self.store.restore_chat(chat_id))
 
     @operation("replace_metadata", {200: shapes.Chat}, request=shapes.MetadataReplace, if_match=True)
     @action(detail=True, methods=["put"])
@@ -158,7 +158,7 @@ class ChatViewSet(StoreViewSet):
         """Replace the metadata as a whole; a `null` in it is stored, where PATCH of the chat removes a key."""
         metadata = self.body(shapes.MetadataReplace)["metadata"]
         revision = expected_revision(request, self.store, chat_id)
-        return Response(self.store.update_chat(chat_id, metadata=metadata, expected_revision=revision)._asdict())
+        return answer(self.store.update_chat(chat_id, metadata=metadata, expected_revision=revision))
 
     @operation("import_chat", {201: shapes.Chat}, request=shapes.Export, problems=[409])
     @action(detail=False, methods=["post"], url_path="import", parser_classes=[DocumentParser])
@@ -169,7 +169,7 @@ class ChatViewSet(StoreViewSet):
         The document may have as many bytes as `CONTEXT_STORE_MAX_IMPORT_BYTES` says, and any number of messages.
         """
         document: Any = request.data
-        return Response(self.store.import_chat(document)._asdict(), status=201)
+        return answer(self.store.import_chat(document), is_new=True)
 
     @operation("fork_chat", {201: shapes.Chat}, request=shapes.ChatFork, problems=[409])
     @action(detail=True, methods=["post"])
@@ -184,23 +184,23 @@ class ChatViewSet(StoreViewSet):
         owner = acting_user_id(request, body["user_id"]) if "user_id" in body else store.user_id
         if owner != store.user_id:
             # A store of one user makes no chats for another.
-            found(store.get_chat(chat_id), missing_chat(chat_id))
+            found(store.get_chat(chat_id), missing("Chat", chat_id))
             store = self.get_store(None)
         head = body.get("head_message_id")
         fork = store.fork_chat(chat_id, body.get("id"), user_id=owner, head=head, most=MAX_FORKED)
-        return Response(fork._asdict(), status=201)
+        return answer(fork, is_new=True)
 
     @operation("rewind_chat", {201: shapes.Branch}, request=shapes.ChatRewind, tag="Branches")
     @action(detail=True, methods=["post"])
     def rewind(self, request: Request, chat_id: str) -> Response:
         """Start a new active branch at a message; the branch that was active stays as it is."""
-        return Response(self.store.rewind(chat_id, self.body(shapes.ChatRewind)["message_id"])._asdict(), status=201)
+        return answer(self.store.rewind(chat_id, self.body(shapes.ChatRewind)["message_id"]), is_new=True)
 
     @operation("mark_read", {200: shapes.Chat}, request=shapes.ChatRead)
     @action(detail=True, methods=["post"])
     def read(self, request: Request, chat_id: str) -> Response:
         """Set `read_at` to the time of a message, by default the last; the chat keeps its place in lists."""
-        return Response(self.store.mark_read(chat_id, self.body(shapes.ChatRead).get("message_id"))._asdict())
+        return answer(self.store.mark_read(chat_id, self.body(shapes.ChatRead).get("message_id")))
 
     @operation("get_graph", {200: shapes.Graph}, etag=True)
     @action(detail=True, pagination_class=GraphPagination)
@@ -269,7 +269,3 @@ def hit_page(hits: SearchHits) -> Response:
     """Answer with hits; what is large in their messages takes a request of its own."""
     results = [{**hit._asdict(), "message": hit.message._asdict()} for hit in hits]
     return Response({"next": None, "previous": None, "is_complete": hits.is_complete, "results": results})
-
-
-def missing_chat(chat_id: str) -> Exception:
-    return Chat.DoesNotExist(f"There is no chat {chat_id!r}.")

@@ -14,7 +14,7 @@ from context_store.rest.requests import acting_user_id
 from context_store.rest.schema import operation
 from context_store.sessions import BaseSessions, SessionMessage, SessionRecord
 
-from .base import MAX_FORKED, StoreViewSet, deleted, found
+from .base import MAX_FORKED, StoreViewSet, answer, deleted, found
 
 MISSING = object()
 
@@ -70,7 +70,7 @@ class SessionViewSet(StoreViewSet):
     @operation("get_session", {200: shapes.Session})
     def retrieve(self, request: Request, session_id: str) -> Response:
         """Return a session without its messages."""
-        return Response(self.session(session_id)._asdict())
+        return answer(self.session(session_id))
 
     @operation("update_session", {200: shapes.Session}, request=shapes.SessionUpdate, problems=[409])
     def partial_update(self, request: Request, session_id: str) -> Response:
@@ -79,7 +79,7 @@ class SessionViewSet(StoreViewSet):
         # Merging would make a session that is not there.
         self.session(session_id)
         self.sessions.merge_metadata(session_id, metadata)
-        return Response(self.session(session_id)._asdict())
+        return answer(self.session(session_id))
 
     @operation("delete_session", {204: None})
     def destroy(self, request: Request, session_id: str) -> Response:
@@ -133,7 +133,7 @@ class SessionViewSet(StoreViewSet):
         new_id = self.body(shapes.SessionFork).get("id")
         if (count := self.session(session_id).message_count) > MAX_FORKED:
             raise InvalidData(f"has {count} messages to copy, over {MAX_FORKED}", ("session_id",))
-        return Response(self.sessions.fork(session_id, new_id)._asdict(), status=201)
+        return answer(self.sessions.fork(session_id, new_id), is_new=True)
 
     def session(self, session_id: str) -> SessionRecord:
         """Return the session. Raises ``SessionDoesNotExist``."""

@@ -15,7 +15,7 @@ from context_store.rest.schema import operation, parameter
 from context_store.rest.serializers import IDENTIFIER, JSONSchema
 from context_store.validation import MAX_TIME
 
-from .base import StoreViewSet, true_or_false
+from .base import StoreViewSet, answer, true_or_false
 
 TIME: JSONSchema = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_TIME}
 SUMS = [
@@ -74,7 +74,7 @@ class ShareViewSet(StoreViewSet):
 
         What is appended later is not shown.
         """
-        return Response(self.store.share(chat_id, **self.body(shapes.ShareCreate))._asdict(), status=201)
+        return answer(self.store.share(chat_id, **self.body(shapes.ShareCreate)), is_new=True)
 
     @operation("unshare_chat", {204: None}, parameters=[parameter("share_id", IDENTIFIER, "Only this link.")])
     def delete_many(self, request: Request, chat_id: str) -> Response:

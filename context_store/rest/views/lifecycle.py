@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.http import HttpResponseBase
 from rest_framework.decorators import action
@@ -21,7 +21,7 @@ from context_store.rest.schema import operation, parameter
 from context_store.rest.serializers import IDENTIFIER
 from context_store.validation import MAX_TIME, check_identifier
 
-from .base import StoreViewSet, deleted, found, true_or_false
+from .base import StoreViewSet, answer, deleted, found, true_or_false
 
 ACTIVE = parameter("active", {"type": "boolean"}, "Only holds that hold now, or only those that have ended.")
 HOLD_ID = parameter("hold_id", {"type": "integer", "minimum": 1, "maximum": MAX_TIME}, "The hold's.", location="path")
@@ -39,6 +39,7 @@ class UserViewSet(LifecycleViewSet):
     lookup_url_kwarg = "user_id"
     # An erasure commits in batches, behind its tombstone.
     is_atomic = False
+    unnegotiated = ("export",)
     # Seconds that one request may take: what is left then is for the next one.
     erasure_seconds: ClassVar[float] = 10
     needed: ClassVar[Mapping[str, str]] = {
@@ -46,9 +47,6 @@ class UserViewSet(LifecycleViewSet):
         "lift": "context_store.lift_erasure",
         "export": "context_store.export_user",
     }
-
-    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:  # noqa: FBT001, FBT002
-        return super().perform_content_negotiation(request, force=force or getattr(self, "action", None) == "export")
 
     @operation("erase_user", {200: shapes.Receipt, 202: shapes.Receipt}, request=shapes.ErasureCreate)
     @action(detail=True, methods=["post"])
@@ -98,7 +96,7 @@ class HoldViewSet(LifecycleViewSet):
         What is covered cannot be deleted or changed by anything. The caller is who placed the hold.
         """
         placed = hold(**self.body(shapes.HoldCreate), who=self.get_actor())
-        return Response(self.record(placed.pk)._asdict(), status=201)
+        return answer(self.record(placed.pk), is_new=True)
 
     @operation("release_hold", {200: shapes.Hold}, parameters=[HOLD_ID])
     @action(detail=True, methods=["post"])
@@ -107,7 +105,7 @@ class HoldViewSet(LifecycleViewSet):
         self.body()
         number = self.record(hold_id).id
         release(number, who=self.get_actor())
-        return Response(self.record(number)._asdict())
+        return answer(self.record(number))
 
     def record(self, hold_id: str | int) -> HoldRecord:
         """Return the hold that a path names."""

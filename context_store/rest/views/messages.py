@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from context_store.exceptions import InvalidData
-from context_store.models import Message
+from context_store.graph.chains import missing
 from context_store.rest import serializers as shapes
 from context_store.rest.conditional import conditional, only_new
 from context_store.rest.pagination import ChainPagination, OffsetPagination, OlderPagination
@@ -16,7 +16,7 @@ from context_store.rest.schema import operation, parameter
 from context_store.rest.serializers import IDENTIFIER
 from context_store.store import ContextStore
 
-from .base import StoreViewSet, found, true_or_false
+from .base import StoreViewSet, answer, found, true_or_false
 
 BRANCH = parameter("branch", IDENTIFIER, "The name of a branch; the active one if it is left out.")
 
@@ -71,9 +71,7 @@ class MessageViewSet(StoreViewSet):
     @operation("get_message", {200: shapes.Message})
     def retrieve(self, request: Request, chat_id: str, message_id: str) -> Response:
         """Return a message."""
-        return Response(
-            found(self.store.get_message(message_id, chat_id=chat_id), missing_message(message_id))._asdict()
-        )
+        return answer(found(self.store.get_message(message_id, chat_id=chat_id), missing("Message", message_id)))
 
     @operation(
         "upsert_message",
@@ -96,7 +94,7 @@ class MessageViewSet(StoreViewSet):
     def partial_update(self, request: Request, chat_id: str, message_id: str) -> Response:
         """Move a message, with all that lies below it, under another parent of its chat."""
         parent_id = self.body(shapes.MessageMove)["parent_id"]
-        return Response(self.store.set_message_parent(message_id, parent_id, chat_id=chat_id)._asdict())
+        return answer(self.store.set_message_parent(message_id, parent_id, chat_id=chat_id))
 
     @operation("get_message_chain", {200: shapes.MessagePage})
     @action(detail=True, pagination_class=ChainPagination)
@@ -129,21 +127,21 @@ class MessageViewSet(StoreViewSet):
         body = self.body(shapes.MessageEdit)
         data, new_id = body.pop("data"), body.pop("id", None)
         record, created = self.store.edit_message(chat_id, message_id, data, new_id=new_id, **body)
-        return Response(record._asdict(), status=201 if created else 200)
+        return answer(record, is_new=created)
 
     @operation("regenerate_message", {201: shapes.Branch})
     @action(detail=True, methods=["post"])
     def regenerate(self, request: Request, chat_id: str, message_id: str) -> Response:
         """Start a new active branch above the message: what is appended next is another version of it."""
         self.body()
-        return Response(self.store.regenerate(chat_id, message_id)._asdict(), status=201)
+        return answer(self.store.regenerate(chat_id, message_id), is_new=True)
 
     @operation("activate_message", {200: shapes.Branch})
     @action(detail=True, methods=["post"])
     def activate(self, request: Request, chat_id: str, message_id: str) -> Response:
         """Make the newest branch that has the message the active one, or a new one at it where none has."""
         self.body()
-        return Response(self.store.activate_message(chat_id, message_id)._asdict())
+        return answer(self.store.activate_message(chat_id, message_id))
 
 
 class MessageByIdViewSet(StoreViewSet):
@@ -155,7 +153,7 @@ class MessageByIdViewSet(StoreViewSet):
     @operation("get_message_by_id", {200: shapes.Message}, problems=[409])
     def retrieve(self, request: Request, message_id: str) -> Response:
         """Return a message of whichever chat."""
-        return Response(found(self.store.get_message(message_id), missing_message(message_id))._asdict())
+        return answer(found(self.store.get_message(message_id), missing("Message", message_id)))
 
     @operation(
         "upsert_message_by_id",
@@ -173,7 +171,7 @@ class MessageByIdViewSet(StoreViewSet):
     def partial_update(self, request: Request, message_id: str) -> Response:
         """Move a message, with all that lies below it, under another parent of its chat."""
         parent_id = self.body(shapes.MessageMove)["parent_id"]
-        return Response(self.store.set_message_parent(message_id, parent_id)._asdict())
+        return answer(self.store.set_message_parent(message_id, parent_id))
 
 
 def written(store: ContextStore, message: dict[str, Any], **options: bool) -> Response:
@@ -183,8 +181,4 @@ def written(store: ContextStore, message: dict[str, Any], **options: bool) -> Re
     except InvalidData as error:
         # The store names the first of its list of messages; here the body is the message.
         raise InvalidData(error.reason, error.path[2:]) from error
-    return Response(record._asdict(), status=201 if created else 200)
-
-
-def missing_message(message_id: str) -> Exception:
-    return Message.DoesNotExist(f"There is no message {message_id!r}.")
+    return answer(record, is_new=created)

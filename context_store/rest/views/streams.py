@@ -1,6 +1,5 @@
 """Streams: answers while they are written, read from any point, as chunks or as server-sent events."""
 
-from collections.abc import AsyncGenerator, Generator
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -40,18 +39,9 @@ REVISION = parameter(
 Batch = tuple[StreamRecord | None, list[ChunkRecord]]
 
 
-class EventsViewSet(StoreViewSet):
-    """What answers with server-sent events. Errors are JSON, whatever the client accepts."""
-
-    throttle_kind: str | None = None
-
-    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:  # noqa: FBT001, FBT002
-        is_stream = getattr(self, "action", None) in ("events", "resume", "chat", "chats", "context")
-        return super().perform_content_negotiation(request, force=force or is_stream)
-
-
-class StreamViewSet(EventsViewSet):
+class StreamViewSet(StoreViewSet):
     tag = "Streams"
+    unnegotiated = ("events",)
     lookup_url_kwarg = "stream_id"
     pagination_class = OffsetPagination
 
@@ -171,10 +161,11 @@ class StreamViewSet(EventsViewSet):
         return events.respond(request, StreamFeed(Follower(self.streams, stream_id, chat_id, after, record)))
 
 
-class ChatStreamViewSet(EventsViewSet):
+class ChatStreamViewSet(StoreViewSet):
     """The answer that a chat is just getting, as the AI SDK's clients ask for it."""
 
     tag = "Streams"
+    unnegotiated = ("resume",)
 
     @operation("resume_stream", {(200, "text/event-stream"): str, 204: None}, parameters=[REVISION])
     def resume(self, request: Request, chat_id: str) -> HttpResponseBase:
@@ -197,28 +188,14 @@ class ChatStreamViewSet(EventsViewSet):
         return HttpResponse(status=204)
 
 
-class StreamFeed:
+class StreamFeed(events.Feed[Follower]):
     """The chunks of a stream as events, with their seq as id."""
-
-    is_endless = False
-
-    def __init__(self, follower: Follower) -> None:
-        self.follower = follower
-
-    def batches(self, timeout: float) -> Generator[Batch, None, None]:
-        return self.follower.batches(timeout)
-
-    def abatches(self, timeout: float) -> AsyncGenerator[Batch, None]:
-        return self.follower.abatches(timeout)
-
-    def begin(self) -> bytes:
-        return b""
 
     def render(self, batch: Batch) -> bytes:
         return b"".join(events.event(chunk.data, id=chunk.seq) for chunk in batch[1])
 
     def end(self, error: Exception | None) -> bytes:
-        record = self.follower.record
+        record = self.source.record
         if error is not None or record is None or not record.is_finished:
             # Whoever comes back is told what became of the stream.
             return b""
@@ -229,8 +206,8 @@ class StreamFeed:
 class UIFeed(StreamFeed):
     """A stream as a UI message stream, whatever its format: https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol."""
 
-    def __init__(self, follower: Follower) -> None:
-        super().__init__(follower)
+    def __init__(self, source: Follower) -> None:
+        super().__init__(source)
         self._has_begun = False
         self._has_failed = False
 
@@ -254,7 +231,7 @@ class UIFeed(StreamFeed):
         return [{"type": "start"}, {"type": "text-start", "id": record.message_id}]
 
     def end(self, error: Exception | None) -> bytes:
-        record = self.follower.record
+        record = self.source.record
         if error is not None or record is None or not record.is_finished:
             return b""
         last: list[dict[str, Any]] = []
