@@ -10,24 +10,17 @@ The contract of contexts. A backend runs it like this, with the base class that 
 """
 
 import asyncio
-import threading
 import time
-import unittest
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from asgiref.sync import async_to_sync
-from django.db import connections
 
 from context_store.contexts import BaseContexts
 from context_store.exceptions import InvalidData, LockTimeout
 from context_store.ids import new_id
 
-if TYPE_CHECKING:
-    Base = unittest.TestCase
-else:
-    # No test case by itself, or runners would run it without a backend.
-    Base = object
+from .base import Contract
 
 VALUES = [
     None, True, False, 0, -1, 10**400, 1.5, 1e22, -0.0, 5e-324, "", "text", "\0\n\u2028 \U0001f40d é", [], {},
@@ -39,7 +32,7 @@ BAD_VALUES = [float("nan"), float("inf"), b"bytes", {1, 2}, object(), "\ud800", 
 BAD_TTLS = [-1, -0.1, 2**31, 1e300, float("nan"), float("inf"), "60", True, False, [60]]
 
 
-class ContextsContract(Base):
+class ContextsContract(Contract):
     """What every backend does. Set ``backend`` and ``options``, or override ``make_contexts``."""
 
     backend: ClassVar[type[BaseContexts]]
@@ -60,25 +53,6 @@ class ContextsContract(Base):
     def expire(self) -> None:
         """Wait until what was given a moment to live is gone."""
         time.sleep(self.moment * 1.5)
-
-    def race(self, *functions: Callable[[], Any]) -> list[Any]:
-        """Run the functions in threads at the same moment and return what they return."""
-        barrier = threading.Barrier(len(functions))
-        results: list[Any] = [None] * len(functions)
-
-        def run(index: int) -> None:
-            try:
-                barrier.wait(30)
-                results[index] = functions[index]()
-            finally:
-                connections.close_all()
-
-        threads = [threading.Thread(target=run, args=(index,)) for index in range(len(functions))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return results
 
     # Values and keys
 
@@ -418,30 +392,26 @@ class ContextsContract(Base):
 
     # Async twins
 
-    def test_async_twins_do_the_same(self) -> None:
-        async def scenario() -> None:
-            contexts = self.contexts
-            await contexts.aset("k", 1)
-            self.assertEqual(await contexts.aget("k"), 1)
-            self.assertFalse(await contexts.aadd("k", 2))
-            self.assertTrue(await contexts.atouch("k", 60))
-            self.assertEqual(await contexts.aupdate("k", lambda value: value + 1), 2)
-            await contexts.aset_many({"a": 1})
-            self.assertEqual(await contexts.aget_many(["k", "a"]), {"k": 2, "a": 1})
-            self.assertEqual(await contexts.adelete_many(["a"]), 1)
-            self.assertTrue(await contexts.adelete("k"))
+    @async_to_sync
+    async def test_async_twins_do_the_same(self) -> None:
+        contexts = self.contexts
+        await contexts.aset("k", 1)
+        self.assertEqual(await contexts.aget("k"), 1)
+        self.assertFalse(await contexts.aadd("k", 2))
+        self.assertTrue(await contexts.atouch("k", 60))
+        self.assertEqual(await contexts.aupdate("k", lambda value: value + 1), 2)
+        await contexts.aset_many({"a": 1})
+        self.assertEqual(await contexts.aget_many(["k", "a"]), {"k": 2, "a": 1})
+        self.assertEqual(await contexts.adelete_many(["a"]), 1)
+        self.assertTrue(await contexts.adelete("k"))
 
-        async_to_sync(scenario)()
-
-    def test_async_bound_context(self) -> None:
-        async def scenario() -> None:
-            run = self.contexts.bound("run")
-            await run.aset(1)
-            self.assertEqual(await run.aupdate(lambda value: value + 1), 2)
-            self.assertEqual(await run.aget(), 2)
-            self.assertTrue(await run.adelete())
-
-        async_to_sync(scenario)()
+    @async_to_sync
+    async def test_async_bound_context(self) -> None:
+        run = self.contexts.bound("run")
+        await run.aset(1)
+        self.assertEqual(await run.aupdate(lambda value: value + 1), 2)
+        self.assertEqual(await run.aget(), 2)
+        self.assertTrue(await run.adelete())
 
     def test_updater_may_be_a_coroutine_function(self) -> None:
         async def updater(value: Any) -> Any:
@@ -467,27 +437,23 @@ class ContextsContract(Base):
         async_to_sync(scenario)()
         self.assertEqual(self.contexts.get("n"), 5)
 
-    def test_async_lock_may_be_awaited(self) -> None:
-        async def scenario() -> None:
-            async with await self.contexts.alock("k") as lock:
-                self.assertFalse(await self.contexts.lock("k").aacquire(blocking=False))
-                self.assertTrue(await lock.aextend(60))
-            self.assertTrue(await (await self.contexts.alock("k")).aacquire(blocking=False))
+    @async_to_sync
+    async def test_async_lock_may_be_awaited(self) -> None:
+        async with await self.contexts.alock("k") as lock:
+            self.assertFalse(await self.contexts.lock("k").aacquire(blocking=False))
+            self.assertTrue(await lock.aextend(60))
+        self.assertTrue(await (await self.contexts.alock("k")).aacquire(blocking=False))
 
-        async_to_sync(scenario)()
-
-    def test_cancelled_waiter_leaves_no_lock(self) -> None:
-        async def scenario() -> None:
-            async with self.contexts.lock("k") as held:
-                waiter = asyncio.ensure_future(self.contexts.lock("k").aacquire())
-                await asyncio.sleep(0.05)
-                waiter.cancel()
-                await held.arelease()
-                with self.assertRaises(asyncio.CancelledError):
-                    await waiter
-                self.assertTrue(await held.aacquire(blocking=False))
-
-        async_to_sync(scenario)()
+    @async_to_sync
+    async def test_cancelled_waiter_leaves_no_lock(self) -> None:
+        async with self.contexts.lock("k") as held:
+            waiter = asyncio.ensure_future(self.contexts.lock("k").aacquire())
+            await asyncio.sleep(0.05)
+            waiter.cancel()
+            await held.arelease()
+            with self.assertRaises(asyncio.CancelledError):
+                await waiter
+            self.assertTrue(await held.aacquire(blocking=False))
 
     def _within(self, scopes: list[str]) -> BaseContexts:
         contexts = self.contexts

@@ -11,17 +11,14 @@ The contract of sessions. A backend runs it like this, with the base class that 
 
 import asyncio
 import threading
-import unittest
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import connections
 from django.test import override_settings
 
 from context_store.exceptions import (
-    ContextStoreError,
     IdConflict,
     InvalidData,
     LockTimeout,
@@ -32,11 +29,7 @@ from context_store.ids import new_id
 from context_store.records import MessageRecord
 from context_store.sessions import BaseSessions, SessionMessage, SessionRecord
 
-if TYPE_CHECKING:
-    Base = unittest.TestCase
-else:
-    # No test case by itself, or runners would run it without a backend.
-    Base = object
+from .base import Contract
 
 VALUES = [
     None, True, 0, -1, 10**40, 1.5, 1e22, -0.0, 5e-324, "", "\0\n\u2028 \U0001f40d é", [], {},
@@ -51,7 +44,7 @@ def message(data: Any, **values: Any) -> dict[str, Any]:
     return {"name": "user", "data": data, **values}
 
 
-class SessionsContract(Base):
+class SessionsContract(Contract):
     """What every backend does. Set ``backend`` and ``options``, or override ``make_sessions``."""
 
     backend: ClassVar[type[BaseSessions]]
@@ -73,27 +66,6 @@ class SessionsContract(Base):
     def data(self, session_id: str | None = None) -> list[Any]:
         """Return the data of the session's messages."""
         return [item.data for item in self.everybody.load(session_id or self.session_id)]
-
-    def race(self, *functions: Callable[[], Any]) -> list[Any]:
-        """Run the functions in threads at the same moment; return what they return, or what of ours they raise."""
-        barrier = threading.Barrier(len(functions))
-        results: list[Any] = [None] * len(functions)
-
-        def run(index: int) -> None:
-            try:
-                barrier.wait(30)
-                results[index] = functions[index]()
-            except ContextStoreError as error:
-                results[index] = error
-            finally:
-                connections.close_all()
-
-        threads = [threading.Thread(target=run, args=(index,)) for index in range(len(functions))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return results
 
     # Messages
 
@@ -500,28 +472,23 @@ class SessionsContract(Base):
 
     # Async
 
-    def test_async_lock_may_be_awaited(self) -> None:
-        self.sessions.save(self.session_id, [])
+    @async_to_sync
+    async def test_async_lock_may_be_awaited(self) -> None:
+        await self.sessions.asave(self.session_id, [])
+        async with await self.sessions.alock(self.session_id), self.sessions.alock(new_id()):
+            self.assertFalse(await self.everybody.lock(self.session_id).aacquire(blocking=False))
 
-        async def scenario() -> None:
-            async with await self.sessions.alock(self.session_id), self.sessions.alock(new_id()):
-                self.assertFalse(await self.everybody.lock(self.session_id).aacquire(blocking=False))
-
-        async_to_sync(scenario)()
-
-    def test_async_twins(self) -> None:
-        async def turns() -> None:
-            async with self.sessions.alock(self.session_id):
-                await self.sessions.asave(self.session_id, [message(1)])
-                await self.sessions.aappend(self.session_id, [message(2)])
-            await asyncio.gather(*[self.sessions.aappend(self.session_id, [message(3)]) for _ in range(3)])
-            self.assertEqual([item.data for item in await self.sessions.aload(self.session_id)], [1, 2, 3, 3, 3])
-            self.assertEqual([item.data for item in await self.sessions.aload_recent(self.session_id, 1)], [3])
-            self.assertEqual(await self.sessions.acount(self.session_id), 5)
-            self.assertEqual(await self.sessions.amerge_metadata(self.session_id, {"a": 1}), {"a": 1})
-            record = await self.sessions.aget(self.session_id)
-            self.assertEqual(await self.sessions.alist(limit=1), [record])
-            fork = await self.sessions.afork(self.session_id, new_id())
-            self.assertTrue(await self.sessions.adelete(fork.id))
-
-        async_to_sync(turns)()
+    @async_to_sync
+    async def test_async_twins(self) -> None:
+        async with self.sessions.alock(self.session_id):
+            await self.sessions.asave(self.session_id, [message(1)])
+            await self.sessions.aappend(self.session_id, [message(2)])
+        await asyncio.gather(*[self.sessions.aappend(self.session_id, [message(3)]) for _ in range(3)])
+        self.assertEqual([item.data for item in await self.sessions.aload(self.session_id)], [1, 2, 3, 3, 3])
+        self.assertEqual([item.data for item in await self.sessions.aload_recent(self.session_id, 1)], [3])
+        self.assertEqual(await self.sessions.acount(self.session_id), 5)
+        self.assertEqual(await self.sessions.amerge_metadata(self.session_id, {"a": 1}), {"a": 1})
+        record = await self.sessions.aget(self.session_id)
+        self.assertEqual(await self.sessions.alist(limit=1), [record])
+        fork = await self.sessions.afork(self.session_id, new_id())
+        self.assertTrue(await self.sessions.adelete(fork.id))

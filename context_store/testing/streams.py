@@ -10,10 +10,9 @@ It stores chats and messages in the database, so that its base class has to comm
 import asyncio
 import threading
 import time
-import unittest
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ObjectDoesNotExist
@@ -25,11 +24,7 @@ from context_store.records import StreamRecord
 from context_store.store import ContextStore
 from context_store.streams import BaseStreams
 
-if TYPE_CHECKING:
-    Base = unittest.TestCase
-else:
-    # No test case by itself, or runners would run it without a backend.
-    Base = object
+from .base import Contract
 
 CHUNKS: list[Any] = [
     "text", "", None, True, 0, -1, 10**40, 1.5, -0.0, [], {}, {"z": 1, "a": [None]}, "\u2028 \U0001f40d é\n", "\0",
@@ -38,7 +33,7 @@ CHUNKS: list[Any] = [
 LONG = 60
 
 
-class StreamsContract(Base):
+class StreamsContract(Contract):
     """What every backend does. Set ``backend`` and ``options``, or override ``make_streams``."""
 
     backend: ClassVar[type[BaseStreams]]
