@@ -13,8 +13,6 @@ from context_store.exceptions import InvalidData
 from context_store.validation import MAX_IDENTIFIER_LENGTH, check_identifier
 
 Result = TypeVar("Result")
-# The user, or how to find the user in what the framework gives: a key, a run's context, …
-UserId = str | Callable[[Any], str]
 
 
 @contextmanager
@@ -42,16 +40,6 @@ def lazy_names(package: str, modules: Mapping[str, str], extra: str) -> Callable
             return import_string(f"{package}.{modules[name]}.{name}")
 
     return get
-
-
-def check_user_id(user_id: UserId) -> UserId:
-    """Return the user, or the function that finds one. Raises ``InvalidData`` for neither."""
-    return user_id if callable(user_id) else check_identifier(user_id, "user_id")
-
-
-def owner_of(user_id: UserId, context: Any) -> str:
-    """Return the user of a call. Raises ``InvalidData`` where the function finds none."""
-    return check_identifier(user_id(context) if callable(user_id) else user_id, "user_id")
 
 
 def _run(function: Callable[..., Result], *arguments: Any) -> Result:

@@ -1,13 +1,39 @@
-"""What adapters do with chats: reading what others wrote, and deleting what nobody else has."""
+"""What adapters do with chats: finding those of a user, reading what others wrote, deleting what nobody else has."""
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
+from django.db import router
+
 from context_store.db import chunked
 from context_store.graph import LockedChat, read_page
-from context_store.models import Checkpoint, Message
+from context_store.managers.chats import ChatQuerySet
+from context_store.models import Chat, Checkpoint, Message
 from context_store.records import MessageRecord
+from context_store.validation import check_identifier
+
+# The user, or how to find the user in what the framework gives: a key, a run's context, …
+UserId = str | Callable[[Any], str]
+
+
+class UserChats:
+    """The chats of one user, or of whom ``user_id(context)`` finds in what the framework gives, on a database."""
+
+    def __init__(self, user_id: UserId, using: str | None) -> None:
+        self.user_id = user_id if callable(user_id) else check_identifier(user_id, "user_id")
+        self.using = using
+
+    def _owner(self, context: Any = None) -> str:
+        """Return the user of a call. Raises ``InvalidData`` where the function finds none."""
+        return check_identifier(self.user_id(context) if callable(self.user_id) else self.user_id, "user_id")
+
+    @property
+    def _db(self) -> str:
+        return self.using or router.db_for_write(Chat)
+
+    def _chats(self, owner: str) -> ChatQuerySet:
+        return Chat.objects.using(self._db).visible_to(owner)
 
 
 def translated(

@@ -2,9 +2,9 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from typing import Any, ClassVar
 
 from django.core.checks import CheckMessage
 from django.db import Error, IntegrityError, connections, router, transaction
@@ -12,7 +12,7 @@ from django.db.models import Case, F, Q, QuerySet, TextField, When
 from django.db.models.functions import Cast
 
 from context_store.backends import check_database
-from context_store.db import Prepared, Update, retried
+from context_store.db import Prepared, Update, chunked, retried
 from context_store.ids import now_ms
 from context_store.models import ContextEntry
 from context_store.validation import JSONText
@@ -20,7 +20,6 @@ from context_store.validation import JSONText
 from .base import BaseContexts
 from .storage import Storage, Text
 
-Result = TypeVar("Result")
 # Attempts to write a row that others keep creating and deleting.
 ATTEMPTS = 100
 # The column as the text that it is on every database: it is decoded once, elsewhere.
@@ -105,24 +104,21 @@ class DatabaseStorage(Storage):
 
     def fetch_many(self, keys: list[str]) -> dict[str, Text]:
         texts: dict[str, Text] = {}
-        for chunk in _chunks([self._prefix + key for key in keys]):
+        for chunk in chunked(self._prefix + key for key in keys):
             texts.update(self._entries.filter(live(), pk__in=chunk).values_list("pk", TEXT))
         return {key.removeprefix(self._prefix): text for key, text in texts.items()}
 
     @retried(alias="database")
     def store(self, key: str, text: str, ttl: int | None) -> None:
         columns = _columns(text, ttl)
-        stored = self._prefix + key
-
-        def write() -> bool:
-            if UPDATE(self.database, key=stored, **columns):
-                return True
-            is_new = self._create(key, columns)
-            if is_new:
+        for attempt in range(ATTEMPTS):
+            if UPDATE(self.database, key=self._prefix + key, **columns):
+                return
+            if self._create(key, columns):
                 self.admit(key)
-            return is_new
-
-        self._until_done(write)
+                return
+            time.sleep(attempt / 1000)
+        raise IntegrityError("Others kept creating and deleting the row, or this transaction does not see it.")
 
     @retried(alias="database")
     def store_many(self, texts: Mapping[str, str], ttl: int | None) -> None:
@@ -139,11 +135,10 @@ class DatabaseStorage(Storage):
         return is_new
 
     def remove(self, key: str) -> bool:
-        return self._delete(self._row(key).filter(live())) > 0
+        return _delete(self._row(key).filter(live())) > 0
 
     def remove_many(self, keys: list[str]) -> int:
-        chunks = _chunks(sorted(self._prefix + key for key in keys))
-        return sum(self._delete(self._entries.filter(live(), pk__in=chunk)) for chunk in chunks)
+        return self._delete_each(keys, live())
 
     def keys(self, start: str) -> list[str]:
         found = self._entries.filter(pk__startswith=self._prefix + start).values_list("pk", flat=True)
@@ -152,8 +147,7 @@ class DatabaseStorage(Storage):
 
     @retried(alias="database")
     def erase_many(self, keys: list[str]) -> int:
-        chunks = _chunks(sorted(self._prefix + key for key in keys))
-        return sum(self._delete(self._entries.filter(pk__in=chunk)) for chunk in chunks)
+        return self._delete_each(keys, Q())
 
     @retried(alias="database")
     def expire(self, key: str, ttl: int | None) -> bool:
@@ -177,7 +171,7 @@ class DatabaseStorage(Storage):
         return self._take(key, {**_columns("null", ttl), "version": token})
 
     def unlock(self, key: str, token: int) -> bool:
-        return self._delete(self._row(key).filter(live(), version=token)) > 0
+        return _delete(self._row(key).filter(live(), version=token)) > 0
 
     @retried(alias="database")
     def relock(self, key: str, token: int, ttl: int) -> bool:
@@ -197,28 +191,18 @@ class DatabaseStorage(Storage):
 
     def _create(self, key: str, columns: Mapping[str, Any]) -> bool:
         """Insert the row; return ``False`` if there is one."""
+        # Keeps a refused insert from breaking the caller's transaction; without one a statement stands alone.
+        savepoint = transaction.atomic(using=self.database) if self.in_transaction else nullcontext()
         try:
-            with self._savepoint():
+            with savepoint:
                 ContextEntry(pk=self._prefix + key, **columns).save(using=self.database, force_insert=True)
         except IntegrityError:
             return False
         return True
 
-    def _savepoint(self) -> AbstractContextManager[Any]:
-        """Keep a refused insert from breaking the caller's transaction; without one a statement stands alone."""
-        return transaction.atomic(using=self.database) if self.in_transaction else nullcontext()
-
-    @retried(alias="database")
-    def _delete(self, rows: QuerySet[ContextEntry]) -> int:
-        # Never reads first, as delete() does where somebody listens to every model's signals.
-        return rows._raw_delete(self.database)
-
-    def _until_done(self, write: Callable[[], bool]) -> None:
-        for attempt in range(ATTEMPTS):
-            if write():
-                return
-            time.sleep(attempt / 1000)
-        raise IntegrityError("Others kept creating and deleting the row, or this transaction does not see it.")
+    def _delete_each(self, keys: list[str], condition: Q) -> int:
+        chunks = chunked(sorted(self._prefix + key for key in keys))
+        return sum(_delete(self._entries.filter(condition, pk__in=chunk)) for chunk in chunks)
 
 
 def purge(database: str, batch_size: int) -> Iterator[int]:
@@ -230,11 +214,12 @@ def purge(database: str, batch_size: int) -> Iterator[int]:
         if not keys:
             return
         # Asked again: an entry may have been written anew since.
-        yield _delete_rows(expired.filter(pk__in=keys))
+        yield _delete(expired.filter(pk__in=keys))
 
 
 @retried()
-def _delete_rows(rows: QuerySet[ContextEntry]) -> int:
+def _delete(rows: QuerySet[ContextEntry]) -> int:
+    # Never reads first, as delete() does where somebody listens to every model's signals.
     return rows._raw_delete(rows.db)
 
 
@@ -246,9 +231,3 @@ def _columns(text: str, ttl: int | None) -> dict[str, Any]:
 
 def _expiry(ttl: int | None) -> int | None:
     return None if ttl is None else now_ms() + ttl
-
-
-def _chunks(keys: list[str], size: int = 500) -> Iterator[list[str]]:
-    """Give lists that fit into one statement; SQL Server takes 2,100 parameters at most."""
-    for start in range(0, len(keys), size):
-        yield keys[start : start + size]

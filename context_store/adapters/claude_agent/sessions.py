@@ -6,15 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-from django.db import IntegrityError, router, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from context_store.adapters.base import UserId, check_user_id, in_thread, owner_of, requires, stored_name
-from context_store.adapters.chats import delete_with_messages, translated
+from context_store.adapters.base import in_thread, requires, stored_name
+from context_store.adapters.chats import UserChats, UserId, delete_with_messages, translated
 from context_store.exceptions import IdConflict
 from context_store.graph import Input, LockedChat, locked, parse_messages, read_page
 from context_store.ids import new_id, now_ms
-from context_store.managers.chats import ChatQuerySet
 from context_store.messages import anthropic_messages
 from context_store.models import Branch, Chat
 from context_store.records import MessageRecord
@@ -34,7 +33,7 @@ with requires("claude-agent"):
 ENTRY = "claude_agent"
 
 
-class DjangoSessionStore(SessionStore):  # type: ignore[misc] # The SDK's types are not looked at.
+class DjangoSessionStore(UserChats, SessionStore):  # type: ignore[misc] # The SDK's types are not looked at.
     """
     The sessions of one user, or of whom ``user_id(key)`` finds for the SDK's key, on the database ``using``.
 
@@ -43,8 +42,7 @@ class DjangoSessionStore(SessionStore):  # type: ignore[misc] # The SDK's types 
     """
 
     def __init__(self, *, user_id: UserId, using: str | None = None) -> None:
-        self.user_id = check_user_id(user_id)
-        self.using = using
+        super().__init__(user_id, using)
 
     async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
         """Store the entries that are not stored yet, behind those of the transcript."""
@@ -84,7 +82,7 @@ class DjangoSessionStore(SessionStore):  # type: ignore[misc] # The SDK's types 
     # In the thread
 
     def _append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
-        owner = owner_of(self.user_id, key)
+        owner = self._owner(key)
         chat_id = self._chat_of(owner, key)
         if chat_id is None:
             # A racing append to the same session makes it once: the other is undone, and goes on in what is there then.
@@ -118,7 +116,7 @@ class DjangoSessionStore(SessionStore):  # type: ignore[misc] # The SDK's types 
         locked(self._db, chat_id, write, user_id=owner, adding=len(inputs))
 
     def _load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
-        owner, subpath = owner_of(self.user_id, key), key.get("subpath")
+        owner, subpath = self._owner(key), key.get("subpath")
         chat_id = self._chat_of(owner, key)
         if chat_id is None:
             return None
@@ -136,7 +134,7 @@ class DjangoSessionStore(SessionStore):  # type: ignore[misc] # The SDK's types 
         return entries or None
 
     def _list(self, project_key: str) -> list[tuple[str, int, Any]]:
-        owner = owner_of(self.user_id, {"project_key": project_key})
+        owner = self._owner({"project_key": project_key})
         sessions = self._sessions(owner).filter(
             project_key=project_key, written_at__isnull=False, chat__in=self._chats(owner)
         )
@@ -144,7 +142,7 @@ class DjangoSessionStore(SessionStore):  # type: ignore[misc] # The SDK's types 
         return list(found)
 
     def _delete(self, key: SessionKey) -> None:
-        owner, subpath = owner_of(self.user_id, key), key.get("subpath")
+        owner, subpath = self._owner(key), key.get("subpath")
         chat_id = self._chat_of(owner, key)
         if chat_id is None:
             return
@@ -162,17 +160,10 @@ class DjangoSessionStore(SessionStore):  # type: ignore[misc] # The SDK's types 
         locked(self._db, chat_id, delete, user_id=owner)
 
     def _list_subkeys(self, key: SessionListSubkeysKey) -> list[str]:
-        sessions = self._of_key(owner_of(self.user_id, key), key)
+        sessions = self._of_key(self._owner(key), key)
         return [subpath for subpaths in sessions.values_list("subpaths", flat=True) for subpath in subpaths]
 
     # Which chat it is
-
-    @property
-    def _db(self) -> str:
-        return self.using or router.db_for_write(Chat)
-
-    def _chats(self, owner: str) -> ChatQuerySet:
-        return Chat.objects.using(self._db).visible_to(owner)
 
     def _sessions(self, owner: str) -> QuerySet[ClaudeSession]:
         return ClaudeSession.objects.using(self._db).filter(user_id=owner)

@@ -9,15 +9,14 @@ from datetime import UTC, datetime
 from time import time
 from typing import Any, TypeVar
 
-from django.db import router, transaction
+from django.db import transaction
 from django.db.models import QuerySet, Sum
 from django.db.models.aggregates import Count
 
-from context_store.adapters.base import UserId, check_user_id, in_thread, owner_of, requires
-from context_store.adapters.chats import delete_unused, delete_with_messages, translated
+from context_store.adapters.base import in_thread, requires
+from context_store.adapters.chats import UserChats, UserId, delete_unused, delete_with_messages, translated
 from context_store.exceptions import IdConflict, InvalidData, OwnerMismatch
 from context_store.graph import LockedChat, locked, parse_messages, read_page
-from context_store.managers.chats import ChatQuerySet
 from context_store.messages import responses_items
 from context_store.models import Branch, Chat, Message
 from context_store.records import MessageRecord
@@ -62,7 +61,7 @@ NAMELESS = {
 }
 
 
-class DjangoSession:
+class DjangoSession(UserChats):
     """
     The chat ``session_id`` of a user, or of whom ``user_id(wrapper)`` finds in the run's context, as a session.
 
@@ -80,8 +79,7 @@ class DjangoSession:
         logger: logging.Logger | None = None,
     ) -> None:
         self.session_id = session_id
-        self.user_id = check_user_id(user_id)
-        self.using = using
+        super().__init__(user_id, using)
         self.session_settings: SessionSettings | None = coerce_session_settings(session_settings or {})
         self.logger = logger or logging.getLogger("context_store.openai_agents")
 
@@ -272,16 +270,6 @@ class DjangoSession:
         return {key: value for key, value in found.items() if key != "user_turn_number"}
 
     # In the thread
-
-    def _owner(self, wrapper: Wrapper) -> str:
-        return owner_of(self.user_id, wrapper)
-
-    @property
-    def _db(self) -> str:
-        return self.using or router.db_for_write(Chat)
-
-    def _chats(self, owner: str) -> ChatQuerySet:
-        return Chat.objects.using(self._db).visible_to(owner)
 
     def _usage(self, chat_id: str) -> QuerySet[TurnUsage]:
         return TurnUsage.objects.using(self._db).filter(chat_id=chat_id)

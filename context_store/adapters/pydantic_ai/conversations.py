@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import router, transaction
+from django.db import transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 
-from context_store.adapters.base import UserId, check_user_id, in_thread, owner_of, requires, stored_name
+from context_store.adapters.base import in_thread, requires, stored_name
+from context_store.adapters.chats import UserChats, UserId
 from context_store.exceptions import IdConflict
 from context_store.graph import LockedChat, Place, locked, parse_messages, read_branch, read_chain
-from context_store.managers.chats import ChatQuerySet
 from context_store.models import Branch, Chat, Message
 from context_store.records import MessageRecord
 
@@ -33,7 +33,7 @@ RECORD: TypeAdapter[ConversationRecord] = TypeAdapter(ConversationRecord)
 MOST_PLACES = 1_000
 
 
-class DjangoConversationStore(ConversationStore):  # type: ignore[misc] # Its types are not looked at.
+class DjangoConversationStore(UserChats, ConversationStore):  # type: ignore[misc] # Its types are not looked at.
     """
     The conversations of a user, or of whom ``user_id(None)`` finds (in a context variable, say), on ``using``.
 
@@ -42,8 +42,7 @@ class DjangoConversationStore(ConversationStore):  # type: ignore[misc] # Its ty
     """
 
     def __init__(self, *, user_id: UserId, using: str | None = None) -> None:
-        self.user_id = check_user_id(user_id)
-        self.using = using
+        super().__init__(user_id, using)
         self._places: dict[tuple[str, str], tuple[str, Place]] = {}
 
     async def read_record(self, conversation_id: str) -> ConversationRecord | None:
@@ -80,16 +79,6 @@ class DjangoConversationStore(ConversationStore):  # type: ignore[misc] # Its ty
         return await in_thread(self._find_history, self._owner(), head_id, limit)
 
     # In the thread
-
-    def _owner(self) -> str:
-        return owner_of(self.user_id, None)
-
-    @property
-    def _db(self) -> str:
-        return self.using or router.db_for_write(Chat)
-
-    def _chats(self, owner: str) -> ChatQuerySet:
-        return Chat.objects.using(self._db).visible_to(owner)
 
     def _conversations(self, owner: str) -> QuerySet[Conversation]:
         return Conversation.objects.using(self._db).filter(user_id=owner)
