@@ -15,9 +15,18 @@ from django.utils.connection import BaseConnectionHandler, ConnectionDoesNotExis
 from django.utils.module_loading import import_string
 
 from .conf import PREFIX, settings
-from .validation import check_identifier
+from .validation import MAX_COUNT, check_identifier
 
 Backend = TypeVar("Backend")
+
+
+def is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def is_seconds(value: Any) -> bool:
+    """Tell whether the value is a number of seconds over 0."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= MAX_COUNT
 
 
 class BaseBackend:

@@ -16,13 +16,14 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from context_store.contexts import BoundContext, contexts
+from context_store.contexts.database import live
 from context_store.contexts.storage import MISSING, scope_prefix
 from context_store.exceptions import ContextStoreError, InvalidData
 from context_store.ids import now_ms, user_scope
 from context_store.models import ContextEntry
 from context_store.sessions import SessionRecord, sessions
 
-from .base import READ, ChoiceFilter, StoreAdmin, column
+from .base import READ, ConditionFilter, StoreAdmin, column
 from .blocks import Room, fitted
 from .display import isolated, time_html
 from .transcript import json_html, role_of, shown_blocks
@@ -31,19 +32,14 @@ MAX_LISTED = 100
 SHOWN_MESSAGES = 50
 
 
-class ExpiryFilter(ChoiceFilter):
+class ExpiryFilter(ConditionFilter):
     title = gettext_lazy("expiry")
     parameter_name = "expiry"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("live", _("Not expired")), ("expired", _("Expired")), ("never", _("Never expires"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() == "expired":
-            return queryset.filter(expires_at__lte=now_ms())
-        if self.value() == "live":
-            return queryset.filter(Q(expires_at__gt=now_ms()) | Q(expires_at__isnull=True))
-        return queryset.filter(expires_at__isnull=True) if self.value() == "never" else queryset
+    conditions: ClassVar[Mapping[str, Any]] = {
+        "live": (gettext_lazy("Not expired"), live),
+        "expired": (gettext_lazy("Expired"), lambda: Q(expires_at__lte=now_ms())),
+        "never": (gettext_lazy("Never expires"), lambda: Q(expires_at__isnull=True)),
+    }
 
 
 class LookupForm(forms.Form):

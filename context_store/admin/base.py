@@ -14,7 +14,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -94,6 +94,19 @@ class ChoiceFilter(admin.SimpleListFilter):
         super().__init__(request, params, model, model_admin)
         if self.value() is not None and self.value() not in dict(self.lookup_choices):
             raise IncorrectLookupParameters(f"{self.parameter_name} has no choice {self.value()!r}")
+
+
+class ConditionFilter(ChoiceFilter):
+    """A filter whose choices are conditions: their labels, and what makes them, by their values in the URL."""
+
+    conditions: ClassVar[Mapping[str, tuple[Any, Callable[[], Q]]]]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(value, label) for value, (label, _) in self.conditions.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return queryset if value is None else queryset.filter(self.conditions[value][1]())
 
 
 class StoreChangeList(ChangeList):

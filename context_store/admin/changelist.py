@@ -1,10 +1,10 @@
 """The list of chats, its filters, and the search in it: at the same cost in a store of any size."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -23,7 +23,7 @@ from context_store.records import SearchHit, SearchHits
 from context_store.search.budget import Budget, TimeUpError, limited
 from context_store.validation import check_identifier, check_metadata, check_time
 
-from .base import ChoiceFilter, StoreChangeList
+from .base import ChoiceFilter, ConditionFilter, StoreChangeList
 from .people import People, people_for
 
 # Chats that a search gives at most by titles, ids and users, and hits in messages.
@@ -145,28 +145,19 @@ class ChatChangeList(StoreChangeList):
 # Filters. None counts, and none reads more than the newest chats to make its choices.
 
 
-class ActivityFilter(ChoiceFilter):
+class ActivityFilter(ConditionFilter):
     title = gettext_lazy("last activity")
     parameter_name = "active"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [
-            ("today", _("Today")),
-            ("7", _("Past 7 days")),
-            ("30", _("Past 30 days")),
-            ("365", _("Past year")),
-            ("older", _("Over a year ago")),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        now, value = timezone.localtime(), self.value()
-        if value is None:
-            return queryset
-        if value == "today":
-            return queryset.filter(updated_at__gte=_ms(now.replace(hour=0, minute=0, second=0, microsecond=0)))
-        if value == "older":
-            return queryset.filter(updated_at__lt=_ms(now - timedelta(days=365)))
-        return queryset.filter(updated_at__gte=_ms(now - timedelta(days=int(value))))
+    conditions: ClassVar[Mapping[str, Any]] = {
+        "today": (
+            gettext_lazy("Today"),
+            lambda: Q(updated_at__gte=_ms(timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0))),
+        ),
+        "7": (gettext_lazy("Past 7 days"), lambda: Q(updated_at__gte=_days_ago(7))),
+        "30": (gettext_lazy("Past 30 days"), lambda: Q(updated_at__gte=_days_ago(30))),
+        "365": (gettext_lazy("Past year"), lambda: Q(updated_at__gte=_days_ago(365))),
+        "older": (gettext_lazy("Over a year ago"), lambda: Q(updated_at__lt=_days_ago(365))),
+    }
 
 
 class TrashFilter(ChoiceFilter):
@@ -182,19 +173,14 @@ class TrashFilter(ChoiceFilter):
         return queryset
 
 
-class BranchesFilter(ChoiceFilter):
+class BranchesFilter(ConditionFilter):
     title = gettext_lazy("branches")
     parameter_name = "branches"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("many", _("With more than one branch")), ("one", _("With one branch"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        # One branch is active: another one is not.
-        others = Exists(Branch.objects.filter(chat=OuterRef("pk"), is_active=False))
-        if self.value() == "many":
-            return queryset.filter(others)
-        return queryset.filter(~others) if self.value() == "one" else queryset
+    # One branch is active: another one is not.
+    conditions: ClassVar[Mapping[str, Any]] = {
+        "many": (gettext_lazy("With more than one branch"), lambda: Q(_other_branches())),
+        "one": (gettext_lazy("With one branch"), lambda: ~Q(_other_branches())),
+    }
 
 
 class MetadataFilter(ChoiceFilter):
@@ -260,6 +246,14 @@ class OlderFilter(admin.ListFilter):
 
 def _ms(time: datetime) -> int:
     return int(time.timestamp() * 1000)
+
+
+def _days_ago(days: int) -> int:
+    return _ms(timezone.localtime() - timedelta(days=days))
+
+
+def _other_branches() -> Exists:
+    return Exists(Branch.objects.filter(chat=OuterRef("pk"), is_active=False))
 
 
 def _choices(sample: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:

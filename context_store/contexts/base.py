@@ -13,7 +13,7 @@ from django.dispatch import Signal
 from django.utils.module_loading import import_string
 
 from context_store.asynchronous import asynchronous
-from context_store.backends import BaseBackend
+from context_store.backends import BaseBackend, is_seconds, is_text
 from context_store.exceptions import ContextsUnavailable, InvalidData, UpdateConflict
 from context_store.polling import Subscription, Watcher
 from context_store.types import UNSET, Unset
@@ -54,18 +54,6 @@ SWAP = Operation("update", absent=True)
 GET_MANY: Operation[dict[str, Any]] = Operation("get_many", absent={})
 SET_MANY = Operation("set_many", absent=None)
 DELETE_MANY = Operation("delete_many", absent=0)
-
-
-def is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def is_seconds(value: Any) -> bool:
-    """Tell whether the value is a number of seconds over 0."""
-    try:
-        return milliseconds(value) is not None
-    except InvalidData:
-        return False
 
 
 def is_observer(value: Any) -> bool:

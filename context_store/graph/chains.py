@@ -184,16 +184,9 @@ def read_branch(
     ``None`` if there is no such branch, or if the chat is not the user's or in the trash. Who has locked the chat
     (``is_locked``) knows that it is not.
     """
-    known = list(ids)
-    values = {
-        "chat_id": chat_id,
-        "name": name,
-        "branch_id": branch_id,
-        "user_id": user_id,
-        "is_locked": is_locked,
-    }
-    for row in _branches(using, every=False, ids=known, **values):
-        return _headed(chat_id, row), bool(known and row[-1])
+    values = {"chat_id": chat_id, "name": name, "branch_id": branch_id, "user_id": user_id, "is_locked": is_locked}
+    for row in _branches(using, every=False, ids=list(ids), **values):
+        return _headed(chat_id, row), bool(ids and row[-1])
     return None, False
 
 

@@ -229,7 +229,7 @@ class LockedChat:
         if self._is_resync:
             changes["resync_revision"] = self.revision
         if self._added_branches != self._counted_branches:
-            changes["branch_count"] = count_of(self._branches())
+            changes["branch_count"] = count_of(self._rows("Branch"))
         if self._added > 0 and not self._counted and self._touch:
             changes["last_message_at"] = _latest("last_message_at", now_ms())
         rows("Chat").using(self.using).filter(pk=self.id).update(**changes)
@@ -419,7 +419,7 @@ class LockedChat:
         if changed:
             self.require_no_hold()
         for some in chunked(changed):
-            messages = rows("Message").using(self.using).filter(chat_id=self.id)
+            messages = self._rows("Message")
             if len(some) == 1:
                 given, record = some[0]
                 messages.filter(id=record.id).update(
@@ -485,7 +485,7 @@ class LockedChat:
     def branch_above(self, message_id: str) -> HeadedBranch:
         """Start a new active branch at the message's parent. Raises ``Message.DoesNotExist``."""
         check_identifier(message_id, "message_id")
-        named = rows("Message").using(self.using).filter(chat_id=self.id, id=message_id)
+        named = self._rows("Message").filter(id=message_id)
         for parent_id in named.values_list("parent_id", flat=True):
             return self.start_branch(parent_id)
         raise missing("Message", message_id)
@@ -501,7 +501,7 @@ class LockedChat:
         place = self.place(message_id)
         if parent_id is not None and self.is_above(place, self.place(parent_id)):
             raise InvalidData("is the message itself or lies below it", ("parent_id",))
-        messages = rows("Message").using(self.using).filter(chat_id=self.id)
+        messages = self._rows("Message")
         if most is not None and self.message_count > most:
             # What follows in the same run goes along for sure: this refuses most before the whole graph is read.
             following = messages.filter(segment=place.segment, depth__gte=place.depth).order_by()
@@ -522,9 +522,7 @@ class LockedChat:
         """Set the parents of messages, by id. Call ``repair_lineage`` when all are set."""
         if parents:
             self.require_no_hold()
-        self._update_each(
-            rows("Message").using(self.using).filter(chat_id=self.id), "parent_id", parents, self.revision
-        )
+        self._update_each(self._rows("Message"), "parent_id", parents, self.revision)
 
     def misplaced(self) -> dict[str, tuple[Place, Place]]:
         """
@@ -537,7 +535,7 @@ class LockedChat:
     def repair_lineage(self, wrong: Mapping[str, tuple[Place, Place]] | None = None) -> int:
         """Write the right places of messages that lie wrong; return how many did."""
         wrong = self.misplaced() if wrong is None else wrong
-        messages = rows("Message").using(self.using).filter(chat_id=self.id)
+        messages = self._rows("Message")
         moves: dict[tuple[str, int], list[str]] = {}
         for message_id, (stored, place) in wrong.items():
             moves.setdefault((place.segment, place.depth - stored.depth), []).append(message_id)
@@ -560,17 +558,17 @@ class LockedChat:
         # Children first: one statement may hold fewer than there are.
         for some in chunked(reversed(ids)):
             for model, key in (("SearchEntry", "message_id__in"), ("Message", "id__in")):
-                delete_rows(rows(model).using(self.using).filter(chat_id=self.id, **{key: some}))
+                delete_rows(self._rows(model).filter(**{key: some}))
         self._added -= len(ids)
         self._is_resync = True
 
     def delete_run_above(self, segment: str, cut: int, first: str) -> None:
         """Delete the first ``cut`` messages of the run that begins the chat; then ``first`` begins it."""
         self.require_no_hold()
-        run = rows("Message").using(self.using).filter(chat_id=self.id, segment=segment)
+        run = self._rows("Message").filter(segment=segment)
         run.filter(id=first).update(parent_id=None)
         fallen = run.filter(depth__lt=cut)
-        entries = rows("SearchEntry").using(self.using).filter(chat_id=self.id)
+        entries = self._rows("SearchEntry")
         delete_rows(entries.filter(message_id__in=fallen.values("id")))
         delete_rows(fallen)
         run.update(segment=first, depth=F("depth") - cut)
@@ -588,7 +586,7 @@ class LockedChat:
 
     def reindex(self, messages: Iterable[tuple[MessageRecord, str]]) -> None:
         """Replace the search entries of messages, given with their searchable text."""
-        entries = rows("SearchEntry").using(self.using).filter(chat_id=self.id)
+        entries = self._rows("SearchEntry")
         for some in chunked(messages):
             known = entries.filter(message_id__in=[message.id for message, _ in some])
             message, content = some[0]
@@ -626,7 +624,7 @@ class LockedChat:
         branch_id = new_id() if branch_id is None else check_identifier(branch_id, "branch_id")
         name = self._new_name() if name is None else check_identifier(name, "name")
         if is_active:
-            self._branches().filter(is_active=True).update(is_active=False, revision=self.revision)
+            self._rows("Branch").filter(is_active=True).update(is_active=False, revision=self.revision)
         branch = HeadedBranch(branch_id, self.id, name, message_id, is_active, now_ms(), place)
         columns = (*HeadedBranch._fields[:-1], "revision")
         with id_conflicts(f"The name {name!r} or the id {branch_id!r}"):
@@ -640,33 +638,34 @@ class LockedChat:
         """Make a branch of the chat the active one, and the one that is written to."""
         if not branch.is_active:
             # Two statements: the database allows one active branch at a time.
-            self._branches().filter(is_active=True).update(is_active=False, revision=self.revision)
-            self._branches().filter(id=branch.id).update(is_active=True, revision=self.revision)
+            self._rows("Branch").filter(is_active=True).update(is_active=False, revision=self.revision)
+            self._rows("Branch").filter(id=branch.id).update(is_active=True, revision=self.revision)
             branch = branch._replace(is_active=True)
         self._branch = branch
         return branch
 
     def restore_main(self) -> None:
         """Give a chat that has lost all its branches an empty, active one."""
-        if not self._branches().exists():
+        if not self._rows("Branch").exists():
             self.start_branch(None, MAIN)
 
     def delete_branch(self, name: str) -> bool:
         """Delete the branch, not its messages. Raises ``InvalidData`` for the active one."""
         self.require_no_hold()
-        branches = self._branches().filter(name=name)
+        branches = self._rows("Branch").filter(name=name)
         if branches.filter(is_active=True).exists():
             raise InvalidData(f"Branch {name!r} is active: activate another one before deleting it.", ("name",))
         deleted = delete_rows(branches)
         self._added_branches -= deleted
         return bool(deleted)
 
-    def _branches(self) -> QuerySet[Any]:
-        return rows("Branch").using(self.using).filter(chat_id=self.id)
+    def _rows(self, model: str) -> QuerySet[Any]:
+        """Return the chat's rows of a model."""
+        return rows(model).using(self.using).filter(chat_id=self.id)
 
     def _new_name(self) -> str:
         """Return ``branch-N`` with a number above those that the chat's branches have."""
-        names = set(self._branches().filter(name__startswith="branch-").values_list("name", flat=True))
+        names = set(self._rows("Branch").filter(name__startswith="branch-").values_list("name", flat=True))
         numbers = (name.removeprefix("branch-") for name in names)
         given = (int(number) for number in numbers if number.isdecimal() and len(number) <= BRANCH_NUMBER_DIGITS)
         number = max(given, default=1) + 1
@@ -689,7 +688,7 @@ class LockedChat:
             check_identifier(checkpoint_id, "checkpoint_id")
         self.place(message_id)
         now = now_ms()
-        named = rows("Checkpoint").using(self.using).filter(chat_id=self.id, name=name)
+        named = self._rows("Checkpoint").filter(name=name)
         for stored_id in named.values_list("id", flat=True):
             self.require_no_hold()
             named.update(message_id=message_id, created_at=now, revision=self.revision)
@@ -710,7 +709,7 @@ class LockedChat:
     def delete_checkpoint(self, name: str) -> bool:
         """Delete the checkpoint, not its message; ``False`` if there is none."""
         self.require_no_hold()
-        return bool(delete_rows(rows("Checkpoint").using(self.using).filter(chat_id=self.id, name=name)))
+        return bool(delete_rows(self._rows("Checkpoint").filter(name=name)))
 
     def insert_branches(self, branches: Sequence[HeadedBranch]) -> None:
         insert_rows(self.using, "Branch", HeadedBranch._fields[:-1], [branch[:-1] for branch in branches])

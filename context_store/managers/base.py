@@ -8,7 +8,7 @@ from django.db.models import Exists
 
 from context_store.db import database_for_read, driver_errors, outside_trash
 from context_store.graph import LockedChat, locked
-from context_store.graph.chains import chats_of
+from context_store.graph.chains import chats_of, missing
 from context_store.graph.holds import require_no_hold
 from context_store.validation import check_count, check_identifier
 
@@ -143,8 +143,7 @@ class ScopedQuerySet(models.QuerySet[Model]):
 
     def missing(self, what: object) -> Exception:
         """Return the model's ``DoesNotExist`` that names what was asked for."""
-        error: type[Exception] = self.model.DoesNotExist  # type: ignore[attr-defined]
-        return error(f"There is no {self.model._meta.verbose_name} {what!r}.")
+        return missing(self.model.__name__, what)
 
     def exists(self) -> bool:
         with driver_errors():

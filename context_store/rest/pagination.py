@@ -61,10 +61,7 @@ class OlderPagination(LimitPagination):
         # One more than the page has says that there are older ones.
         messages = read(limit=limit + 1, before=request.query_params.get("before"))
         newest = messages[-limit:]
-        older = None
-        if len(messages) > limit:
-            url = replace_query_param(request.build_absolute_uri(), "limit", limit)
-            older = replace_query_param(url, "before", newest[0].id)
+        older = _url(request, limit=limit, before=newest[0].id) if len(messages) > limit else None
         return Response({"next": older, "previous": None, "results": items(newest)})
 
     def get_schema_operation_parameters(self, view: Any) -> list[JSONSchema]:
@@ -92,10 +89,7 @@ class NewestPagination(LimitPagination):
         limit = self.get_limit(request)
         before = whole_number(request, "before", MAX_TIME, 0, MAX_TIME)
         found = read(limit=limit + 1, before=before)
-        url = None
-        if len(found) > limit:
-            url = replace_query_param(request.build_absolute_uri(), "limit", limit)
-            url = replace_query_param(url, "before", found[limit - 1].id)
+        url = _url(request, limit=limit, before=found[limit - 1].id) if len(found) > limit else None
         return Response({"next": url, "previous": None, "results": items(found[:limit])})
 
     def get_schema_operation_parameters(self, view: Any) -> list[JSONSchema]:
@@ -144,10 +138,7 @@ class ChatPagination(OffsetPagination):
             raise ValidationError({"after": ["Cannot stand beside offset."]})
         limit = self.get_limit(request)
         records = read(limit=limit + 1, after=after or None)
-        url = None
-        if len(records) > limit:
-            url = replace_query_param(request.build_absolute_uri(), "limit", limit)
-            url = replace_query_param(url, "after", cursor_of(order, records[limit - 1]))
+        url = _url(request, limit=limit, after=cursor_of(order, records[limit - 1])) if len(records) > limit else None
         return Response({"count": count, "next": url, "previous": None, "results": items(records[:limit])})
 
     def get_schema_operation_parameters(self, view: Any) -> list[JSONSchema]:
@@ -164,6 +155,14 @@ class GraphPagination(OffsetPagination):
         self.count = self.offset + max(map(len, lists.values()))
         body = {name: items(records[: self.limit]) for name, records in lists.items()}
         return Response({"next": self.get_next_link(), **body})
+
+
+def _url(request: Request, **query: Any) -> str:
+    """Return the URL of the request with other values in its query."""
+    url = request.build_absolute_uri()
+    for name, value in query.items():
+        url = replace_query_param(url, name, value)
+    return url
 
 
 def _parameter(name: str, schema: JSONSchema, description: str) -> JSONSchema:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from context_store.asynchronous import asynchronous
-from context_store.backends import UserBackend
+from context_store.backends import UserBackend, is_text
 from context_store.contexts.locks import ContextLock
 from context_store.contexts.storage import Storage, escape, lock_key, milliseconds
 from context_store.exceptions import InvalidData, OwnerMismatch, SessionDoesNotExist, SessionsUnavailable
@@ -100,7 +100,7 @@ class BaseSessions(UserBackend):
         ),
         "USER_ID": ("an id of a user", lambda value: _is_accepted(check_identifier, value)),
         "TTL": ("a number of seconds, or 0 or None for ever", lambda value: _is_accepted(milliseconds, value)),
-        "PREFIX": ("text", lambda value: isinstance(value, str)),
+        "PREFIX": ("text", is_text),
     }
     # Whether sessions that nobody uses go by themselves.
     supports_expiry: bool = False

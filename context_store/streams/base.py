@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from context_store.asynchronous import asynchronous
-from context_store.backends import UserBackend
+from context_store.backends import UserBackend, is_seconds, is_text
 from context_store.exceptions import IdConflict, InvalidData, RevisionConflict, StreamConflict, StreamsUnavailable
 from context_store.graph.chains import missing
 from context_store.graph.streams import COMPLETED, FAILED, FINISHED, QUEUED, RUNNING, STATES
@@ -43,10 +43,6 @@ class Reaped(NamedTuple):
     cleared: int
 
 
-def is_seconds(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 2**31
-
-
 class BaseStreams(UserBackend):
     """
     Answers while they are written.
@@ -78,7 +74,7 @@ class BaseStreams(UserBackend):
         "LEASE": ("a number of seconds over 0", is_seconds),
         "CHUNK_TTL": ("a number of seconds over 0", is_seconds),
         "NOTIFY": ("True or False", lambda value: isinstance(value, bool)),
-        "PREFIX": ("text", lambda value: isinstance(value, str)),
+        "PREFIX": ("text", is_text),
     }
     # What the server's driver raises when it fails, and who waits for news.
     errors: tuple[type[Exception], ...] = ()
