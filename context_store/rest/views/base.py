@@ -63,8 +63,6 @@ class StoreViewSet(ViewSet):
     is_atomic = True
     # "read", "write", "search" or "stream"; without it the method decides between the first two.
     throttle_kind: str | None = None
-    # The actions that answer with events or a file, whatever the client accepts; their errors are JSON.
-    unnegotiated: tuple[str, ...] = ()
 
     @classmethod
     def as_view(cls, actions: Any = None, **initkwargs: Any) -> Any:
@@ -150,9 +148,6 @@ class StoreViewSet(ViewSet):
                 raise
             return JsonResponse(answer.data, status=answer.status_code, headers={"Retry-After": answer["Retry-After"]})
 
-    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:  # noqa: FBT001, FBT002
-        return super().perform_content_negotiation(request, force or getattr(self, "action", None) in self.unnegotiated)
-
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         # Callers whom CONTEXT_STORE_USER_ID does not know are refused beside whom the project's own permissions refuse.
@@ -175,6 +170,15 @@ class StoreViewSet(ViewSet):
 
     def get_exception_handler(self) -> Any:
         return handle_exception
+
+
+class UnnegotiatedViewSet(StoreViewSet):
+    """Actions of which some answer with events or a file, whatever the client accepts; their errors are JSON."""
+
+    unnegotiated: tuple[str, ...]
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:  # noqa: FBT001, FBT002
+        return super().perform_content_negotiation(request, force or getattr(self, "action", None) in self.unnegotiated)
 
 
 def found(record: Any, missing: Exception) -> Any:

@@ -18,7 +18,7 @@ from context_store.rest import events
 from context_store.rest.requests import acting_user_id
 from context_store.rest.schema import operation
 
-from .base import StoreViewSet, found
+from .base import UnnegotiatedViewSet, found
 
 # The revision, and with a number behind it an event that others of the revision follow.
 REVISION = re.compile(r"([0-9]{1,18})(\.[0-9]{1,9})?")
@@ -26,7 +26,7 @@ TAG = re.compile(r"[0-9a-f]{8}|[0-9a-f]{16}|none")
 EVENTS = {(200, "text/event-stream"): str}
 
 
-class ChangesViewSet(StoreViewSet):
+class ChangesViewSet(UnnegotiatedViewSet):
     throttle_kind = "stream"
     unnegotiated = ("chat", "chats", "context")
 

@@ -21,7 +21,7 @@ from context_store.rest.schema import operation, parameter
 from context_store.rest.serializers import IDENTIFIER
 from context_store.validation import MAX_TIME, check_identifier
 
-from .base import StoreViewSet, answer, deleted, found, true_or_false
+from .base import StoreViewSet, UnnegotiatedViewSet, answer, deleted, found, true_or_false
 
 ACTIVE = parameter("active", {"type": "boolean"}, "Only holds that hold now, or only those that have ended.")
 HOLD_ID = parameter("hold_id", {"type": "integer", "minimum": 1, "maximum": MAX_TIME}, "The hold's.", location="path")
@@ -35,7 +35,7 @@ class LifecycleViewSet(StoreViewSet):
     tag = "Lifecycle"
 
 
-class UserViewSet(LifecycleViewSet):
+class UserViewSet(LifecycleViewSet, UnnegotiatedViewSet):
     lookup_url_kwarg = "user_id"
     # An erasure commits in batches, behind its tombstone.
     is_atomic = False

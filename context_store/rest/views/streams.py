@@ -22,7 +22,7 @@ from context_store.rest.schema import operation, parameter
 from context_store.streams import BaseStreams, Follower
 from context_store.validation import MAX_COUNT, MAX_TIME
 
-from .base import StoreViewSet, deleted
+from .base import UnnegotiatedViewSet, deleted
 
 UNFINISHED = ("queued", "running")
 STATUS = parameter(
@@ -39,7 +39,7 @@ REVISION = parameter(
 Batch = tuple[StreamRecord | None, list[ChunkRecord]]
 
 
-class StreamViewSet(StoreViewSet):
+class StreamViewSet(UnnegotiatedViewSet):
     tag = "Streams"
     unnegotiated = ("events",)
     lookup_url_kwarg = "stream_id"
@@ -161,7 +161,7 @@ class StreamViewSet(StoreViewSet):
         return events.respond(request, StreamFeed(Follower(self.streams, stream_id, chat_id, after, record)))
 
 
-class ChatStreamViewSet(StoreViewSet):
+class ChatStreamViewSet(UnnegotiatedViewSet):
     """The answer that a chat is just getting, as the AI SDK's clients ask for it."""
 
     tag = "Streams"
