@@ -1,9 +1,10 @@
 """What adapters share: whose the conversations are, the extra that is missing, and the thread for synchronous code."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import update_wrapper
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import connections
@@ -12,6 +13,8 @@ from django.utils.module_loading import import_string
 from context_store.exceptions import InvalidData
 from context_store.validation import MAX_IDENTIFIER_LENGTH, check_identifier
 
+Owner = TypeVar("Owner")
+Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
@@ -42,22 +45,28 @@ def lazy_names(package: str, modules: Mapping[str, str], extra: str) -> Callable
     return get
 
 
-def _run(function: Callable[..., Result], *arguments: Any) -> Result:
+def _run(function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
     # Agents and workers have no requests, before and after which Django does that. Connections that are made for one
     # request (CONN_MAX_AGE=0) stay open between calls: a new one for each would take longer than the call.
     for connection in connections.all(initialized_only=True):
         if connection.errors_occurred or connection.settings_dict["CONN_MAX_AGE"] != 0:
             connection.close_if_unusable_or_obsolete()
-    return function(*arguments)
+    return function(*args, **kwargs)
 
 
 _in_thread: Any = sync_to_async(_run)
 
 
-async def in_thread(function: Callable[..., Result], *arguments: Any) -> Result:
-    """Return what the function returns, run in Django's thread for synchronous code."""
-    result: Result = await _in_thread(function, *arguments)
-    return result
+def threaded(
+    method: Callable[Concatenate[Owner, Arguments], Result],
+) -> Callable[Concatenate[Owner, Arguments], Coroutine[Any, Any, Result]]:
+    """Return the method as a coroutine function that runs it in Django's thread for synchronous code."""
+
+    async def run(self: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        result: Result = await _in_thread(method, self, *args, **kwargs)
+        return result
+
+    return update_wrapper(run, method)
 
 
 def stored_name(name: str, longest: int = MAX_IDENTIFIER_LENGTH) -> str:

@@ -9,7 +9,7 @@ from uuid import NAMESPACE_OID, uuid5
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from context_store.adapters.base import in_thread, requires, stored_name
+from context_store.adapters.base import requires, stored_name, threaded
 from context_store.adapters.chats import UserChats, UserId, delete_with_messages, translated
 from context_store.exceptions import IdConflict
 from context_store.graph import Input, LockedChat, locked, parse_messages, read_page
@@ -44,44 +44,11 @@ class DjangoSessionStore(UserChats, SessionStore):  # type: ignore[misc] # The S
     def __init__(self, *, user_id: UserId, using: str | None = None) -> None:
         super().__init__(user_id, using)
 
-    async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
+    @threaded
+    def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
         """Store the entries that are not stored yet, behind those of the transcript."""
-        if entries:
-            await in_thread(self._append, key, entries)
-
-    async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
-        """
-        Return the entries of a transcript, or ``None``.
-
-        A chat of the user that another wrote is loaded by its id, as entries with messages of Anthropic's format.
-        """
-        return await in_thread(self._load, key)
-
-    async def list_sessions(self, project_key: str) -> list[SessionStoreListEntry]:
-        """Return the sessions of a project with the times at which their transcripts were written."""
-        return [
-            {"session_id": session_id, "mtime": written_at}
-            for session_id, written_at, _ in await in_thread(self._list, project_key)
-        ]
-
-    async def list_session_summaries(self, project_key: str) -> list[SessionSummaryEntry]:
-        """Return what the SDK shows of each session of a project."""
-        return [
-            {"session_id": session_id, "mtime": written_at, "data": summary or {}}
-            for session_id, written_at, summary in await in_thread(self._list, project_key)
-        ]
-
-    async def delete(self, key: SessionKey) -> None:
-        """Delete the chat of a session, or the transcript of a subagent in it."""
-        await in_thread(self._delete, key)
-
-    async def list_subkeys(self, key: SessionListSubkeysKey) -> list[str]:
-        """Return the subpaths of a session: the transcripts of its subagents."""
-        return await in_thread(self._list_subkeys, key)
-
-    # In the thread
-
-    def _append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
+        if not entries:
+            return
         owner = self._owner(key)
         chat_id = self._chat_of(owner, key)
         if chat_id is None:
@@ -91,6 +58,73 @@ class DjangoSessionStore(UserChats, SessionStore):  # type: ignore[misc] # The S
                 return
             chat_id = self._chat_of(owner, key) or self._create(owner, key)
         self._write(owner, chat_id, key, entries)
+
+    @threaded
+    def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
+        """
+        Return the entries of a transcript, or ``None``.
+
+        A chat of the user that another wrote is loaded by its id, as entries with messages of Anthropic's format.
+        """
+        owner, subpath = self._owner(key), key.get("subpath")
+        chat_id = self._chat_of(owner, key)
+        if chat_id is None:
+            return None
+        session = self._sessions(owner).filter(chat_id=chat_id).first()
+        if subpath is not None and (session is None or subpath not in session.subpaths):
+            return None
+        try:
+            branch = subpath or (self._main_branch(session) if session else None)
+            messages = read_page(self._db, chat_id, user_id=owner, branch=branch)
+        except (Chat.DoesNotExist, Branch.DoesNotExist):
+            return None
+        entries: list[SessionStoreEntry] = translated(
+            messages, ENTRY, lambda message: message.data, lambda run: _entries(run, key["session_id"])
+        )
+        return entries or None
+
+    @threaded
+    def list_sessions(self, project_key: str) -> list[SessionStoreListEntry]:
+        """Return the sessions of a project with the times at which their transcripts were written."""
+        return [
+            {"session_id": session_id, "mtime": written_at} for session_id, written_at, _ in self._list(project_key)
+        ]
+
+    @threaded
+    def list_session_summaries(self, project_key: str) -> list[SessionSummaryEntry]:
+        """Return what the SDK shows of each session of a project."""
+        return [
+            {"session_id": session_id, "mtime": written_at, "data": summary or {}}
+            for session_id, written_at, summary in self._list(project_key)
+        ]
+
+    @threaded
+    def delete(self, key: SessionKey) -> None:
+        """Delete the chat of a session, or the transcript of a subagent in it."""
+        owner, subpath = self._owner(key), key.get("subpath")
+        chat_id = self._chat_of(owner, key)
+        if chat_id is None:
+            return
+        if subpath is None:
+            self._chats(owner).delete_chat(chat_id)
+            return
+
+        def delete(chat: LockedChat) -> None:
+            sessions = self._sessions(owner).filter(chat_id=chat_id)
+            for subpaths in sessions.values_list("subpaths", flat=True):
+                if subpath in subpaths:
+                    sessions.update(subpaths=[name for name in subpaths if name != subpath])
+                    delete_with_messages(chat, subpath)
+
+        locked(self._db, chat_id, delete, user_id=owner)
+
+    @threaded
+    def list_subkeys(self, key: SessionListSubkeysKey) -> list[str]:
+        """Return the subpaths of a session: the transcripts of its subagents."""
+        sessions = self._of_key(self._owner(key), key)
+        return [subpath for subpaths in sessions.values_list("subpaths", flat=True) for subpath in subpaths]
+
+    # In the thread
 
     def _write(self, owner: str, chat_id: str, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
         subpath = key.get("subpath")
@@ -115,24 +149,6 @@ class DjangoSessionStore(UserChats, SessionStore):  # type: ignore[misc] # The S
 
         locked(self._db, chat_id, write, user_id=owner, adding=len(inputs))
 
-    def _load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
-        owner, subpath = self._owner(key), key.get("subpath")
-        chat_id = self._chat_of(owner, key)
-        if chat_id is None:
-            return None
-        session = self._sessions(owner).filter(chat_id=chat_id).first()
-        if subpath is not None and (session is None or subpath not in session.subpaths):
-            return None
-        try:
-            branch = subpath or (self._main_branch(session) if session else None)
-            messages = read_page(self._db, chat_id, user_id=owner, branch=branch)
-        except (Chat.DoesNotExist, Branch.DoesNotExist):
-            return None
-        entries: list[SessionStoreEntry] = translated(
-            messages, ENTRY, lambda message: message.data, lambda run: _entries(run, key["session_id"])
-        )
-        return entries or None
-
     def _list(self, project_key: str) -> list[tuple[str, int, Any]]:
         owner = self._owner({"project_key": project_key})
         sessions = self._sessions(owner).filter(
@@ -140,28 +156,6 @@ class DjangoSessionStore(UserChats, SessionStore):  # type: ignore[misc] # The S
         )
         found: Any = sessions.order_by("-written_at").values_list("session_id", "written_at", "summary")
         return list(found)
-
-    def _delete(self, key: SessionKey) -> None:
-        owner, subpath = self._owner(key), key.get("subpath")
-        chat_id = self._chat_of(owner, key)
-        if chat_id is None:
-            return
-        if subpath is None:
-            self._chats(owner).delete_chat(chat_id)
-            return
-
-        def delete(chat: LockedChat) -> None:
-            sessions = self._sessions(owner).filter(chat_id=chat_id)
-            for subpaths in sessions.values_list("subpaths", flat=True):
-                if subpath in subpaths:
-                    sessions.update(subpaths=[name for name in subpaths if name != subpath])
-                    delete_with_messages(chat, subpath)
-
-        locked(self._db, chat_id, delete, user_id=owner)
-
-    def _list_subkeys(self, key: SessionListSubkeysKey) -> list[str]:
-        sessions = self._of_key(self._owner(key), key)
-        return [subpath for subpaths in sessions.values_list("subpaths", flat=True) for subpath in subpaths]
 
     # Which chat it is
 

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import QuerySet, Sum
 from django.db.models.aggregates import Count
 
-from context_store.adapters.base import in_thread, requires
+from context_store.adapters.base import requires, threaded
 from context_store.adapters.chats import UserChats, UserId, delete_unused, delete_with_messages, translated
 from context_store.exceptions import IdConflict, InvalidData, OwnerMismatch
 from context_store.graph import LockedChat, locked, parse_messages, read_page
@@ -85,7 +85,8 @@ class DjangoSession(UserChats):
 
     # The session
 
-    async def get_items(
+    @threaded
+    def get_items(
         self, limit: int | None = None, branch_id: str | None = None, *, wrapper: Wrapper = None
     ) -> list[TResponseInputItem]:
         """Return the items of a branch (default: the current one), oldest first; with ``limit`` the last of them."""
@@ -94,26 +95,30 @@ class DjangoSession(UserChats):
             return []
         # SQLite, on which the SDK's own sessions lie, takes a negative limit for none.
         page = None if limit is None or limit < 0 else limit
-        items: list[Any] = await in_thread(self._items, self._owner(wrapper), branch_id, page)
+        items: list[Any] = self._items(self._owner(wrapper), branch_id, page)
         return items if page is None else items[-page:]
 
-    async def add_items(self, items: list[TResponseInputItem], *, wrapper: Wrapper = None) -> None:
+    @threaded
+    def add_items(self, items: list[TResponseInputItem], *, wrapper: Wrapper = None) -> None:
         """Append the items to the current branch. Raises ``OwnerMismatch`` where the chat is another user's."""
         if items:
-            await in_thread(self._add, self._owner(wrapper), items)
+            self._add(self._owner(wrapper), items)
 
-    async def pop_item(self, *, wrapper: Wrapper = None) -> TResponseInputItem | None:
+    @threaded
+    def pop_item(self, *, wrapper: Wrapper = None) -> TResponseInputItem | None:
         """Remove the last item of the current branch and return it; messages that other branches have stay."""
-        item: Any = await in_thread(self._write, self._owner(wrapper), self._pop)
+        item: Any = self._write(self._owner(wrapper), self._pop)
         return item
 
-    async def clear_session(self, *, wrapper: Wrapper = None) -> None:
+    @threaded
+    def clear_session(self, *, wrapper: Wrapper = None) -> None:
         """Delete the chat."""
-        await in_thread(self._delete, self._owner(wrapper))
+        self._chats(self._owner(wrapper)).delete_chat(self.session_id)
 
     # Branches
 
-    async def create_branch_from_turn(
+    @threaded
+    def create_branch_from_turn(
         self, turn_number: int, branch_name: str | None = None, *, wrapper: Wrapper = None
     ) -> str:
         """
@@ -131,7 +136,7 @@ class DjangoSession(UserChats):
             except (IdConflict, InvalidData) as error:
                 raise ValueError(f"Branch ID {branch_name!r} cannot be used: {error}") from error
 
-        name: str | None = await in_thread(self._write, self._owner(wrapper), create)
+        name: str | None = self._write(self._owner(wrapper), create)
         if name is None:
             raise ValueError(f"Turn {turn_number} does not contain a user message in branch {MAIN!r}")
         return name
@@ -145,17 +150,19 @@ class DjangoSession(UserChats):
             raise ValueError(f"No user turns found containing '{search_term}'")
         return await self.create_branch_from_turn(turns[0]["turn"], branch_name, wrapper=wrapper)
 
-    async def switch_to_branch(self, branch_id: str, *, wrapper: Wrapper = None) -> None:
+    @threaded
+    def switch_to_branch(self, branch_id: str, *, wrapper: Wrapper = None) -> None:
         """Make a branch the current one. Raises ``ValueError`` if there is none of that name."""
 
         def switch(chat: LockedChat) -> bool:
             chat.activate(self._use_branch(chat, branch_id))
             return True
 
-        if not await in_thread(self._write, self._owner(wrapper), switch):
+        if not self._write(self._owner(wrapper), switch):
             raise _no_branch(branch_id)
 
-    async def delete_branch(self, branch_id: str, force: bool = False, *, wrapper: Wrapper = None) -> None:  # noqa: FBT001, FBT002
+    @threaded
+    def delete_branch(self, branch_id: str, force: bool = False, *, wrapper: Wrapper = None) -> None:  # noqa: FBT001, FBT002
         """
         Delete a branch, and the messages that it alone has; with ``force`` the current one too, then main is current.
 
@@ -177,48 +184,70 @@ class DjangoSession(UserChats):
             self._usage(chat.id).filter(branch=branch_id).delete()
             return True
 
-        if not await in_thread(self._write, self._owner(wrapper), delete):
+        if not self._write(self._owner(wrapper), delete):
             raise _no_branch(branch_id)
 
-    async def list_branches(self, *, wrapper: Wrapper = None) -> list[dict[str, Any]]:
+    @threaded
+    def list_branches(self, *, wrapper: Wrapper = None) -> list[dict[str, Any]]:
         """Return name, counts of messages and of turns, and time of each branch, oldest first."""
-        return await in_thread(self._branches, self._owner(wrapper))
+        owner = self._owner(wrapper)
+        # Turns are counted along the parents of all messages, read once, without data.
+        branches = Branch.objects.using(self._db).visible_to(owner).filter(chat_id=self.session_id)
+        records = branches.oldest_first().records()
+        messages = Message.objects.using(self._db).visible_to(owner).filter(chat_id=self.session_id)
+        above = {key: (parent, name) for key, parent, name in messages.values_list("id", "parent_id", "name")}
+        listed = []
+        for branch in records:
+            turns, message_id = 0, branch.head_message_id
+            while message_id is not None and message_id in above:
+                message_id, name = above[message_id]
+                turns += name == "user"
+            listed.append(
+                {
+                    "branch_id": branch.name,
+                    "message_count": branch.message_count,
+                    "user_turns": turns,
+                    "is_current": branch.is_active,
+                    "created_at": _timestamp(branch.created_at),
+                }
+            )
+        return listed
 
     # Turns
 
-    async def get_conversation_turns(
-        self, branch_id: str | None = None, *, wrapper: Wrapper = None
-    ) -> list[dict[str, Any]]:
+    @threaded
+    def get_conversation_turns(self, branch_id: str | None = None, *, wrapper: Wrapper = None) -> list[dict[str, Any]]:
         """Return what the user said on a branch, turn by turn."""
-        messages = await in_thread(self._messages, self._owner(wrapper), branch_id)
+        messages = self._messages(self._owner(wrapper), branch_id)
         return [_turn_info(turn, item, time, PREVIEW_LENGTH) for turn, item, time in _user_turns(messages)]
 
-    async def find_turns_by_content(
+    @threaded
+    def find_turns_by_content(
         self, search_term: str, branch_id: str | None = None, *, wrapper: Wrapper = None
     ) -> list[dict[str, Any]]:
         """Return the turns whose text has the term; upper and lower case of ASCII letters are the same."""
         pattern = re.compile(re.escape(search_term), re.IGNORECASE | re.ASCII)
-        messages = await in_thread(self._messages, self._owner(wrapper), branch_id)
+        messages = self._messages(self._owner(wrapper), branch_id)
         return [
             _turn_info(turn, item, time)
             for turn, item, time in _user_turns(messages)
             if any(map(pattern.search, _texts(item.get("content"))))
         ]
 
-    async def get_conversation_by_turns(
+    @threaded
+    def get_conversation_by_turns(
         self, branch_id: str | None = None, *, wrapper: Wrapper = None
     ) -> dict[int, list[dict[str, str | None]]]:
         """Return type and tool of each item of a branch, by turn; what stands before the first turn is turn 0."""
         turns: dict[int, list[dict[str, str | None]]] = {}
-        for turn, item in _numbered(await in_thread(self._items, self._owner(wrapper), branch_id, None)):
+        for turn, item in _numbered(self._items(self._owner(wrapper), branch_id, None)):
             turns.setdefault(turn, []).append({"type": _type_of(item), "tool_name": _tool_of(item)})
         return turns
 
-    async def get_tool_usage(
-        self, branch_id: str | None = None, *, wrapper: Wrapper = None
-    ) -> list[tuple[str, int, int]]:
+    @threaded
+    def get_tool_usage(self, branch_id: str | None = None, *, wrapper: Wrapper = None) -> list[tuple[str, int, int]]:
         """Return ``(tool, calls, turn)`` for each tool that a turn of the branch has called."""
-        items = _numbered(await in_thread(self._items, self._owner(wrapper), branch_id, None))
+        items = _numbered(self._items(self._owner(wrapper), branch_id, None))
         calls = Counter((turn, _tool_of(item)) for turn, item in items if _type_of(item) in CALLS)
         # A search for tools whose call the provider did not hand out shows in its answer alone.
         answered = Counter((turn, _tool_of(item)) for turn, item in items if _type_of(item) == "tool_search_output")
@@ -229,7 +258,8 @@ class DjangoSession(UserChats):
 
     # Usage
 
-    async def store_run_usage(self, result: RunResult, *, wrapper: Wrapper = None) -> None:
+    @threaded
+    def store_run_usage(self, result: RunResult, *, wrapper: Wrapper = None) -> None:
         """Store what the run has used for the last turn of the current branch. Failures are logged."""
         usage = result.context_wrapper.usage
         if usage is None:
@@ -249,21 +279,28 @@ class DjangoSession(UserChats):
                 )
 
         try:
-            await in_thread(self._write, self._owner(wrapper), store)
+            self._write(self._owner(wrapper), store)
         except Exception:
             self.logger.exception("Failed to store the usage of session %r", self.session_id)
 
-    async def get_session_usage(
-        self, branch_id: str | None = None, *, wrapper: Wrapper = None
-    ) -> dict[str, int] | None:
+    @threaded
+    def get_session_usage(self, branch_id: str | None = None, *, wrapper: Wrapper = None) -> dict[str, int] | None:
         """Return what all branches, or one, have used, or ``None``."""
-        return await in_thread(self._session_usage, self._owner(wrapper), branch_id)
+        usage = self._owned_usage(self._owner(wrapper))
+        if branch_id:
+            usage = usage.filter(branch=branch_id)
+        names = ("requests", "input_tokens", "output_tokens", "total_tokens")
+        sums = usage.aggregate(**{f"sum_{name}": Sum(name) for name in names}, total_turns=Count("id"))
+        if not sums["total_turns"]:
+            return None
+        return {**{name: sums[f"sum_{name}"] for name in names}, "total_turns": sums["total_turns"]}
 
-    async def get_turn_usage(
+    @threaded
+    def get_turn_usage(
         self, user_turn_number: int | None = None, branch_id: str | None = None, *, wrapper: Wrapper = None
     ) -> list[dict[str, Any]] | dict[str, Any]:
         """Return what each turn of a branch has used, or one turn: ``{}`` where that is unknown."""
-        turns = await in_thread(self._turn_usage, self._owner(wrapper), branch_id)
+        turns = self._turn_usage(self._owner(wrapper), branch_id)
         if user_turn_number is None:
             return turns
         found: dict[str, Any] = next((turn for turn in turns if turn["user_turn_number"] == user_turn_number), {})
@@ -311,9 +348,6 @@ class DjangoSession(UserChats):
         except Chat.DoesNotExist:
             return None
 
-    def _delete(self, owner: str) -> None:
-        self._chats(owner).delete_chat(self.session_id)
-
     def _pop(self, chat: LockedChat) -> Item | None:
         while (head := chat.branch.head_message_id) is not None:
             last = chat.message(head)
@@ -352,41 +386,8 @@ class DjangoSession(UserChats):
         except (Branch.DoesNotExist, InvalidData) as error:
             raise _no_branch(name) from error
 
-    def _branches(self, owner: str) -> list[dict[str, Any]]:
-        """Count turns along the parents of all messages, read once, without data."""
-        branches = Branch.objects.using(self._db).visible_to(owner).filter(chat_id=self.session_id)
-        records = branches.oldest_first().records()
-        messages = Message.objects.using(self._db).visible_to(owner).filter(chat_id=self.session_id)
-        above = {key: (parent, name) for key, parent, name in messages.values_list("id", "parent_id", "name")}
-        listed = []
-        for branch in records:
-            turns, message_id = 0, branch.head_message_id
-            while message_id is not None and message_id in above:
-                message_id, name = above[message_id]
-                turns += name == "user"
-            listed.append(
-                {
-                    "branch_id": branch.name,
-                    "message_count": branch.message_count,
-                    "user_turns": turns,
-                    "is_current": branch.is_active,
-                    "created_at": _timestamp(branch.created_at),
-                }
-            )
-        return listed
-
     def _owned_usage(self, owner: str) -> QuerySet[TurnUsage]:
         return self._usage(self.session_id).filter(chat__in=self._chats(owner))
-
-    def _session_usage(self, owner: str, branch: str | None) -> dict[str, int] | None:
-        usage = self._owned_usage(owner)
-        if branch:
-            usage = usage.filter(branch=branch)
-        names = ("requests", "input_tokens", "output_tokens", "total_tokens")
-        sums = usage.aggregate(**{f"sum_{name}": Sum(name) for name in names}, total_turns=Count("id"))
-        if not sums["total_turns"]:
-            return None
-        return {**{name: sums[f"sum_{name}"] for name in names}, "total_turns": sums["total_turns"]}
 
     def _turn_usage(self, owner: str, branch: str | None) -> list[dict[str, Any]]:
         messages = self._messages(owner, branch)

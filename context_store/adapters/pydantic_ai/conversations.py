@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from django.db import transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 
-from context_store.adapters.base import in_thread, requires, stored_name
+from context_store.adapters.base import requires, stored_name, threaded
 from context_store.adapters.chats import UserChats, UserId
 from context_store.exceptions import IdConflict
 from context_store.graph import LockedChat, Place, locked, parse_messages, read_branch, read_chain
@@ -45,45 +46,10 @@ class DjangoConversationStore(UserChats, ConversationStore):  # type: ignore[mis
         super().__init__(user_id, using)
         self._places: dict[tuple[str, str], tuple[str, Place]] = {}
 
-    async def read_record(self, conversation_id: str) -> ConversationRecord | None:
+    @threaded
+    def read_record(self, conversation_id: str) -> ConversationRecord | None:
         """Return the record, or ``None``; of a chat that others wrote one that is made of the chat."""
-        return await in_thread(self._find_record, self._owner(), conversation_id)
-
-    async def read_records(self, *, scope: str | None = None, limit: int | None = None) -> Sequence[ConversationRecord]:
-        """Return the records that were saved, or those with the scope, newest first, and at most ``limit``."""
-        return await in_thread(self._find_records, self._owner(), scope, limit)
-
-    async def write_record(
-        self,
-        record: ConversationRecord,
-        *,
-        new_entries: Sequence[ConversationEntry] = (),
-        expected_revision: str | None,
-    ) -> None:
-        """Store the record and its new entries together. Raises ``ConversationConflict``."""
-        await in_thread(self._write, self._owner(), record, new_entries, expected_revision)
-
-    async def delete_record(self, conversation_id: str, *, expected_revision: str) -> None:
-        """Delete the chat with its entries; forks have their own. Raises ``ConversationConflict``."""
-        await in_thread(self._delete, self._owner(), conversation_id, expected_revision)
-
-    async def read_entry(self, entry_id: str) -> ConversationEntry:
-        """Return the entry. Raises ``KeyError``."""
-        [entry] = (await self.read_history(entry_id, limit=1))[-1:]
-        return entry
-
-    async def read_history(self, head_id: str | None, *, limit: int | None = None) -> list[ConversationEntry]:
-        """Return the entries down to one, or the last, in one query after ``read_record``. Raises ``KeyError``."""
-        if head_id is None or limit == 0:
-            return []
-        return await in_thread(self._find_history, self._owner(), head_id, limit)
-
-    # In the thread
-
-    def _conversations(self, owner: str) -> QuerySet[Conversation]:
-        return Conversation.objects.using(self._db).filter(user_id=owner)
-
-    def _find_record(self, owner: str, conversation_id: str) -> ConversationRecord | None:
+        owner = self._owner()
         branch, _ = read_branch(self._db, conversation_id, user_id=owner)
         if branch is None:
             return None
@@ -95,6 +61,80 @@ class DjangoConversationStore(UserChats, ConversationStore):  # type: ignore[mis
             return self._record_of(owner, conversation_id, branch.head_message_id)
         except Chat.DoesNotExist:  # Deleted just now.
             return None
+
+    @threaded
+    def read_records(self, *, scope: str | None = None, limit: int | None = None) -> Sequence[ConversationRecord]:
+        """Return the records that were saved, or those with the scope, newest first, and at most ``limit``."""
+        owner = self._owner()
+        found = self._conversations(owner).filter(chat__in=self._chats(owner))
+        if scope is not None:
+            found = found.filter(scope=stored_name(scope))
+        heads = Branch.objects.using(self._db).filter(chat_id=OuterRef("chat_id"), is_active=True)
+        with_heads: Any = found.annotate(head=Subquery(heads.values("head_message_id")))
+        rows = with_heads.order_by("-saved_at", "id").values_list("record", "head")
+        return [_current(record, head) for record, head in rows[:limit]]
+
+    @threaded
+    def write_record(
+        self,
+        record: ConversationRecord,
+        *,
+        new_entries: Sequence[ConversationEntry] = (),
+        expected_revision: str | None,
+    ) -> None:
+        """Store the record and its new entries together. Raises ``ConversationConflict``."""
+        owner, chat_id = self._owner(), record.conversation_id
+        with transaction.atomic(using=self._db):
+            if expected_revision is None:
+                try:
+                    self._chats(owner).create_chat(chat_id, user_id=owner)
+                except IdConflict as error:
+                    raise ConversationConflict(chat_id) from error
+
+            def write(chat: LockedChat) -> None:
+                if expected_revision is not None:
+                    self._require_revision(owner, chat, expected_revision)
+                try:
+                    self._add(owner, chat, new_entries, record.head_id)
+                    _move_head(chat, record.head_id)
+                except (KeyError, Message.DoesNotExist) as error:
+                    raise ConversationConflict(chat_id) from error
+                self._save(owner, record)
+
+            try:
+                locked(self._db, chat_id, write, user_id=owner)
+            except Chat.DoesNotExist as error:
+                raise ConversationConflict(chat_id) from error
+
+    @threaded
+    def delete_record(self, conversation_id: str, *, expected_revision: str) -> None:
+        """Delete the chat with its entries; forks have their own. Raises ``ConversationConflict``."""
+        owner = self._owner()
+        check = partial(self._require_revision, owner, expected=expected_revision)
+        with transaction.atomic(using=self._db):
+            try:
+                locked(self._db, conversation_id, check, user_id=owner)
+            except Chat.DoesNotExist as error:
+                raise ConversationConflict(conversation_id) from error
+            self._chats(owner).delete_chat(conversation_id)
+
+    async def read_entry(self, entry_id: str) -> ConversationEntry:
+        """Return the entry. Raises ``KeyError``."""
+        [entry] = (await self.read_history(entry_id, limit=1))[-1:]
+        return entry
+
+    @threaded
+    def read_history(self, head_id: str | None, *, limit: int | None = None) -> list[ConversationEntry]:
+        """Return the entries down to one, or the last, in one query after ``read_record``. Raises ``KeyError``."""
+        if head_id is None or limit == 0:
+            return []
+        entries = entries_of(self._chain(self._owner(), head_id, limit))
+        return entries if limit is None else entries[-limit:]
+
+    # In the thread
+
+    def _conversations(self, owner: str) -> QuerySet[Conversation]:
+        return Conversation.objects.using(self._db).filter(user_id=owner)
 
     def _record_of(self, owner: str, chat_id: str, head_id: str | None) -> ConversationRecord:
         saved = self._conversations(owner).filter(chat_id=OuterRef("pk")).values("record")
@@ -109,41 +149,9 @@ class DjangoConversationStore(UserChats, ConversationStore):  # type: ignore[mis
             updated_at=datetime.fromtimestamp(time / 1000, UTC),
         )
 
-    def _find_records(self, owner: str, scope: str | None, limit: int | None) -> list[ConversationRecord]:
-        found = self._conversations(owner).filter(chat__in=self._chats(owner))
-        if scope is not None:
-            found = found.filter(scope=stored_name(scope))
-        heads = Branch.objects.using(self._db).filter(chat_id=OuterRef("chat_id"), is_active=True)
-        with_heads: Any = found.annotate(head=Subquery(heads.values("head_message_id")))
-        rows = with_heads.order_by("-saved_at", "id").values_list("record", "head")
-        return [_current(record, head) for record, head in rows[:limit]]
-
-    def _write(
-        self, owner: str, record: ConversationRecord, entries: Sequence[ConversationEntry], expected: str | None
-    ) -> None:
-        chat_id = record.conversation_id
-        with transaction.atomic(using=self._db):
-            if expected is None:
-                try:
-                    self._chats(owner).create_chat(chat_id, user_id=owner)
-                except IdConflict as error:
-                    raise ConversationConflict(chat_id) from error
-
-            def write(chat: LockedChat) -> None:
-                head = chat.branch.head_message_id
-                if expected is not None and self._record_of(owner, chat_id, head).revision != expected:
-                    raise ConversationConflict(chat_id)
-                try:
-                    self._add(owner, chat, entries, record.head_id)
-                    _move_head(chat, record.head_id)
-                except (KeyError, Message.DoesNotExist) as error:
-                    raise ConversationConflict(chat_id) from error
-                self._save(owner, record)
-
-            try:
-                locked(self._db, chat_id, write, user_id=owner)
-            except Chat.DoesNotExist as error:
-                raise ConversationConflict(chat_id) from error
+    def _require_revision(self, owner: str, chat: LockedChat, expected: str) -> None:
+        if self._record_of(owner, chat.id, chat.branch.head_message_id).revision != expected:
+            raise ConversationConflict(chat.id)
 
     def _add(self, owner: str, chat: LockedChat, entries: Sequence[ConversationEntry], head_id: str | None) -> None:
         """Store new entries, with those above them where they lie in another chat: a fork's."""
@@ -171,22 +179,6 @@ class DjangoConversationStore(UserChats, ConversationStore):  # type: ignore[mis
         conversations = self._conversations(owner).filter(chat_id=record.conversation_id)
         if not conversations.update(**columns):
             conversations.create(chat_id=record.conversation_id, user_id=owner, **columns)
-
-    def _delete(self, owner: str, conversation_id: str, expected: str) -> None:
-        def check(chat: LockedChat) -> None:
-            if self._record_of(owner, conversation_id, chat.branch.head_message_id).revision != expected:
-                raise ConversationConflict(conversation_id)
-
-        with transaction.atomic(using=self._db):
-            try:
-                locked(self._db, conversation_id, check, user_id=owner)
-            except Chat.DoesNotExist as error:
-                raise ConversationConflict(conversation_id) from error
-            self._chats(owner).delete_chat(conversation_id)
-
-    def _find_history(self, owner: str, head_id: str, limit: int | None) -> list[ConversationEntry]:
-        entries = entries_of(self._chain(owner, head_id, limit))
-        return entries if limit is None else entries[-limit:]
 
     def _chain(self, owner: str, head_id: str, limit: int | None) -> list[MessageRecord]:
         """Return the chain down to a message, in whatever chat of the owner it lies. Raises ``KeyError``."""
