@@ -248,7 +248,8 @@ class ChatAdmin(StoreAdmin):
     def user(self, chat: Chat) -> str:
         url = self.url("changelist", query={"user_id__exact": chat.user_id})
         person = getattr(chat, "person", None)
-        if person is None:
+        # By default the id is the name: said once.
+        if person is None or name_of(person) == chat.user_id:
             return format_html('<a href="{}">{}</a>', url, isolated(chat.user_id))
         name, shown = isolated(visible(name_of(person))), isolated(chat.user_id)
         if page := url_of(person, self.admin_site.name):

@@ -269,6 +269,8 @@ def test_people_are_shown_and_found_by_name_and_email(boss: Client, reader: Clie
     page = boss.get(LIST).content.decode()
     user = User.objects.get(username="alice")
     assert f'<a href="/admin/auth/user/{user.pk}/change/"><bdi>Alice Ito</bdi></a>' in page
+    # Who has no other name is there once.
+    assert page.count("<bdi>tester</bdi>") == 1
     assert found(boss, q="Ito") == found(boss, q="tea@example") == found(boss, q="ito alice") == ["c1"]
     # Not for staff who may not see users.
     assert "Ito" not in reader.get(LIST).content.decode()

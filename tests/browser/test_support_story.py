@@ -171,6 +171,24 @@ def test_what_people_wrote_does_nothing(browser: Browser) -> None:
     assert browser.complaints() == []
 
 
+def test_each_line_has_a_direction_of_its_own(browser: Browser) -> None:
+    store = ContextStore()
+    store.create_chat("c1", user_id="alice")
+    store.append_messages("c1", [{"name": "user", "data": "مرحبا؟\nHi (all)."}])
+    browser.login()
+    browser.open(f"{LIST}c1/change/")
+    left = """
+        const range = document.createRange(), text = document.querySelector(".ctx-text").firstChild;
+        const at = text.data.indexOf(arguments[0]);
+        range.setStart(text, at);
+        range.setEnd(text, at + 1);
+        return range.getBoundingClientRect().left;
+    """
+    ends = [browser.driver.execute_script(left, character) for character in "H).م؟"]
+    assert ends[0] < ends[1] < ends[2]
+    assert ends[4] < ends[3]
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_no_page_has_a_serious_accessibility_error(browser: Browser, trees: list[str], theme: str) -> None:
     store = ContextStore()
