@@ -338,14 +338,16 @@ class ContextStore:
         gets the change ``resync``. Raises ``Chat.DoesNotExist`` as the watching begins.
         """
         check_identifier(chat_id, "chat_id")
+        # Routers may go by the request: who watches is in none.
+        using = self._chats.write_db
 
         def position() -> int:
-            revision = self.get_revision(chat_id)
+            revision = ContextStore(using=using, user_id=self.user_id).get_revision(chat_id)
             if revision is None:
                 raise self._chats.missing(chat_id)
             return revision if after is None else check_time(after, "after")
 
-        return watch_chat(self._chats.write_db, chat_id, self.user_id, position)
+        return watch_chat(using, chat_id, self.user_id, position)
 
     def watch_list(self, user_id: str | None = None, *, tag: str | None = None) -> Watcher[Any]:
         """

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextvars import copy_context
+from functools import partial
 from threading import Thread
 from typing import Any
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import SyncToAsync, async_to_sync
 from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist
 from django.db import connections
 from django.utils.module_loading import import_string
@@ -45,7 +47,11 @@ def begin(store: ContextStore, chat_id: str) -> StreamRecord:
     stream = own.create(chat_id)
     placeholder = {"id": stream.message_id, "name": "assistant", "data": {"parts": []}}
     engine.store.append_messages(chat_id, [placeholder])
-    Thread(target=_run, args=(own, stream, answer, prompt), name=f"answer-{stream.id}", daemon=True).start()
+    # What a middleware has set for the request, as its tenant, holds for the answer; only the thread is another.
+    context = copy_context()
+    context.run(SyncToAsync.thread_sensitive_context.set, None)  # type: ignore[arg-type]
+    written = partial(context.run, _run, own, stream, answer, prompt)
+    Thread(target=written, name=f"answer-{stream.id}", daemon=True).start()
     return stream
 
 

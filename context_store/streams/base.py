@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 from context_store.asynchronous import asynchronous
 from context_store.backends import UserBackend, is_seconds, is_text
@@ -84,6 +84,10 @@ class BaseStreams(UserBackend):
         super().__init__(alias, params)
         self.lease = int(self.options["LEASE"] * 1000)
         self.chunk_ttl = int(self.options["CHUNK_TTL"] * 1000)
+
+    def settled(self) -> Self:
+        """Return these streams where they are for the caller: its readers and producers go on in other threads."""
+        return self
 
     # Streams
 

@@ -1,8 +1,9 @@
 """Streams in the database: no server beside it, answers stored in the transaction that completes them."""
 
 from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
+from copy import copy
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 from django.apps import apps
 from django.core.checks import CheckMessage, Warning
@@ -67,7 +68,8 @@ class DatabaseStreams(BaseStreams):
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)
-        self.source = DatabaseSource(self)
+        # Those of other users, and of one database, share them.
+        self._sources: dict[str, DatabaseSource] = {}
 
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
@@ -83,6 +85,24 @@ class DatabaseStreams(BaseStreams):
     def using(self) -> str:
         """The alias of the database. Of replicas none is asked: they would be behind."""
         return self.options["USING"] or router.db_for_write(apps.get_model("context_store", "Stream"))
+
+    def settled(self) -> Self:
+        # Routers may go by the request, which a thread that reads or writes on knows nothing of.
+        if self.options["USING"]:
+            return self
+        inner = copy(self)
+        inner.options = {**self.options, "USING": self.using}
+        return inner
+
+    @property
+    def source(self) -> "DatabaseSource":  # type: ignore[override]
+        """Who looks for the news of the database."""
+        using = self.using
+        return self._sources.get(using) or self._sources.setdefault(using, self.make_source())
+
+    def make_source(self) -> "DatabaseSource":
+        """Return who looks for the news of the database that it is now."""
+        return DatabaseSource(self.settled())
 
     def _create(self, record: StreamRecord, branch: str | None) -> StreamRecord:
         return create_stream(self.using, record, user_id=self._user_id, branch=branch)

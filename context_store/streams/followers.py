@@ -31,7 +31,7 @@ class Follower:
         after: int,
         record: StreamRecord | None = None,
     ) -> None:
-        self.streams = streams
+        self.streams = streams.settled()
         self.stream_id = stream_id
         self.chat_id = chat_id
         self.after = after

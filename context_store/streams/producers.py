@@ -289,7 +289,7 @@ class Production:
     def __init__(
         self, streams: "BaseStreams", stream_id: str, chat_id: str | None, message: MessageInput | None
     ) -> None:
-        self._streams = streams
+        self._streams = streams.settled()
         self._stream_id = stream_id
         self._chat_id = chat_id
         self._message = message

@@ -114,7 +114,9 @@ class RedisStreams(DatabaseStreams):
         self.client, self._make_key = storage.client, storage.make_key
         self._scripts = {name: self.client.register_script(text) for name, text in SCRIPTS.items()}
         self.news = self._make_key("news")
-        self.source = RedisSource(self)
+
+    def make_source(self) -> "RedisSource":
+        return RedisSource(self.settled())
 
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:

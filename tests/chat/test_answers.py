@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextvars import ContextVar, copy_context
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from context_store.engine import Prompt
 from context_store.records import StreamRecord
 from context_store.store import ContextStore
 from context_store.streams import streams
@@ -50,6 +55,23 @@ def test_an_answer_is_written_and_stored(store: ContextStore, client: Client) ->
     assert (answer.id, answer.name, answer.parent_id) == (stream.message_id, "assistant", question.id)
     assert [part["text"] for part in answer.data["parts"] if part["type"] == "text"] == ["Answer 1 to **Green tea?**"]
     assert store.get_chat("tea").title == "Green tea?"  # type: ignore[union-attr]
+
+
+tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+
+async def of_tenant(prompt: Prompt) -> AsyncIterator[str]:
+    # Read in the thread of the ORM.
+    yield f"{tenant.get()} with {await User.objects.acount()} user"
+
+
+def test_what_a_request_has_set_holds_for_its_answer(store: ContextStore, client: Client, settings: Any) -> None:
+    settings.CONTEXT_STORE_CHAT_ANSWER = of_tenant
+    context = copy_context()
+    context.run(tenant.set, "north")
+    ended(context.run(ask, store, client, "Green tea?"))
+    [text] = [part["text"] for part in store.get_messages("tea")[-1].data["parts"] if part["type"] == "text"]
+    assert text == "north with 1 user"
 
 
 def test_thoughts_and_tools_are_kept(store: ContextStore, client: Client) -> None:

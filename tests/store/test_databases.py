@@ -1,6 +1,7 @@
 """Aliases, routers, signals, async twins and the facade's own form."""
 
 import inspect
+from contextvars import ContextVar, copy_context
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -12,6 +13,7 @@ from context_store.asynchronous import asynchronous
 from context_store.exceptions import IdConflict
 from context_store.models import Chat, Message
 from context_store.store import ContextStore
+from context_store.streams import streams
 from tests.store.data import ids, message
 
 
@@ -70,6 +72,41 @@ def test_routers_are_honoured(settings, django_assert_num_queries):
         work(ContextStore())
         Chat.objects.get(pk="fork").delete()
     assert ids(Chat.objects.using("other").all()) == ["chat"]
+
+
+class ByTenant:
+    """Route everything of the app to the database of the tenant, where there is one."""
+
+    tenant: ContextVar[str | None] = ContextVar("tenant", default=None)
+
+    def db_for_read(self, model, **hints):
+        return self.tenant.get()
+
+    db_for_write = db_for_read
+
+
+def in_tenant(function):
+    """Run a function in a context that goes with it, as a middleware's goes with the request."""
+    return copy_context().run(lambda: (ByTenant.tenant.set("other"), function())[1])
+
+
+@pytest.mark.django_db(databases=["default", "other"], transaction=True)
+def test_who_reads_on_stays_in_the_database_of_the_request(settings):
+    settings.DATABASE_ROUTERS = [f"{__name__}.ByTenant"]
+    answers, store = streams["default"].for_user("alice"), ContextStore(user_id="alice")
+
+    def begin():
+        store.create_chat("chat")
+        revision = store.get_revision("chat")
+        answers.create("chat", "s", format="text")
+        return answers.produce("s"), answers.follow("s"), store.watch("chat", after=revision)
+
+    production, follower, changes = in_tenant(begin)
+    with production as producer:
+        producer.write("Sencha.")
+        first, changed = next(iter(follower)), next(iter(changes))
+    assert (first.data, changed.kind) == ("Sencha.", "stream")
+    assert in_tenant(lambda: store.get_messages("chat")[-1].data) == {"content": "Sencha."}
 
 
 @pytest.mark.django_db(databases=["default", "other"])
