@@ -256,7 +256,7 @@ def test_what_is_installed_is_there() -> None:
     extras = setup["options.extras_require"]
     for page in PAGES:
         for line in re.findall(r"pip install ([^\n`]*)", (REPOSITORY / page).read_text()):
-            match = re.search(r"(?:\.\./django-context-store|-e \"?\.)(?:\[([\w,]+)\])?|^tox\b", line)
+            match = re.search(r"(?:\.\./django-context-store|-e \"?\.)(?:\[([\w,]+)\])?|^tox\b|^uvicorn\b", line)
             assert match, line
             assert set((match[1] or "redis").split(",")) <= set(extras), line
 
