@@ -37,9 +37,12 @@ def rows(database: str, scale: str, only: str = "") -> Iterator[Row]:
     own, ours = own_saver(database), DjangoSaver(user_id="measured")
     # What is left of the difference if neither writes messages and search entries.
     bare = DjangoSaver(user_id="measured", messages_channel=None)
+    # As in a process that has not seen the thread, or after somebody else wrote to it.
+    forgetful = DjangoSaver(user_id="measured", cache_size=0)
     for length in LENGTHS:
         for name, saver, label, budget in (
             ("load", ours, "a load", BUDGET),
+            ("load", forgetful, "a load without memory", None),
             ("checkpoint", ours, "a checkpoint", BUDGET),
             ("turn", ours, "a turn", BUDGET),
             ("turn", bare, "a turn without messages of the chat,", None),

@@ -280,7 +280,8 @@ def pipelined(using: str) -> Iterator[None]:
     """
     connection = connections[using]
     driver: Any = connection.connection
-    if connection.vendor != "postgresql" or not hasattr(driver, "pipeline"):
+    # A pipeline in a pipeline would wait for the outer one.
+    if connection.vendor != "postgresql" or not hasattr(driver, "pipeline") or driver.pgconn.pipeline_status:
         yield
         return
     with connection.wrap_database_errors, driver.pipeline():

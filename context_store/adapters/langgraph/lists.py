@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from .rows import FoundItem, Typed, item_digest
+from .rows import ITEMS, FoundItem, Typed, item_digest
 
 MSGPACK = "msgpack"
 
@@ -40,6 +40,7 @@ class ListValue:
         # Ciphers give other bytes each time; equal items are found by what they encrypt.
         self._plain = serde.serde if isinstance(serde, EncryptedSerializer) else serde
         self._bytes = blake2b()
+        self._whole: Typed | None = None
         self.tail = tail if tail is not None and self._begins_with(tail) else None
         self.start = self.tail.length if self.tail else 0
         self.typed: list[Typed] = [self._plain.dumps_typed(value) for value in values[self.start :]]
@@ -48,6 +49,13 @@ class ListValue:
         for kind, data in self.typed:
             above = item_digest(above, kind, data)
             self.digests.append(above)
+
+    @property
+    def joined(self) -> Typed | None:
+        """The list as one value, where the serializer makes one of its items; none of a snapshot."""
+        if self.kind != ITEMS or self._plain is not self.serde:
+            return None
+        return self._whole if self.tail else join_list(self.serde, self.typed)
 
     def whole(self) -> "ListValue":
         """Return the same list from its first item on."""
@@ -78,6 +86,7 @@ class ListValue:
         first = len(array_header(len(self.values)))
         if kind != MSGPACK:
             return False
+        self._whole = (kind, data)
         self._bytes = blake2b(memoryview(data)[first : first + tail.size])
         if self._bytes.digest() == tail.digest:
             return True
@@ -92,10 +101,16 @@ def array_header(count: int) -> bytes:
     return b"\xdc" + count.to_bytes(2, "big") if count < 1 << 16 else b"\xdd" + count.to_bytes(4, "big")
 
 
+def join_list(serde: Any, items: Sequence[Typed]) -> Typed | None:
+    """Return a list of these items as the serializer has it, where that is known."""
+    if type(serde) is not JsonPlusSerializer or not {kind for kind, _ in items} <= {MSGPACK}:
+        return None
+    return MSGPACK, b"".join([array_header(len(items)), *(data for _, data in items)])
+
+
 def load_list(serde: Any, items: Sequence[Typed]) -> list[Any]:
     """Return the values of items, made in one go where the serializer can."""
-    if type(serde) is JsonPlusSerializer and {kind for kind, _ in items} <= {MSGPACK}:
-        data = b"".join([array_header(len(items)), *(data for _, data in items)])
-        values: list[Any] = serde.loads_typed((MSGPACK, data))
+    if joined := join_list(serde, items):
+        values: list[Any] = serde.loads_typed(joined)
         return values
     return [serde.loads_typed((kind, bytes(data))) for kind, data in items]

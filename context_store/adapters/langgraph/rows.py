@@ -109,10 +109,14 @@ def checkpoints_of(user_id: str) -> QuerySet[ThreadCheckpoint]:
 
 @Prepared
 def read_checkpoint(*, chat_id: str, user_id: str, namespace_key: str, checkpoint_id: str | None) -> QuerySet[Any]:
+    """The checkpoint, or the latest one, with the revision of the chat and whether there are writes."""
     found = checkpoints_of(user_id).filter(chat_id=chat_id, namespace_key=namespace_key)
     if checkpoint_id is not None:
         found = found.filter(id=checkpoint_id)
-    return found.order_by("-id").values_list(*CheckpointRow._fields)[: Literal(1)]
+    same = {"chat_id": OuterRef("chat_id"), "namespace_key": OuterRef("namespace_key")}
+    writes = ThreadWrite.objects.filter(**same, checkpoint_id=OuterRef("id"))
+    columns = (*CheckpointRow._fields, "chat__revision", Exists(writes))
+    return found.order_by("-id").values_list(*columns)[: Literal(1)]
 
 
 @Prepared

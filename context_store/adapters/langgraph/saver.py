@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, cast
 from weakref import WeakValueDictionary
 
 from asgiref.sync import sync_to_async
@@ -35,7 +35,8 @@ from context_store.models import Chat
 from context_store.validation import check_identifier
 
 from .connected import Connected
-from .lists import ListValue, Tail, load_list
+from .lists import ListValue, join_list, load_list
+from .memory import CACHE_SIZE, UNKNOWN, Memories, Memory
 from .messages import append_messages, are_messages, messages_in, write_delta, write_messages
 from .models import ThreadCheckpoint, ThreadItem, ThreadValue, ThreadWrite
 from .owners import Owner, check_owner, owner_of
@@ -69,16 +70,17 @@ from .rows import (
     to_spans,
 )
 
-Result = TypeVar("Result")
 # In the class ``list`` is a method.
 Rows = list[CheckpointRow]
 Tuples = list[CheckpointTuple]
+# A value as it is read: its bytes, or the items of a list.
+Stored = tuple[str, bytes | Sequence[Typed]]
 
 PAGE = 50
+# A channel that has no value.
+NOTHING: Typed = (EMPTY, b"")
 # Checkpoints that go in a transaction.
 TRIMMED = 200
-# Threads of which a saver remembers how it left them.
-MAX_REMEMBERED = 10_000
 VALUE_COLUMNS = ("chat_id", "key", "type", "data")
 ITEM_COLUMNS = ("chat_id", "digest", "run", "position", "ancestry", "type", "data", "message_id")
 WRITE_COLUMNS = (
@@ -96,8 +98,9 @@ CHECKPOINT_COLUMNS = (*CheckpointRow._fields, "run_key", "message_id")
 
 
 class Place(NamedTuple):
-    """What a config names."""
+    """What a config names, in a database."""
 
+    using: str
     user_id: str
     chat_id: str
     namespace: str
@@ -106,6 +109,10 @@ class Place(NamedTuple):
     @property
     def namespace_key(self) -> str:
         return key_of(self.namespace)
+
+    @property
+    def thread(self) -> tuple[str, str, str]:
+        return self[:3]
 
     def config(self, checkpoint_id: str) -> RunnableConfig:
         return {
@@ -117,20 +124,6 @@ class Place(NamedTuple):
         }
 
 
-class Memory(NamedTuple):
-    """
-    What this saver has seen of a thread: whether it is there, and how it left it.
-
-    While the chat is at the ``revision``, nobody has written anything since: its branch is as it was, and lists end
-    where they ended. They are by namespace and channel.
-    """
-
-    is_there: bool
-    revision: int = 0
-    branch: HeadedBranch | None = None
-    lists: Mapping[tuple[str, str], Tail] = {}
-
-
 class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's types are not looked at.
     """
     Keeps checkpoints in the database ``using``, or the one that routers choose; all of it sync and async.
@@ -139,6 +132,9 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
     a call. Threads of others do not exist. What a graph has in its channel ``messages_channel`` is also written as
     messages of the chat; ``None`` writes none. Where the function finds nobody it raises, as in calls that have no
     config: for these, ``for_user`` gives a saver of one user.
+
+    Of the values that it has loaded or stored last the saver remembers at most ``cache_size`` bytes. It uses them as
+    long as nobody else has written to their thread, which each load asks the database.
 
     Raises ``Chat.DoesNotExist`` for what is written to a thread after it was deleted, ``OwnerMismatch`` for a thread
     that would have the id of another user's chat, and ``InvalidData`` for ids and messages that the store refuses.
@@ -151,6 +147,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         using: str | None = None,
         messages_channel: str | None = "messages",
         serde: SerializerProtocol | None = None,
+        cache_size: int = CACHE_SIZE,
     ) -> None:
         super().__init__(serde=serde)
         if not callable(user_id):
@@ -158,35 +155,41 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         self.user_id = user_id
         self.messages_channel = messages_channel
         self._using = using
-        self._memories: dict[tuple[str, str], Memory] = {}
+        self._memories = Memories(cache_size)
         self._turns: WeakValueDictionary[str, Any] = WeakValueDictionary()
         self._guard = threading.Lock()
 
     def for_user(self, user_id: str) -> "DjangoSaver":
         """Return the same saver for the threads of one user."""
-        return type(self)(user_id=user_id, using=self._using, messages_channel=self.messages_channel, serde=self.serde)
+        return type(self)(
+            user_id=user_id,
+            using=self._using,
+            messages_channel=self.messages_channel,
+            serde=self.serde,
+            cache_size=self._memories.size,
+        )
 
     # Reading
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the checkpoint that the config names, or the latest one of its thread; ``None`` if there is none."""
         place = self._place(config)
-        with self._connected() as using:
-            rows = read_checkpoint(
-                using,
-                chat_id=place.chat_id,
-                user_id=place.user_id,
-                namespace_key=place.namespace_key,
-                checkpoint_id=place.checkpoint_id,
-            )
-            if rows:
-                if not self._memory(place).is_there:
-                    self._remember(place, Memory(is_there=True))
-                [found] = self._load(using, [CheckpointRow._make(rows[0])])
+        with Connected(place.using) as using:
+            found = self._read_checkpoint(place)
+            if found is not None:
+                row, revision, has_writes = found
+                checkpoint, keys = self._opened(row)
+                memory = self._memories[place.thread]
+                values: Mapping[str, Stored] = memory.values if memory.revision == revision else {}
+                if not values.keys() >= set(keys.values()):
+                    values = self._read_values(using, place.chat_id, keys.values())
+                    self._remember_values(place, memory, revision, values)
+                writes = read_writes(using, place.chat_id, place.namespace_key, [row.id]) if has_writes else {}
+                loaded = self._loaded(row, checkpoint, keys, values, writes.get(row.id, ()))
                 # As it was asked for, with all that is in it.
-                return found._replace(config=config) if place.checkpoint_id else found
+                return loaded._replace(config=config) if place.checkpoint_id else loaded
         if not place.checkpoint_id and not place.namespace:
-            self._remember(place, Memory(is_there=False))
+            self._memories[place.thread] = UNKNOWN
         return None
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -233,7 +236,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         with self._connected() as using:
             writes: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
             seeds: dict[str, Any] = {}
-            for page in self._line_above(using, place):
+            for page in self._line_above(place):
                 remaining = [channel for channel in channels if channel not in seeds]
                 keys = {}
                 for row in page:
@@ -241,15 +244,16 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
                     for channel in remaining:
                         if channel in versions:
                             keys[row.id, channel] = key_of(place.namespace, channel, versions[channel])
-                values = self._load_values(using, place.chat_id, set(keys.values()))
+                values = self._read_values(using, place.chat_id, keys.values())
                 stored = read_writes(using, place.chat_id, place.namespace_key, [row.id for row in page])
                 for row in page:
                     for write in reversed(stored.get(row.id, ())):
                         if write.channel in writes and write.channel not in seeds:
                             writes[write.channel].append(self._pending(write))
                     for channel in remaining:
-                        if (key := keys.get((row.id, channel))) in values:
-                            seeds.setdefault(channel, values[key]())
+                        seed = values.get(keys.get((row.id, channel), ""), NOTHING)
+                        if seed[0] != EMPTY and channel not in seeds:
+                            seeds[channel] = self._value(*seed)
                 if len(seeds) == len(writes):
                     break
         history: dict[str, DeltaChannelHistory] = {}
@@ -284,7 +288,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         typed = (*self.serde.dumps_typed(bare), *self.serde.dumps_typed(full_metadata))
         row = CheckpointRow._make((*names, place.checkpoint_id, *typed))
         run_key = None if run_id is None else key_of(run_id)
-        memory = self._memory(place)
+        memory = self._memories[place.thread]
         plain: dict[str, Typed] = {}
         lists: dict[str, ListValue] = {}
         for channel, version in new_versions.items():
@@ -292,7 +296,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
             value = values.get(channel)
             kind, items = (SNAPSHOT, value.value) if isinstance(value, _DeltaSnapshot) else (ITEMS, value)
             if channel not in values:
-                plain[key] = (EMPTY, b"")
+                plain[key] = NOTHING
             elif type(items) is list and items and not channel.startswith("__"):
                 tail = memory.lists.get((place.namespace, channel))
                 is_chat = channel == self.messages_channel and not place.namespace and are_messages(items)
@@ -306,8 +310,12 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         has_delta = has_delta and (messages not in values or isinstance(values[messages], _DeltaSnapshot))
 
         def work(chat: LockedChat, *, is_new: bool) -> Memory:
+            with pipelined(chat.using):
+                return store(chat, is_new=is_new)
+
+        def store(chat: LockedChat, *, is_new: bool) -> Memory:
             # As a rule nobody has written to the chat since this saver did, and nothing is there yet.
-            memory = self._memory(place)
+            memory = self._memories[place.thread]
             is_unchanged = is_new and chat.revision == memory.revision + 1
             known: set[str] = set()
             if not is_new:
@@ -344,7 +352,12 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
                 found = ThreadCheckpoint.objects.using(chat.using).filter(chat_id=chat.id, id=row.id)
                 found.filter(namespace_key=row.namespace_key).update(**columns, message_id=message_id)
             insert(chat.using, "ThreadValue", VALUE_COLUMNS, stored)
-            return Memory(is_there=True, revision=chat.revision, branch=branch, lists=tails)
+            remembered = memory.values if is_unchanged else {}
+            if is_new and not place.namespace:
+                new = {**plain, **{value.key: value.joined for value in lists.values() if value.joined}}
+                latest = ((key, new.get(key) or remembered.get(key)) for key in _keys_of("", checkpoint).values())
+                remembered = {key: typed for key, typed in latest if typed}
+            return Memory(is_there=True, revision=chat.revision, branch=branch, lists=tails, values=remembered)
 
         begins = not place.checkpoint_id and not (place.namespace and memory.is_there)
         # As a rule the list is longer by what is new: then the chat's row is written once, and else corrected.
@@ -388,11 +401,11 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
                 ThreadWrite.objects.using(chat.using).filter(**key, number__in=replaced).delete()
             new = [row for number, row in rows.items() if number < 0 or number not in known]
             insert(chat.using, "ThreadWrite", WRITE_COLUMNS, new)
-            memory = self._memory(place)
+            memory = self._memories[place.thread]
             is_unchanged = chat.revision == memory.revision + 1
             return memory._replace(revision=chat.revision) if is_unchanged else Memory(is_there=True)
 
-        self._write(place, work, begins=not self._memory(place).is_there, touch=False)
+        self._write(place, work, begins=not self._memories[place.thread].is_there, touch=False)
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -506,6 +519,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         names = config["configurable"]
         checkpoint_id = get_checkpoint_id(config)
         return Place(
+            self._alias(),
             self._owner(config),
             check_thread_id(names["thread_id"]),
             names.get("checkpoint_ns") or "",
@@ -519,15 +533,6 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
     def _connected(self) -> Connected:
         return Connected(self._alias())
 
-    def _memory(self, place: Place) -> Memory:
-        return self._memories.get((place.user_id, place.chat_id), Memory(is_there=False))
-
-    def _remember(self, place: Place, memory: Memory) -> None:
-        self._memories.pop((place.user_id, place.chat_id), None)
-        while len(self._memories) >= MAX_REMEMBERED:
-            self._memories.pop(next(iter(self._memories), ("", "")), None)
-        self._memories[place.user_id, place.chat_id] = memory
-
     def _write(self, place: Place, work: Callable[..., Memory], *, begins: bool, touch: bool, adding: int = 0) -> None:
         """
         Do the work with the thread's chat, which is made if this ``begins`` the thread.
@@ -539,16 +544,14 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         The work supposes that all is new, which saves it from looking; if the database refuses that, it looks.
         """
 
-        alias = self._alias()
+        alias = place.using
         # What a transaction around this may still undo is not known.
         is_inside = connections[alias].in_atomic_block
 
         def attempt(using: str, *, is_new: bool, adding: int) -> None:
             done = partial(work, is_new=is_new)
-            # Begin and end of the transaction travel with the statements in it.
-            with nullcontext() if is_inside else pipelined(using):
-                memory = locked(using, place.chat_id, done, user_id=place.user_id, touch=touch, adding=adding)
-            self._remember(place, Memory(is_there=True) if is_inside else memory)
+            memory = locked(using, place.chat_id, done, user_id=place.user_id, touch=touch, adding=adding)
+            self._memories[place.thread] = Memory(is_there=True) if is_inside else memory
 
         # The connection is taken last: then what a graph saves goes through one.
         with nullcontext() if is_inside else self._turn(alias, place.chat_id), Connected(alias) as using:
@@ -629,53 +632,81 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
 
     # Loading
 
+    def _read_checkpoint(self, place: Place) -> tuple[CheckpointRow, int, bool] | None:
+        """Return the checkpoint, the revision that its chat is at, and whether it has writes."""
+        names = {"user_id": place.user_id, "namespace_key": place.namespace_key, "checkpoint_id": place.checkpoint_id}
+        for *columns, revision, has_writes in read_checkpoint(place.using, chat_id=place.chat_id, **names):
+            return CheckpointRow._make(columns), revision, bool(has_writes)
+        return None
+
+    def _opened(self, row: CheckpointRow) -> tuple[Checkpoint, dict[str, str]]:
+        """Return the checkpoint without values, and the keys of these by channel."""
+        checkpoint = self.serde.loads_typed((row.type, row.data))
+        return checkpoint, _keys_of(row.namespace, checkpoint)
+
     def _load(self, using: str, rows: Sequence[CheckpointRow]) -> Tuples:
         """Return the checkpoints with the values of their channels and their writes, in the order of the rows."""
-        checkpoints = [self.serde.loads_typed((row.type, row.data)) for row in rows]
-        keys: dict[str, list[dict[str, str]]] = {}
-        for row, checkpoint in zip(rows, checkpoints, strict=True):
-            versions = checkpoint["channel_versions"].items()
-            channels = {channel: key_of(row.namespace, channel, version) for channel, version in versions}
-            keys.setdefault(row.chat_id, []).append(channels)
-        values = {
-            chat_id: self._load_values(using, chat_id, {key for channels in found for key in channels.values()})
-            for chat_id, found in keys.items()
-        }
+        opened = [self._opened(row) for row in rows]
+        keys: dict[str, set[str]] = {}
         places: dict[tuple[str, str], list[str]] = {}
-        for row in rows:
+        for row, (_, channels) in zip(rows, opened, strict=True):
+            keys.setdefault(row.chat_id, set()).update(channels.values())
             places.setdefault((row.chat_id, row.namespace_key), []).append(row.id)
+        values = {chat_id: self._read_values(using, chat_id, found) for chat_id, found in keys.items()}
         writes = {place: read_writes(using, *place, ids) for place, ids in places.items()}
-        loaded = []
-        for row, checkpoint in zip(rows, checkpoints, strict=True):
-            channels = keys[row.chat_id].pop(0)
-            known = values[row.chat_id]
-            checkpoint["channel_values"] = {channel: known[key]() for channel, key in channels.items() if key in known}
-            place = Place("", row.chat_id, row.namespace, None)
-            stored = writes[row.chat_id, row.namespace_key].get(row.id, ())
-            loaded.append(
-                CheckpointTuple(
-                    config=place.config(row.id),
-                    checkpoint=checkpoint,
-                    metadata=self.serde.loads_typed((row.metadata_type, row.metadata)),
-                    parent_config=place.config(row.parent_id) if row.parent_id else None,
-                    pending_writes=[self._pending(write) for write in stored],
-                )
-            )
-        return loaded
+        return [
+            self._loaded(row, *found, values[row.chat_id], writes[row.chat_id, row.namespace_key].get(row.id, ()))
+            for row, found in zip(rows, opened, strict=True)
+        ]
 
-    def _load_values(self, using: str, chat_id: str, keys: Iterable[str]) -> dict[str, Callable[[], Any]]:
-        """Return what makes the values of channels, anew each time, by key; without those that are empty."""
-        stored = {key: typed for key, typed in read_values(using, chat_id, keys).items() if typed[0] != EMPTY}
-        lists = {key: to_spans(data) for key, (kind, data) in stored.items() if kind in (ITEMS, SNAPSHOT)}
-        items = read_items(using, chat_id, lists.values())
+    def _loaded(
+        self,
+        row: CheckpointRow,
+        checkpoint: Checkpoint,
+        keys: Mapping[str, str],
+        values: Mapping[str, Stored],
+        writes: Iterable[WriteRow],
+    ) -> CheckpointTuple:
+        """Return the checkpoint with its values, made anew each time, and its writes."""
+        place = Place("", "", row.chat_id, row.namespace, None)
+        known = {channel: values[key] for channel, key in keys.items() if values[key][0] != EMPTY}
+        checkpoint["channel_values"] = {channel: self._value(*stored) for channel, stored in known.items()}
+        return CheckpointTuple(
+            config=place.config(row.id),
+            checkpoint=checkpoint,
+            metadata=self.serde.loads_typed((row.metadata_type, row.metadata)),
+            parent_config=place.config(row.parent_id) if row.parent_id else None,
+            pending_writes=[self._pending(write) for write in writes],
+        )
 
-        def loader(key: str, typed: Typed) -> Callable[[], Any]:
-            if key in lists:
-                make = _DeltaSnapshot if typed[0] == SNAPSHOT else list
-                return lambda: make(load_list(self.serde, items_of(lists[key], items)))
-            return lambda: self.serde.loads_typed(typed)
+    def _read_values(self, using: str, chat_id: str, keys: Iterable[str]) -> dict[str, Stored]:
+        """Return the values of channels by key, lists with their items; those that are not there are empty."""
+        keys = set(keys)
+        stored = read_values(using, chat_id, keys)
+        found: dict[str, Stored] = {**dict.fromkeys(keys, NOTHING), **stored}
+        spans = {key: to_spans(data) for key, (kind, data) in stored.items() if kind in (ITEMS, SNAPSHOT)}
+        items = read_items(using, chat_id, spans.values())
+        for key, places in spans.items():
+            kind, typed = stored[key][0], items_of(places, items)
+            joined = join_list(self.serde, typed) if kind == ITEMS else None
+            found[key] = joined or (kind, typed)
+        return found
 
-        return {key: loader(key, typed) for key, typed in stored.items()}
+    def _value(self, kind: str, data: bytes | Sequence[Typed]) -> Any:
+        if isinstance(data, bytes):
+            return self.serde.loads_typed((kind, data))
+        items = load_list(self.serde, data)
+        return _DeltaSnapshot(items) if kind == SNAPSHOT else items
+
+    def _remember_values(self, place: Place, memory: Memory, revision: int, values: Mapping[str, Stored]) -> None:
+        """Remember what was read of the thread at the revision, unless a transaction around this may still undo it."""
+        is_whole = all(isinstance(data, bytes) for _, data in values.values())
+        if place.namespace or not is_whole or connections[place.using].in_atomic_block:
+            if not memory.is_there:
+                self._memories[place.thread] = Memory(is_there=True)
+            return
+        known = memory if memory.revision == revision else Memory(is_there=True, revision=revision)
+        self._memories[place.thread] = known._replace(values=cast("Mapping[str, Typed]", values))
 
     def _pending(self, write: WriteRow) -> PendingWrite:
         return write.task_id, write.channel, self.serde.loads_typed((write.type, bytes(write.data)))
@@ -721,19 +752,13 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         metadata = self.serde.loads_typed((row.metadata_type, row.metadata))
         return all(metadata.get(key) == value for key, value in filter.items())
 
-    def _line_above(self, using: str, place: Place) -> Iterator[Rows]:
+    def _line_above(self, place: Place) -> Iterator[Rows]:
         """Yield the checkpoints above the one that the place names, the nearest first, in pages."""
-        found = read_checkpoint(
-            using,
-            chat_id=place.chat_id,
-            user_id=place.user_id,
-            namespace_key=place.namespace_key,
-            checkpoint_id=place.checkpoint_id,
-        )
-        parent_id = CheckpointRow._make(found[0]).parent_id if found else None
+        found = self._read_checkpoint(place)
+        parent_id = found[0].parent_id if found else None
         while parent_id is not None:
             rows = read_line(
-                using,
+                place.using,
                 chat_id=place.chat_id,
                 user_id=place.user_id,
                 namespace_key=place.namespace_key,
@@ -768,8 +793,8 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
                 continue
             metadata = self.serde.loads_typed((row.metadata_type, row.metadata))
             channels = set(metadata.get("counters_since_delta_snapshot") or ())
-            place = Place(chat.user_id, chat.id, row.namespace, row.id)
-            line = (above for page in self._line_above(chat.using, place) for above in page)
+            place = Place(chat.using, chat.user_id, chat.id, row.namespace, row.id)
+            line = (above for page in self._line_above(place) for above in page)
             above: CheckpointRow | None = row
             while channels and above is not None:
                 needed.add((above.namespace_key, above.id))
@@ -817,6 +842,12 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
 
 def check_thread_id(thread_id: object) -> str:
     return check_identifier(thread_id if isinstance(thread_id, str) else str(thread_id), "thread_id")
+
+
+def _keys_of(namespace: str, checkpoint: Checkpoint) -> dict[str, str]:
+    """Return the keys of a checkpoint's values, by channel."""
+    versions: dict[str, Any] = checkpoint["channel_versions"]
+    return {channel: key_of(namespace, channel, version) for channel, version in versions.items()}
 
 
 def _checkpoints(chat: LockedChat) -> QuerySet[ThreadCheckpoint]:

@@ -347,10 +347,63 @@ def test_statements_of_a_step_and_of_a_load(saver: DjangoSaver, django_assert_ma
     checkpoint = {**empty_checkpoint(), "channel_values": {**latest.checkpoint["channel_values"]}}
     checkpoint["channel_values"]["messages"] = [*checkpoint["channel_values"]["messages"], HumanMessage("y", id="y")]
     versions = {"messages": saver.get_next_version(latest.checkpoint["channel_versions"]["messages"], None)}
+    checkpoint["channel_versions"] = {**latest.checkpoint["channel_versions"], **versions}
     with django_assert_max_num_queries(9):
         saver.put(latest.config, checkpoint, {}, versions)
-    with django_assert_max_num_queries(4):
-        saver.get_tuple(config())
+    with django_assert_max_num_queries(1):
+        stored = saver.get_tuple(config())
+    # Somebody else loads what is stored, once.
+    for other, most in ((DjangoSaver(user_id="alice"), 1), (DjangoSaver(user_id="alice", cache_size=0), 3)):
+        for statements in (3, most):
+            with django_assert_max_num_queries(statements):
+                assert other.get_tuple(config()) == stored
+
+
+def put_note(saver: DjangoSaver, note: str, thread_id: str = "tea") -> None:
+    """Store a checkpoint whose ids and versions are always the same."""
+    checkpoint = {**empty_checkpoint(), "id": "1", "channel_values": {"note": note}, "channel_versions": {"note": 1}}
+    saver.put(config(thread_id), checkpoint, {}, {"note": 1})
+
+
+def note_in(saver: DjangoSaver, thread_id: str = "tea") -> Any:
+    return saver.get_tuple(config(thread_id)).checkpoint["channel_values"]["note"]
+
+
+def test_what_others_write_is_loaded(saver: DjangoSaver) -> None:
+    other = DjangoSaver(user_id="alice")
+    for number in range(4):
+        ask((saver, other)[number % 2], str(number))
+        for reader in (saver, other):
+            stored = reader.get_tuple(config()).checkpoint["channel_values"]["messages"]
+            assert [message.text for message in stored] == texts()
+            # Whoever changes what was loaded changes nothing of what is loaded next.
+            stored.clear()
+
+
+def test_a_thread_begun_anew_has_nothing_of_the_old_one(saver: DjangoSaver) -> None:
+    put_note(saver, "old")
+    assert note_in(saver) == "old"
+    ContextStore().delete_chat("tea")
+    put_note(DjangoSaver(user_id="alice"), "new")
+    assert note_in(saver) == "new"
+
+
+def test_what_is_undone_is_not_remembered(saver: DjangoSaver) -> None:
+    with transaction.atomic():
+        put_note(saver, "undone")
+        assert note_in(saver) == "undone"
+        transaction.set_rollback(True)
+    put_note(DjangoSaver(user_id="alice"), "stored")
+    assert note_in(saver) == "stored"
+
+
+def test_memory_of_values_is_bounded(django_assert_num_queries: Any) -> None:
+    saver = DjangoSaver(user_id="alice", cache_size=3_000)
+    for thread_id, size in (("a", 1_000), ("b", 1_000), ("c", 1_500), ("d", 4_000)):
+        put_note(saver, "x" * size, thread_id)
+    for thread_id, statements in (("b", 1), ("c", 1), ("a", 2), ("d", 2)):
+        with django_assert_num_queries(statements):
+            note_in(saver, thread_id)
 
 
 class DeltaState(TypedDict):
