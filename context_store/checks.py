@@ -12,12 +12,14 @@ from .backends import check_backends, check_prefixes
 from .conf import settings
 from .contexts import BaseContexts, contexts
 from .db.distribution import MAX_PARTITIONS, MIN_PARTITIONS, state_of
+from .lifecycle.checks import check_lifecycle
 from .search.checks import check_search, check_search_index
 from .sessions import BaseSessions, sessions
 from .streams import BaseStreams, streams
 
 register("context_store")(check_search)
 register("context_store", Tags.database)(check_search_index)
+register("context_store")(check_lifecycle)
 
 # Seconds that a writer waits for another one; a busy site needs more than SQLite's own 5.
 SQLITE_TIMEOUT = 20

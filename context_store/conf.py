@@ -54,6 +54,8 @@ class Settings:
     # Days that a chat lies in the trash, and rules by which chats and the rest go; see docs/lifecycle.md.
     TRASH_DAYS = Setting(30)
     RETENTION: Setting[dict[str, Any]] = Setting({})
+    # Requests that the audit log has an entry of: those for "others" than the caller, "all", or None.
+    AUDIT_ACCESS: Setting[str | None] = Setting("others")
     SESSIONS: Setting[dict[str, dict[str, Any]]] = Setting({})
     STREAMS: Setting[dict[str, dict[str, Any]]] = Setting({})
     # Readers of streams and changes a process under WSGI, where each holds a thread.

@@ -423,9 +423,12 @@ class AuditEntry(models.Model):
     class Meta:
         verbose_name = _("audit entry")
         verbose_name_plural = _("audit entries")
+        # Each is read from its newest entries on.
         indexes = [
-            models.Index(fields=["user_id"], name="ctx_audit_user"),
-            models.Index(fields=["-created_at", "-id"], name="ctx_audit_time"),
+            models.Index(fields=["user_id", "-id"], name="ctx_audit_user"),
+            models.Index(fields=["chat_id", "-id"], name="ctx_audit_chat"),
+            models.Index(fields=["actor", "-id"], name="ctx_audit_actor"),
+            models.Index(fields=["action", "-id"], name="ctx_audit_action"),
         ]
 
     def __str__(self) -> str:

@@ -1,8 +1,11 @@
 import pytest
 from django.core.checks import Error, Warning, run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from context_store.checks import check_settings, check_shared_keys, check_sqlite_options
+from context_store.lifecycle import apply_retention
+from context_store.lifecycle.checks import check_lifecycle
 
 
 def ids(messages):
@@ -47,6 +50,40 @@ def test_message_formats_that_are_functions_pass(settings):
 
 
 @pytest.mark.vendor("sqlite")
+@pytest.mark.parametrize(
+    "retention",
+    [
+        [],
+        {"chat": []},
+        {"chats": {"age_days": 7}},
+        {"chats": ["age_days"]},
+        {"chats": [{"inactive_day": 730}]},
+        {"chats": [{"user_id": "bob"}]},
+        {"chats": [{"age_days": "7"}]},
+        {"chats": [{"age_days": 7, "action": "hide"}]},
+        {"chats": [{"age_days": 7, "metadata": "draft"}]},
+        {"holders": {"stream": 7}},
+        {"holders": {"streams": None}},
+        {"checkpoints": 0},
+    ],
+)
+def test_rules_of_retention_that_are_none_are_errors_and_delete_nothing(settings, retention):
+    settings.CONTEXT_STORE_RETENTION = retention
+    assert ids(check_lifecycle()) == ["context_store.E500"]
+    with pytest.raises(ImproperlyConfigured, match="CONTEXT_STORE_RETENTION"):
+        apply_retention()
+
+
+def test_days_in_the_trash_that_are_none_are_an_error(settings):
+    settings.CONTEXT_STORE_TRASH_DAYS = "30"
+    assert ids(check_lifecycle()) == ["context_store.E500"]
+
+
+def test_a_choice_of_audit_that_is_none_is_an_error(settings):
+    settings.CONTEXT_STORE_AUDIT_ACCESS = "everybody"
+    assert ids(check_lifecycle()) == ["context_store.E501"]
+
+
 def test_sqlite_without_the_options_of_a_busy_site_warns(monkeypatch):
     monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", {})
     messages = check_sqlite_options()

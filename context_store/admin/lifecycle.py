@@ -8,19 +8,20 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, DELETION
 from django.core.exceptions import PermissionDenied
 from django.db import connections, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from context_store.exceptions import ContextStoreError
+from context_store.lifecycle.audit import ACTIONS
 from context_store.lifecycle.erasure import erase_user
 from context_store.lifecycle.holds import release
 from context_store.models import AuditEntry, Erasure, LegalHold
 
 from . import exports
-from .base import READ, StoreAdmin, column
+from .base import READ, ChoiceFilter, StoreAdmin, column
 from .display import isolated, json_text, time_html
 
 # That a request may take which erases a user.
@@ -194,8 +195,23 @@ class ErasureAdmin(RecordAdmin):
         return isolated(", ".join(f"{name}: {count}" for name, count in erasure.counts.items() if count))
 
 
+class ActionFilter(ChoiceFilter):
+    title = gettext_lazy("action")
+    parameter_name = "action"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(action, action) for action in ACTIONS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset if self.value() is None else queryset.filter(action=self.value())
+
+
 @admin.register(AuditEntry)
 class AuditEntryAdmin(RecordAdmin):
+    list_filter = (ActionFilter,)
+    # What is searched is in ``get_search_results``: ids as they are.
+    search_fields = ("user_id",)
+    search_help_text = gettext_lazy("The id of a user, of who did it, or of a chat")
     list_display = ("created", "action_shown", "actor_shown", "user_shown", "chat_shown", "detail_shown")
     own_views: ClassVar[Mapping[str, str]] = {"export": "export/"}
     created = column("created_at", gettext_lazy("time"), time_html)
@@ -204,7 +220,14 @@ class AuditEntryAdmin(RecordAdmin):
     user_shown = column("user_id", gettext_lazy("user"))
     chat_shown = column("chat_id", gettext_lazy("chat"))
     detail_shown = column("detail", gettext_lazy("detail"), lambda detail: isolated(json_text(detail)))
-    ordering = ("-created_at", "-id")
+    ordering = ("-id",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.replace("\0", "").strip()
+        asked = Q(user_id=term) | Q(actor=term) | Q(chat_id=term)
+        return (queryset.filter(asked) if term else queryset), False
 
     def ways(self, request: HttpRequest) -> list[tuple[str, str]]:
         return [

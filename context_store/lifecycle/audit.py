@@ -8,10 +8,29 @@ from typing import Any, NamedTuple
 from django.db import router
 
 from context_store.graph.chains import rows
-from context_store.ids import now_ms
+from context_store.graph.holds import tombstones
+from context_store.ids import now_ms, pseudonyms
 from context_store.signals import audited
 from context_store.validation import check_identifier
 
+# What requests do with the data of others, see ``CONTEXT_STORE_AUDIT_ACCESS``: so many that they may go with time.
+READ, CHANGE = "read", "change"
+ACTIONS = (
+    READ,
+    CHANGE,
+    "export_user",
+    "import_user",
+    "trash",
+    "restore",
+    "delete",
+    "hold",
+    "release",
+    "retention",
+    "erase",
+    "lift_erasure",
+)
+# What can be done about a user who was erased.
+_LATE = (READ, CHANGE, "export_user")
 ACTOR: ContextVar[str | Callable[[], str]] = ContextVar("context_store_actor", default="")
 # Whether chats go in batches, of which one entry tells: none names a chat then.
 _in_batch: ContextVar[bool] = ContextVar("context_store_in_batch", default=False)
@@ -62,9 +81,16 @@ def actor() -> str:
 def record(
     action: str, *, using: str | None = None, user_id: str | None = None, chat_id: str | None = None, **detail: Any
 ) -> None:
-    """Add an entry; ``detail`` is counts and ids, no text of a conversation."""
+    """
+    Add an entry; ``detail`` is counts and names of operations, no text of a conversation.
+
+    Reads, changes and exports of a user who was erased are those of a pseudonym: no id comes back with them.
+    """
     entries = rows("AuditEntry")
     alias = using or router.db_for_write(entries.model)
+    if user_id is not None and action in _LATE:
+        for subject in tombstones(pseudonyms(user_id)).using(alias).values_list("subject", flat=True)[:1]:
+            user_id, chat_id = subject, None
     values = {"action": action, "actor": actor() or None, "user_id": user_id, "chat_id": chat_id, "detail": detail}
     entry = entries.using(alias).create(**values, created_at=now_ms())
     audited.send_robust(type(entry), using=alias, entry=entry)
@@ -84,17 +110,17 @@ def list_entries(
     *,
     user_id: str | None = None,
     action: str | None = None,
+    actor: str | None = None,
+    chat_id: str | None = None,
     before: int | None = None,
     limit: int | None = None,
     using: str | None = None,
 ) -> list[AuditRecord]:
-    """Return entries, the newest first: all, those about a user or of an action, or those ``before`` an id."""
+    """Return entries, the newest first: those about a user or a chat, of an action, of an actor, ``before`` an id."""
     found = rows("AuditEntry")
     found = found.using(using or router.db_for_read(found.model)).order_by("-id")
-    if user_id is not None:
-        found = found.filter(user_id=check_identifier(user_id, "user_id"))
-    if action is not None:
-        found = found.filter(action=check_identifier(action, "action"))
+    asked = {"user_id": user_id, "action": action, "actor": actor, "chat_id": chat_id}
+    found = found.filter(**{name: check_identifier(value, name) for name, value in asked.items() if value is not None})
     if before is not None:
         found = found.filter(pk__lt=before)
     return [AuditRecord(*entry) for entry in found.values_list(*AuditRecord._fields)[:limit]]

@@ -31,6 +31,8 @@ from context_store.ids import pseudonyms, user_scope
 from context_store.sessions import sessions
 from context_store.streams import streams
 
+from .audit import CHANGE, READ
+
 ERASED = "Erased."
 # Sessions that are erased in a batch.
 SESSIONS = 100
@@ -183,7 +185,9 @@ class AdminLogHolder(Holder):
             return ()
         scope, asked = _scope(user_id), f"user_id__exact={user_id}"
         about = Q(object_repr__contains=scope) | Q(change_message__contains=scope) | Q(object_id__contains=scope)
-        return self._blank(entries.filter(about | Q(object_repr__contains=asked) | Q(change_message__contains=asked)))
+        about |= Q(object_repr__contains=asked) | Q(change_message__contains=asked)
+        # Of a list that was searched for the user.
+        return self._blank(entries.filter(about | Q(object_repr=f"Search: {user_id}"[:200])))
 
     @staticmethod
     def _entries() -> Any:
@@ -300,13 +304,24 @@ class AuditHolder(Holder):
         pseudonym = pseudonyms(user_id)[0]
         entries = rows("AuditEntry").using(using)
         rows("Erasure").using(using).filter(requested_by=user_id).update(requested_by=pseudonym)
-        for some in chunked(list(entries.filter(actor=user_id).values_list("pk", flat=True))):
-            entries.filter(pk__in=some).update(actor=pseudonym)
-        for some in chunked(list(entries.filter(user_id=user_id).values_list("pk", flat=True))):
-            yield entries.filter(pk__in=some).update(user_id=pseudonym, chat_id=None, detail={})
+        about: dict[str, Any] = {"user_id": pseudonym, "chat_id": None, "detail": {}}
+        for changes, found in (
+            ({"actor": pseudonym}, entries.filter(actor=user_id)),
+            (about, entries.filter(user_id=user_id)),
+        ):
+            while some := list(found.values_list("pk", flat=True)[:CHUNK_SIZE]):
+                yield entries.filter(pk__in=some).update(**changes)
 
     def erase_chats(self, using: str, chat_ids: Sequence[str]) -> int:
         return rows("AuditEntry").using(using).filter(chat_id__in=list(chat_ids)).update(chat_id=None)
+
+    def purge(self, using: str, before: int) -> Iterator[int]:
+        """Delete entries of reads and changes; what says that something was exported, deleted, held or erased stays."""
+        entries = rows("AuditEntry").using(using)
+        for action in (READ, CHANGE):
+            oldest = entries.filter(action=action).order_by("pk").values_list("pk", "created_at")[:CHUNK_SIZE]
+            while old := [pk for pk, created_at in oldest.all() if created_at < before]:
+                yield entries.filter(pk__in=old).delete()[0]
 
 
 for _holder in (

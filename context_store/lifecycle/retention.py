@@ -7,6 +7,7 @@ from contextlib import suppress
 from itertools import chain
 from typing import Any, NamedTuple
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import router
 from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
 
@@ -21,6 +22,7 @@ from context_store.ids import now_ms
 from context_store.search.backends import search_backends
 
 from . import audit
+from .checks import retention_problem
 from .holders import holders
 from .removal import add, each, first_batch, remove_chats
 
@@ -64,8 +66,10 @@ def apply_retention(
 
     ``seconds`` bounds the time of a run: the next one goes on. After each batch the others have ``pause`` times as long
     as it took, 19 times unless told. ``progress`` gets the number of chats of each batch. Raises ``LockTimeout`` while
-    another worker is at it.
+    another worker is at it, and ``ImproperlyConfigured`` for settings that are none.
     """
+    if reason := retention_problem():
+        raise ImproperlyConfigured(reason)
     alias = using or router.db_for_write(rows("Chat").model)
     if dry_run:
         return _looked_at(alias)

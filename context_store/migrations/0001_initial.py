@@ -394,8 +394,10 @@ class Migration(migrations.Migration):
                 "verbose_name": "audit entry",
                 "verbose_name_plural": "audit entries",
                 "indexes": [
-                    models.Index(fields=["user_id"], name="ctx_audit_user"),
-                    models.Index(fields=["-created_at", "-id"], name="ctx_audit_time"),
+                    models.Index(fields=["user_id", "-id"], name="ctx_audit_user"),
+                    models.Index(fields=["chat_id", "-id"], name="ctx_audit_chat"),
+                    models.Index(fields=["actor", "-id"], name="ctx_audit_actor"),
+                    models.Index(fields=["action", "-id"], name="ctx_audit_action"),
                 ],
             },
         ),

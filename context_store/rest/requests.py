@@ -15,6 +15,8 @@ from context_store.exact_json import LARGE, WrittenFloat, read_float, without_co
 from context_store.exceptions import InvalidData
 from context_store.validation import check_identifier
 
+from .access import ACCESS
+
 ACT_FOR_ANY_USER = "context_store.act_for_any_user"
 # The ``user_id`` of a query that stands for all users.
 EVERYBODY = "*"
@@ -61,7 +63,10 @@ def acting_user_id(request: Request, named: str | None = None) -> str:
         raise PermissionDenied(NOT_ALLOWED)
     if named == EVERYBODY:
         raise ValidationError({"user_id": ["Only the list of chats is there for all users."]})
-    return check_identifier(user_id, "user_id")
+    check_identifier(user_id, "user_id")
+    if access := ACCESS.get():
+        access.note(user_id, own)
+    return user_id
 
 
 def owner_of_new(request: Request, named: str | None) -> str:
@@ -77,6 +82,8 @@ def acting_user_id_or_all(request: Request) -> str | None:
         return acting_user_id(request)
     if not may_act_for_any_user(request):
         raise PermissionDenied(NOT_ALLOWED)
+    if access := ACCESS.get():
+        access.note(None, own_user_id(request))
     return None
 
 

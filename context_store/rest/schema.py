@@ -14,8 +14,12 @@ if TYPE_CHECKING or find_spec("drf_spectacular"):
 else:
     from rest_framework.schemas.openapi import AutoSchema as StoreSchema
 
-    def operation(*args, **kwargs):
-        return lambda method: method
+    def operation(name, *args, **kwargs):
+        def declared(method):
+            method.operation_id = name
+            return method
+
+        return declared
 
     def parameter(*args, **kwargs):
         return None

@@ -655,11 +655,13 @@ class HoldPage(Page):
 
 class AuditEntry(serializers.Serializer[Any]):
     id = Count()
-    action = Identifier(help_text="`delete`, `trash`, `restore`, `hold`, `release`, `export_user`, `erase`, …")
+    action = Identifier(
+        help_text="`read`, `change`, `delete`, `trash`, `restore`, `hold`, `release`, `export_user`, `erase`, …"
+    )
     actor = Identifier(allow_null=True, help_text="Who did it.")
     user_id = Identifier(allow_null=True, help_text="Whose data it was; after an erasure a pseudonym.")
-    chat_id = Identifier(allow_null=True)
-    detail = JSONObject(help_text="Ids and counts, no content.")
+    chat_id = Identifier(allow_null=True, help_text="The chat, or the session.")
+    detail = JSONObject(help_text="Ids, counts and the request's `operation`, no content.")
     created_at = Milliseconds()
 
 

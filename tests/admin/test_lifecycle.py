@@ -11,7 +11,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 
-from context_store.lifecycle import hold
+from context_store.lifecycle import erase_user, hold
 from context_store.models import AuditEntry, Chat, Erasure, LegalHold
 from context_store.store import ContextStore
 
@@ -96,3 +96,24 @@ def test_the_audit_log_is_exported_as_csv_and_as_json_lines(staff: Staff) -> Non
 def test_the_audit_log_names_who_is_logged_in(staff: Staff, chat: str) -> None:
     staff("view_chat", "delete_chat").post(f"{APP}chat/c1/delete/", {"post": "yes"})
     assert AuditEntry.objects.values_list("action", "actor", "chat_id").get() == ("trash", "sam", "c1")
+
+
+def test_the_audit_log_is_filtered_by_action_and_searched_by_ids(staff: Staff) -> None:
+    for action, user_id, actor in (
+        ("read", "alice", "service"),
+        ("change", "bob", "service"),
+        ("read", "carol", "ann"),
+    ):
+        AuditEntry.objects.create(action=action, user_id=user_id, actor=actor, chat_id=f"chat of {user_id}")
+    officer = staff("view_auditentry")
+    for query, found in {
+        "": ["carol", "bob", "alice"],
+        "action=read": ["carol", "alice"],
+        "q=service": ["bob", "alice"],
+        "q=chat+of+bob": ["bob"],
+        "action=read&q=alice": ["alice"],
+    }.items():
+        assert [entry.user_id for entry in officer.get(f"{APP}auditentry/?{query}").context["cl"].result_list] == found
+    assert officer.get(f"{APP}auditentry/?action=unknown")["Location"].endswith("?e=1")
+    erase_user("alice", reason="Asked by mail")
+    assert "alice" not in repr(LogEntry.objects.values_list("object_repr", "change_message"))

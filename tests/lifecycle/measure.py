@@ -265,7 +265,8 @@ def main(command: str, *arguments: str) -> None:
         for line in sys.stdin:
             print(json.dumps(work(float(line))), flush=True)
         return
-    folder, vendor, number = [*(arguments if command == "fill" else (command, *arguments)), *("postgresql", "0")][:3]
+    given = arguments if command == "fill" else (command, *arguments)
+    folder, vendor, number = [*given, *("postgresql", "0")[len(given) - 1 :]]
     with database(Path(folder), vendor):
         django.setup()
         if command == "fill":

@@ -126,6 +126,16 @@ def test_holders_are_purged_by_their_own_days(store: ContextStore) -> None:
     assert list(AgentTask.objects.values_list("task_id", flat=True)) == ["1"]
 
 
+@override_settings(CONTEXT_STORE_RETENTION={"holders": {"audit": 30}})
+def test_entries_of_reads_and_changes_go_with_time_and_the_others_stay(db: None) -> None:
+    for days in (31, 29):
+        for action in ("read", "change", "erase"):
+            AuditEntry.objects.create(action=action, actor=str(days), created_at=now_ms() - days * DAY)
+    assert apply_retention().counts == {"audit": 2}
+    kept = AuditEntry.objects.exclude(action="retention").order_by("id").values_list("action", "actor")
+    assert list(kept) == [("erase", "31"), ("read", "29"), ("change", "29"), ("erase", "29")]
+
+
 @override_settings(CONTEXT_STORE_RETENTION={"holders": {"streams": 7, "contexts": 30}})
 def test_chunks_and_contexts_have_horizons_of_their_own(store: ContextStore) -> None:
     hold(chat_id="held", reason="Case 7", who="counsel")

@@ -149,7 +149,8 @@ def test_the_audit_log_comes_in_pages_newest_first(db: None) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_the_audit_log_names_the_caller_whoever_it_acts_for(service: User, chat: str) -> None:
     assert Client(service).delete("chats/chat/?user_id=alice").status_code == 204
-    assert AuditEntry.objects.values_list("action", "actor", "user_id").get() == ("delete", "service", "alice")
+    deleted = AuditEntry.objects.filter(action="delete").values_list("actor", "user_id")
+    assert deleted.get() == ("service", "alice")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -29,6 +29,8 @@ BY_OPERATION = {
     **{(f"{verb}_branch", "name"): "branch" for verb in ("get", "move", "delete", "activate")},
     **{(f"{verb}_checkpoint", "name"): "checkpoint" for verb in ("get", "delete", "restore")},
     ("list_audit", "before"): "entry",
+    ("list_audit", "actor"): "user",
+    ("list_audit", "chat"): "chat",
     ("create_chat", "id"): "chat",
     ("fork_chat", "id"): "new chat",
     ("fork_session", "id"): "new chat",

@@ -14,11 +14,13 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.viewsets import ViewSet
 
+from context_store.conf import settings
 from context_store.contexts import BaseContexts, contexts
 from context_store.db import callers, no_writes
 from context_store.ids import user_scope
 from context_store.lifecycle.audit import ACTOR
 from context_store.models import Chat
+from context_store.rest.access import ACCESS, Access
 from context_store.rest.conditional import REVISION_HEADER, expected_writes
 from context_store.rest.errors import handle_exception
 from context_store.rest.renderers import exact
@@ -103,6 +105,12 @@ class StoreViewSet(ViewSet):
         """Return whom the audit log names: the caller, whoever it acts for."""
         return own_user_id(self.request) or ""
 
+    @property
+    def operation_id(self) -> str:
+        """The name of the action in the schema and in the audit log."""
+        action: str = self.action or ""
+        return getattr(getattr(self, action, None), "operation_id", action)
+
     @cached_property
     def paginator(self) -> Any:
         return self.pagination_class and self.pagination_class()
@@ -138,7 +146,11 @@ class StoreViewSet(ViewSet):
                 for alias, options in connections.settings.items():
                     if options["ATOMIC_REQUESTS"] and self.is_atomic:
                         stack.enter_context(transaction.atomic(using=alias))
+                access = Access(stack, request.method) if settings.AUDIT_ACCESS is not None else None
+                stack.callback(ACCESS.reset, ACCESS.set(access))
                 response = super().dispatch(request, *args, **kwargs)
+                if access is not None:
+                    access.end(response, self.operation_id, self.kwargs)
             if own_writes:
                 response.headers[REVISION_HEADER] = own_writes.last()
             return response

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.http import HttpResponseBase
 from rest_framework.decorators import action
@@ -27,6 +27,8 @@ ACTIVE = parameter("active", {"type": "boolean"}, "Only holds that hold now, or 
 HOLD_ID = parameter("hold_id", {"type": "integer", "minimum": 1, "maximum": MAX_TIME}, "The hold's.", location="path")
 OF_USER = parameter("user", IDENTIFIER, "Only entries about this user's data.")
 OF_ACTION = parameter("action", IDENTIFIER, "Only entries of this action.")
+OF_ACTOR = parameter("actor", IDENTIFIER, "Only entries of what this caller did.")
+OF_CHAT = parameter("chat", IDENTIFIER, "Only entries about this chat.")
 
 
 class LifecycleViewSet(StoreViewSet):
@@ -121,8 +123,9 @@ class AuditViewSet(LifecycleViewSet):
     pagination_class = NewestPagination
     needed: ClassVar[Mapping[str, str]] = {"list": "context_store.view_auditentry"}
 
-    @operation("list_audit", {200: shapes.AuditPage}, parameters=[OF_USER, OF_ACTION])
+    @operation("list_audit", {200: shapes.AuditPage}, parameters=[OF_USER, OF_ACTION, OF_ACTOR, OF_CHAT])
     def list(self, request: Request) -> Response:
-        """List who exported, trashed, deleted, held, released or erased what, the newest first."""
-        query = request.query_params
-        return self.page(partial(list_entries, user_id=query.get("user"), action=query.get("action")))
+        """List who read, changed, exported, trashed, deleted, held, released or erased what, the newest first."""
+        named = {"user": "user_id", "action": "action", "actor": "actor", "chat": "chat_id"}
+        asked: dict[str, Any] = {name: request.query_params.get(given) for given, name in named.items()}
+        return self.page(partial(list_entries, **asked))

@@ -1,0 +1,72 @@
+"""System checks of the settings of trash, retention and audit, ids 500-599."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.checks import CheckMessage, Error
+
+from context_store.conf import settings
+
+from .holders import holders
+
+HORIZONS = ("inactive_days", "age_days")
+RULE = {"name", "user_id", "title", "metadata", "keep", "action", "except_pinned", *HORIZONS}
+ACCESS = ("others", "all", None)
+
+
+def check_lifecycle(**kwargs: Any) -> list[CheckMessage]:
+    """Check what says how long things stay, and who is recorded."""
+    found: list[CheckMessage] = []
+    if reason := retention_problem():
+        hint = "See docs/lifecycle.md. Nothing is deleted until it is right."
+        found.append(Error(f"{reason}.", hint=hint, id="context_store.E500"))
+    if settings.AUDIT_ACCESS not in ACCESS:
+        hint = "Give 'others' for requests that act for another user, 'all' for those of owners too, or None."
+        found.append(
+            Error(f"CONTEXT_STORE_AUDIT_ACCESS is {settings.AUDIT_ACCESS!r}.", hint=hint, id="context_store.E501")
+        )
+    return found
+
+
+def retention_problem() -> str | None:
+    """Return what is wrong with the settings of retention: a rule that is misspelt must not delete everything."""
+    return next(_problems(settings.TRASH_DAYS, settings.RETENTION), None)
+
+
+def _problems(trash_days: Any, given: Any) -> Iterator[str]:
+    if not _are_days(trash_days):
+        yield f"CONTEXT_STORE_TRASH_DAYS is {trash_days!r}, not a number of days"
+    if not isinstance(given, dict) or not given.keys() <= {"chats", "holders", "checkpoints"}:
+        yield "CONTEXT_STORE_RETENTION is no dict of 'chats', 'holders' and 'checkpoints'"
+        return
+    rules, horizons, newest = given.get("chats", ()), given.get("holders", {}), given.get("checkpoints")
+    if not isinstance(rules, (list, tuple)):
+        yield f"CONTEXT_STORE_RETENTION['chats'] is {rules!r}, no list of rules"
+        return
+    for rule in rules:
+        if reason := _wrong_with(rule):
+            yield f"CONTEXT_STORE_RETENTION has the rule {rule!r}: {reason}"
+    known = {holder.name for holder in holders()}
+    if not isinstance(horizons, dict) or not (horizons.keys() <= known and all(map(_are_days, horizons.values()))):
+        yield f"CONTEXT_STORE_RETENTION['holders'] is {horizons!r}, no days by the names {', '.join(sorted(known))}"
+    if newest is not None and (type(newest) is not int or newest < 1):
+        yield f"CONTEXT_STORE_RETENTION['checkpoints'] is {newest!r}, not a number of checkpoints"
+
+
+def _wrong_with(rule: Any) -> str | None:
+    if not isinstance(rule, dict):
+        return "it is no dict"
+    if unknown := rule.keys() - RULE:
+        return f"it knows no {', '.join(sorted(map(repr, unknown)))}"
+    if rule.get("action", "delete") not in ("delete", "trash"):
+        return "its action is not 'delete' or 'trash'"
+    if not isinstance(rule.get("metadata", {}), dict):
+        return "its metadata is no dict"
+    days = [rule[name] for name in HORIZONS if name in rule]
+    if not all(map(_are_days, days)):
+        return "its days are no numbers"
+    return None if days or rule.get("keep") else "it has neither 'inactive_days' nor 'age_days' nor 'keep'"
+
+
+def _are_days(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
