@@ -163,14 +163,12 @@ class HasEntry(Lookup):
 
     def as_postgresql(self, compiler: Any, connection: Any) -> Any:
         # The containment is what the GIN index answers, the equality is what was asked.
-        column, params = self.process_lhs(compiler, connection)
-        key, value = self._entry()
+        column, params, key, value = self._parts(compiler, connection)
         entry = json.dumps({key: json.loads(value)})
         return f"({column} @> %s::jsonb AND {column} -> %s = %s::jsonb)", (*params, entry, *params, key, value)
 
     def as_sqlite(self, compiler: Any, connection: Any) -> Any:
-        column, params = self.process_lhs(compiler, connection)
-        key, value = self._entry()
+        column, params, key, value = self._parts(compiler, connection)
         return (
             f"EXISTS (SELECT 1 FROM json_each({column}) AS has, json_each(%s) AS want"
             " WHERE has.key = %s AND has.type = want.type AND has.value IS want.value)",
@@ -178,8 +176,7 @@ class HasEntry(Lookup):
         )
 
     def as_microsoft(self, compiler: Any, connection: Any) -> Any:
-        column, params = self.process_lhs(compiler, connection)
-        key, value = self._entry()
+        column, params, key, value = self._parts(compiler, connection)
         same_key, same_value = (_same_on_microsoft(f"has.{part}", f"want.{part}") for part in ("[key]", "[value]"))
         return (
             f"EXISTS (SELECT 1 FROM OPENJSON({column}) AS has CROSS JOIN OPENJSON(%s) AS want"
@@ -187,10 +184,10 @@ class HasEntry(Lookup):
             (*params, f"{{{json.dumps(key)}: {value}}}"),
         )
 
-    def _entry(self) -> tuple[str, str]:
-        """Return the key, and the value as the column would hold it."""
+    def _parts(self, compiler: Any, connection: Any) -> tuple[str, Any, str, str]:
+        """Return the column with its parameters, the key, and the value as the column would hold it."""
         key, value = self.rhs
-        return key, json.dumps(check_metadata({key: value}, "metadata")[key])
+        return *self.process_lhs(compiler, connection), key, json.dumps(check_metadata({key: value}, "metadata")[key])
 
 
 @MetadataField.register_lookup
@@ -205,13 +202,11 @@ class HoldsItem(HasEntry):
 
     def as_postgresql(self, compiler: Any, connection: Any) -> Any:
         # Of plain values containment is equality; the GIN index answers it.
-        column, params = self.process_lhs(compiler, connection)
-        key, value = self._entry()
+        column, params, key, value = self._parts(compiler, connection)
         return f"{column} @> %s::jsonb", (*params, json.dumps({key: [json.loads(value)]}))
 
     def as_sqlite(self, compiler: Any, connection: Any) -> Any:
-        column, params = self.process_lhs(compiler, connection)
-        key, value = self._entry()
+        column, params, key, value = self._parts(compiler, connection)
         return (
             f"EXISTS (SELECT 1 FROM json_each({column}) AS has,"
             " json_each(CASE has.type WHEN 'array' THEN has.value ELSE '[]' END) AS item, json_each(%s) AS want"
@@ -220,12 +215,9 @@ class HoldsItem(HasEntry):
         )
 
     def as_microsoft(self, compiler: Any, connection: Any) -> Any:
-        column, params = self.process_lhs(compiler, connection)
-        key, value = self._entry()
-        same_key, same_value = (
-            _same_on_microsoft("has.[key]", "want.[key]"),
-            _same_on_microsoft("item.[value]", "want.[value]"),
-        )
+        column, params, key, value = self._parts(compiler, connection)
+        same_key = _same_on_microsoft("has.[key]", "want.[key]")
+        same_value = _same_on_microsoft("item.[value]", "want.[value]")
         return (
             f"EXISTS (SELECT 1 FROM OPENJSON({column}) AS has"
             " CROSS APPLY OPENJSON(CASE WHEN has.[type] = 4 THEN has.[value] ELSE N'[]' END) AS item"

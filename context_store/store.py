@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.apps import apps
 from django.db import router
@@ -43,6 +43,7 @@ from .validation import check_identifier, check_time
 __all__ = ["UNSET", "ContextStore"]
 
 Item = TypeVar("Item")
+Found = TypeVar("Found")
 Caller = TypeVar("Caller", bound=type)
 
 
@@ -68,6 +69,22 @@ def _as_caller(method: Callable[..., Any]) -> Callable[..., Any]:
             callers.reset(token)
 
     return call
+
+
+class Scoped(Generic[Found]):
+    """A model's QuerySet, narrowed to the user of the store that has it, which keeps it: nothing changes it."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+
+    def __get__(self, store: "ContextStore", owner: object = None) -> Found:
+        key = (self.model, store.using, store.user_id)
+        found: Found | None = store._querysets.get(key)
+        if found is None:
+            # Not imported: this module can be, before there are models.
+            manager: Any = apps.get_model("context_store", self.model)._default_manager
+            found = store._querysets[key] = manager.using(store.using).visible_to(store.user_id)
+        return found
 
 
 @reads_own_writes
@@ -900,38 +917,13 @@ class ContextStore:
 
     # The QuerySets of this store
 
-    def _scoped(self, model: str) -> Any:
-        """Make the model's QuerySet, narrowed to the store's user, and keep it: nothing changes it."""
-        # Not imported: this module can be, before there are models.
-        manager: Any = apps.get_model("context_store", model)._default_manager
-        found = manager.using(self.using).visible_to(self.user_id)
-        self._querysets[model, self.using, self.user_id] = found
-        return found
-
-    @property
-    def _chats(self) -> ChatQuerySet:
-        found: ChatQuerySet | None = self._querysets.get(("Chat", self.using, self.user_id))
-        return self._scoped("Chat") if found is None else found
-
-    @property
-    def _messages(self) -> MessageQuerySet:
-        found: MessageQuerySet | None = self._querysets.get(("Message", self.using, self.user_id))
-        return self._scoped("Message") if found is None else found
-
-    @property
-    def _branches(self) -> BranchQuerySet:
-        found: BranchQuerySet | None = self._querysets.get(("Branch", self.using, self.user_id))
-        return self._scoped("Branch") if found is None else found
-
-    @property
-    def _checkpoints(self) -> CheckpointQuerySet:
-        found: CheckpointQuerySet | None = self._querysets.get(("Checkpoint", self.using, self.user_id))
-        return self._scoped("Checkpoint") if found is None else found
-
-    @property
-    def _entries(self) -> SearchEntryQuerySet:
-        found: SearchEntryQuerySet | None = self._querysets.get(("SearchEntry", self.using, self.user_id))
-        return self._scoped("SearchEntry") if found is None else found
+    _chats = Scoped[ChatQuerySet]("Chat")
+    _messages = Scoped[MessageQuerySet]("Message")
+    _branches = Scoped[BranchQuerySet]("Branch")
+    _checkpoints = Scoped[CheckpointQuerySet]("Checkpoint")
+    _entries = Scoped[SearchEntryQuerySet]("SearchEntry")
+    _usage = Scoped[UsageQuerySet]("UsageEntry")
+    _shares = Scoped[ShareLinkQuerySet]("ShareLink")
 
     def _found(self, *, trashed: bool) -> ChatQuerySet:
         """Return the store's chats, or those in the trash."""
@@ -939,16 +931,6 @@ class ContextStore:
             return self._chats
         trash: ChatQuerySet = apps.get_model("context_store", "Chat").trash.using(self.using).visible_to(self.user_id)
         return trash
-
-    @property
-    def _usage(self) -> UsageQuerySet:
-        found: UsageQuerySet | None = self._querysets.get(("UsageEntry", self.using, self.user_id))
-        return self._scoped("UsageEntry") if found is None else found
-
-    @property
-    def _shares(self) -> ShareLinkQuerySet:
-        found: ShareLinkQuerySet | None = self._querysets.get(("ShareLink", self.using, self.user_id))
-        return self._scoped("ShareLink") if found is None else found
 
     def _of_chat(self, chat_id: str, items: list[Item]) -> list[Item]:
         """Return the items; where there are none, make sure that there is a chat."""

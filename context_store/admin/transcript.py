@@ -113,7 +113,9 @@ def find_path(
     """
     try:
         if checkpoint is not None:
-            return _checkpoint_path(messages, chat_id, checkpoint)
+            message_id = Checkpoint.objects.using(messages.db).record(chat_id, checkpoint).message_id
+            place = _required_place(messages, chat_id, message_id)
+            return Path(message_id, place, checkpoint=checkpoint, focus=place.depth)
         path = _branch_path(messages, chat_id, branch)
         return path if message is None else _path_through(messages, chat_id, message, path)
     except InvalidData as error:
@@ -128,24 +130,21 @@ def _branch_path(messages: MessageQuerySet, chat_id: str, name: str | None) -> P
     return Path(head[1], place_of(messages, chat_id, head[1]) if head[1] else None, branch=head[0])
 
 
-def _checkpoint_path(messages: MessageQuerySet, chat_id: str, name: str) -> Path:
-    message_id = Checkpoint.objects.using(messages.db).record(chat_id, name).message_id
-    place = place_of(messages, chat_id, message_id)
-    if place is None:
-        raise messages.missing(message_id)
-    return Path(message_id, place, checkpoint=name, focus=place.depth)
-
-
 def _path_through(messages: MessageQuerySet, chat_id: str, message_id: str, path: Path) -> Path:
-    place = place_of(messages, chat_id, message_id)
-    if place is None:
-        raise messages.missing(message_id)
+    place = _required_place(messages, chat_id, message_id)
     if path.place is not None and is_on_chain(messages.db, chat_id, place, path.place):
         return path._replace(focus=place.depth)
     run = messages.filter(chat_id=chat_id, segment=place.segment).order_by("-depth")
     for end_id, depth in run.values_list("id", "depth")[:1]:
         return Path(end_id, place._replace(depth=depth), message=message_id, focus=place.depth)
     raise messages.missing(message_id)
+
+
+def _required_place(messages: MessageQuerySet, chat_id: str, message_id: str) -> Place:
+    place = place_of(messages, chat_id, message_id)
+    if place is None:
+        raise messages.missing(message_id)
+    return place
 
 
 def place_of(messages: MessageQuerySet, chat_id: str, message_id: str) -> Place | None:

@@ -99,11 +99,8 @@ def state_of(using: str) -> State:
     is_citus = bool(_rows(using, "SELECT 1 FROM pg_extension WHERE extname = 'citus'"))
     if is_citus:
         is_citus = bool(_rows(using, "SELECT 1 FROM pg_dist_partition WHERE logicalrel = to_regclass(%s)", [names[0]]))
-    tables = []
-    for name, key, columns, partitions, moving, moving_partitions in _rows(using, TABLES, [names]):
-        if key[0] == "chat_id":
-            tables.append(Table(name, key, columns, partitions, moving, moving_partitions))
-    return State(tables, is_citus)
+    tables = [Table(*row) for row in _rows(using, TABLES, [names])]
+    return State([table for table in tables if table.key[0] == "chat_id"], is_citus)
 
 
 TABLES = f"""

@@ -27,14 +27,16 @@ LISTED = 100
 Key = tuple[str, str | None]
 
 
-class ChatSource(Source):
-    """Looks at the revision of every chat that somebody watches, in one statement. The key is chat and user."""
-
+class DatabaseSource(Source):
     def __init__(self, using: str) -> None:
         self.using = using
 
     def failed(self, error: Exception) -> Exception:
         return BackendUnavailable("The database does not answer.")
+
+
+class ChatSource(DatabaseSource):
+    """Looks at the revision of every chat that somebody watches, in one statement. The key is chat and user."""
 
     def look(self, waiting: Mapping[Hashable, Sequence[Subscription]]) -> set[Hashable]:
         keyed = cast("Mapping[Key, Sequence[Subscription]]", waiting)
@@ -99,7 +101,7 @@ def read_changes(using: str, chat_id: str, after: int, upto: int) -> list[Change
     return [*found, ChangeRecord("chat", chat_id, upto, chat)]
 
 
-class ListSource(Source):
+class ListSource(DatabaseSource):
     """
     Looks at the chats of every user whose list somebody has open; the key is the user.
 
@@ -108,12 +110,6 @@ class ListSource(Source):
     """
 
     longest, patience = 2.0, 5
-
-    def __init__(self, using: str) -> None:
-        self.using = using
-
-    def failed(self, error: Exception) -> Exception:
-        return BackendUnavailable("The database does not answer.")
 
     def look(self, waiting: Mapping[Hashable, Sequence[Subscription]]) -> set[Hashable]:
         news = set()
