@@ -235,11 +235,9 @@ def _messages(using: str, chat_id: str) -> Any:
     return rows("Message").using(using).filter(chat_id=chat_id).order_by("depth", "created_at", "id")
 
 
-def _pointers(
-    using: str, chat_id: str, user_id: str | None = None
-) -> tuple[list[BranchRecord], list[CheckpointRecord]]:
+def _pointers(using: str, chat_id: str) -> tuple[list[BranchRecord], list[CheckpointRecord]]:
     # In the trash or not: who asks has looked, and does so again at the end.
-    branches = [branch.record() for branch in read_branches(using, chat_id, user_id=user_id, is_locked=True)]
+    branches = [branch.record() for branch in read_branches(using, chat_id, is_locked=True)]
     return branches, [CheckpointRecord._make(row) for row in _checkpoints_of(using, chat_id)]
 
 
@@ -285,9 +283,7 @@ def document_pieces(using: str, chat_id: str, **more: Any) -> Iterator[str]:
     columns = rows("Chat").using(using).filter(pk=chat_id).values_list(*CHAT_COLUMNS).first()
     if columns is None:
         raise missing("Chat", chat_id)
-    branches = [branch.record() for branch in read_branches(using, chat_id, is_locked=True)]
-    checkpoints = [CheckpointRecord._make(row) for row in _checkpoints_of(using, chat_id)]
-    document = _document(ChatRecord(*columns), [], branches, checkpoints)
+    document = _document(ChatRecord(*columns), [], *_pointers(using, chat_id))
     yield dumps({**more, **{key: value for key, value in document.items() if key != "messages"}})[:-1]
     yield ',"messages":['
     found = _messages(using, chat_id).values_list(*RECORD_COLUMNS).iterator(chunk_size=500)

@@ -36,6 +36,9 @@ Wrapper = Any
 ITEM = "openai_agents"
 MAIN = "main"
 PREVIEW_LENGTH = 100
+# What is counted of a turn's usage, and what is told of it beside.
+COUNTS = ("requests", "input_tokens", "output_tokens", "total_tokens")
+DETAILS = ("input_tokens_details", "output_tokens_details")
 CALLS = {
     "tool_call",
     "function_call",
@@ -268,9 +271,8 @@ class DjangoSession(UserChats):
         def store(chat: LockedChat) -> None:
             turns = _user_messages(read_page(chat.using, chat.id, branch=chat.branch.name))
             if turns:
-                details = {name: _details(usage, name) for name in ("input_tokens_details", "output_tokens_details")}
-                counts = ("requests", "input_tokens", "output_tokens", "total_tokens")
-                values = {name: getattr(usage, name) or 0 for name in counts}
+                details = {name: _details(usage, name) for name in DETAILS}
+                values = {name: getattr(usage, name) or 0 for name in COUNTS}
                 self._usage(chat.id).update_or_create(
                     chat_id=chat.id,
                     branch=chat.branch.name,
@@ -289,11 +291,10 @@ class DjangoSession(UserChats):
         usage = self._owned_usage(self._owner(wrapper))
         if branch_id:
             usage = usage.filter(branch=branch_id)
-        names = ("requests", "input_tokens", "output_tokens", "total_tokens")
-        sums = usage.aggregate(**{f"sum_{name}": Sum(name) for name in names}, total_turns=Count("id"))
+        sums = usage.aggregate(**{f"sum_{name}": Sum(name) for name in COUNTS}, total_turns=Count("id"))
         if not sums["total_turns"]:
             return None
-        return {**{name: sums[f"sum_{name}"] for name in names}, "total_turns": sums["total_turns"]}
+        return {**{name: sums[f"sum_{name}"] for name in COUNTS}, "total_turns": sums["total_turns"]}
 
     @threaded
     def get_turn_usage(
@@ -399,12 +400,8 @@ class DjangoSession(UserChats):
             (
                 {
                     "user_turn_number": numbers[usage.message_id],
-                    "requests": usage.requests,
-                    "input_tokens": usage.input_tokens,
-                    "output_tokens": usage.output_tokens,
-                    "total_tokens": usage.total_tokens,
-                    "input_tokens_details": usage.details.get("input_tokens_details"),
-                    "output_tokens_details": usage.details.get("output_tokens_details"),
+                    **{name: getattr(usage, name) for name in COUNTS},
+                    **{name: usage.details.get(name) for name in DETAILS},
                 }
                 for usage in self._owned_usage(owner).filter(branch=name)
                 if usage.message_id in numbers
