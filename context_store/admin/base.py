@@ -55,14 +55,14 @@ def as_actor(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def column(
-    name: str, label: Any, shown: Callable[[Any], Any] = isolated, *, empty: Any = "–", ordering: str | None = None
+    name: str, label: Any, shown: Callable[[Any], Any] = isolated, *, ordering: str | None = None
 ) -> Callable[[Any, Any], Any]:
-    """Return what shows a column of a list, and ``empty`` where it is ``None``, with the label above it."""
+    """Return what shows a column of a list, a dash where it is ``None``, with the label above it."""
 
     @admin.display(description=label, ordering=ordering)
     def cell(self: Any, row: Any) -> Any:
         value = getattr(row, name)
-        return empty if value is None else shown(value)
+        return "–" if value is None else shown(value)
 
     return cell
 

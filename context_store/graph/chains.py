@@ -190,11 +190,9 @@ def read_branch(
     return None, False
 
 
-def read_branches(
-    using: str, chat_id: str, *, user_id: str | None = None, is_locked: bool = False
-) -> list[HeadedBranch]:
-    """Return all branches of the chat, oldest first; none of a chat that is not the user's or in the trash."""
-    values = {"chat_id": chat_id, "user_id": user_id, "is_locked": is_locked}
+def read_branches(using: str, chat_id: str, *, is_locked: bool = False) -> list[HeadedBranch]:
+    """Return all branches of the chat, oldest first; none of a chat in the trash, unless ``is_locked``."""
+    values = {"chat_id": chat_id, "user_id": None, "is_locked": is_locked}
     found = _branches(using, every=True, ids=[], name=None, branch_id=None, **values)
     return sorted((_headed(chat_id, row) for row in found), key=lambda branch: (branch.created_at, branch.id))
 

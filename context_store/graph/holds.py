@@ -21,10 +21,9 @@ BATCH = 500
 ERASED = "The user was erased, and nothing is stored for them until the erasure is lifted."
 
 
-def active_holds(now: int | None = None) -> QuerySet[Any]:
+def active_holds() -> QuerySet[Any]:
     """Return the holds that are neither released nor over."""
-    now = now_ms() if now is None else now
-    return rows("LegalHold").filter(Q(until__isnull=True) | Q(until__gt=now), released_at__isnull=True)
+    return rows("LegalHold").filter(Q(until__isnull=True) | Q(until__gt=now_ms()), released_at__isnull=True)
 
 
 def covered_by(hold: Any) -> Q:
