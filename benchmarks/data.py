@@ -2,15 +2,20 @@
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from threading import Lock
 from typing import Any, NamedTuple
 
 from django.db import connections, transaction
 from django.db.models import Model
 from django.db.models.expressions import DatabaseDefault
 
+from context_store.db import chunked
 from context_store.ids import new_id, now_ms
 from context_store.models import Branch, Chat, Message, SearchEntry
+from context_store.search.backends import search_backends
+from context_store.search.index import recreate_index
 from context_store.search.text import searchable_text
 from context_store.validation import check_json
 
@@ -77,6 +82,12 @@ SHORT_CHAT = 10
 PROBE_CHAT = 100
 CHAIN = 1_000
 
+# How many processes of PostgreSQL fill a store.
+WRITERS = 2
+UNCHECKED = {
+    "postgresql": ("SET session_replication_role = replica", "SET synchronous_commit = off"),
+    "sqlite": ("PRAGMA foreign_keys = OFF", "PRAGMA synchronous = OFF", "PRAGMA cache_size = -262144"),
+}
 # Nothing runs ANALYZE on SQLite by itself, and Django does not either.
 HOUSEKEEPING = {"postgresql": "VACUUM ANALYZE", "sqlite": "PRAGMA wal_checkpoint(TRUNCATE)"}
 
@@ -116,7 +127,7 @@ def large_store(using: str, sizes: Sizes) -> LargeStore:
     rest = sizes.large_store - sum(len(conversation.message_ids) for conversation in special)
     half = rest // 2
     # What is measured lies amid the others, as in a store that has grown.
-    store(using, chain.from_iterable((filling(half), special, filling(rest - half))))
+    fill(using, chain.from_iterable((filling(half), special, filling(rest - half))))
     return LargeStore(probe, growing, long, middling, "heavy", "light")
 
 
@@ -132,14 +143,62 @@ def filling(messages: int) -> Iterator[Conversation]:
 
 def store(using: str, conversations: Iterable[Conversation]) -> None:
     """Write the conversations as the managers would have: with lineage, counts, branches and search entries."""
-    rest = iter(conversations)
-    while some := list(islice(rest, CHATS_A_BATCH)):
-        with transaction.atomic(using=using):
-            write(using, Chat, columns_of(Chat), map(_chat_row, some))
-            write(using, Message, MESSAGE_COLUMNS, chain.from_iterable(map(_message_rows, some)))
-            write(using, SearchEntry, ENTRY_COLUMNS, chain.from_iterable(map(_entry_rows, some)))
-            write(using, Branch, columns_of(Branch), map(_branch_row, some))
+    for some in chunked(conversations, CHATS_A_BATCH):
+        _store_batch(using, some)
     settle(using)
+
+
+def fill(using: str, conversations: Iterable[Conversation]) -> None:
+    """
+    Write millions of messages as ``store`` does, in half its time on PostgreSQL and in a third on SQLite.
+
+    Keys hold by the way in which rows are made, and are not checked. PostgreSQL makes its vectors in several processes;
+    SQLite makes its index at the end, of all rows at once.
+    """
+    connection = connections[using]
+    if connection.vendor == "postgresql":
+        batches, lock = chunked(conversations, CHATS_A_BATCH), Lock()
+
+        def work() -> None:
+            leave_unchecked(using)
+            try:
+                while True:
+                    with lock:
+                        some = next(batches, None)
+                    if some is None:
+                        return
+                    _store_batch(using, some)
+            finally:
+                connections[using].close()
+
+        with ThreadPoolExecutor(WRITERS) as pool:
+            for writer in [pool.submit(work) for _ in range(WRITERS)]:
+                writer.result()
+    else:
+        leave_unchecked(using)
+        with connection.cursor() as cursor:
+            search_backends[using].drop_index(cursor.execute)
+        store(using, conversations)
+        recreate_index(using, force=True)
+        # The next one checks keys again.
+        connection.close()
+    settle(using)
+
+
+def leave_unchecked(using: str) -> None:
+    """Spare this connection what costs each row its time: the check of keys, and waiting for the disk."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        for sql in UNCHECKED[connection.vendor]:
+            cursor.execute(sql)
+
+
+def _store_batch(using: str, some: list[Conversation]) -> None:
+    with transaction.atomic(using=using):
+        write(using, Chat, columns_of(Chat), map(_chat_row, some))
+        write(using, Message, MESSAGE_COLUMNS, chain.from_iterable(map(_message_rows, some)))
+        write(using, SearchEntry, ENTRY_COLUMNS, chain.from_iterable(map(_entry_rows, some)))
+        write(using, Branch, columns_of(Branch), map(_branch_row, some))
 
 
 def write(using: str, model: type[Model], columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:

@@ -9,7 +9,7 @@ from django.db import connection
 
 from context_store.store import ContextStore
 
-from .data import CHATS_A_USER, COMMON_WORD, PROBE_CHAT, RARE_WORD, TEXTS, filling, plan, store
+from .data import CHATS_A_USER, COMMON_WORD, PROBE_CHAT, RARE_WORD, TEXTS, fill, filling, plan, store
 from .measure import Row, seconds_taken, without_garbage_collection
 
 STEPS = {
@@ -40,10 +40,10 @@ def rows(database: str, scale: str, only: str = "") -> Iterator[Row]:
     store("default", chats)
     stored, first = PROBE_CHAT * CHATS_A_USER, dict[str, float]()
     for size in STEPS[scale]:
-        taken = seconds_taken(store, "default", filling(size - stored))
+        taken = seconds_taken(fill, "default", filling(size - stored))
         yield Row(f"growth: {size:,}: filling, a message", taken / (size - stored))
         stored = size
-        for name, call in calls(chats[0].chat_id).items():
+        for name, call in calls(chats[0].chat_id, chats[1].chat_id).items():
             seconds = typical(call, CALLS[scale])
             budget = SEARCH_BUDGET if "search" in name else BUDGET
             yield Row(f"growth: {size:,}: {name}", seconds, budget, first.setdefault(name, seconds))
@@ -53,11 +53,11 @@ def rows(database: str, scale: str, only: str = "") -> Iterator[Row]:
                 yield Row(f"growth: {size:,}: {name}, a message", round(cursor.fetchone()[0] / size, 1), unit="B")
 
 
-def calls(chat_id: str) -> dict[str, Callable[[], Any]]:
+def calls(chat_id: str, growing: str) -> dict[str, Callable[[], Any]]:
     reader = ContextStore(user_id="reader")
     turn = [{"name": "user", "data": TEXTS[1].data}, {"name": "assistant", "data": TEXTS[2].data}]
     return {
-        "a turn appended": lambda: reader.append_messages(chat_id, turn),
+        "a turn appended": lambda: reader.append_messages(growing, turn),
         f"last {PAGE}": partial(reader.get_messages, chat_id, limit=PAGE),
         f"list_chats({LIST})": partial(reader.list_chats, limit=LIST),
         "search in a chat": lambda: list(reader.search_messages(chat_id, COMMON_WORD)),

@@ -29,6 +29,7 @@ def rows(database: str, scale: str, only: str = "") -> Iterator[Row]:
     others = [plan("others", PROBE_CHAT) for _ in range(OTHERS[scale] // PROBE_CHAT)]
     # As docs/operations/scale.md advises: planning for 16 partitions each time costs more than what is executed.
     connections[PARTITIONED].settings_dict["OPTIONS"]["options"] = "-c plan_cache_mode=force_generic_plan"
+    connections[PARTITIONED].close()
     call_command("distribute_context_store", partitions=16, database=PARTITIONED, verbosity=0)
     for alias in (WHOLE, PARTITIONED):
         store(alias, [*chats, *others])

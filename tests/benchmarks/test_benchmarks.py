@@ -4,11 +4,15 @@ import json
 import subprocess
 import sys
 import time
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 
 from benchmarks import __main__ as benchmarks
+from benchmarks.data import COMMON_WORD, fill, filling
 from benchmarks.measure import Row, ratio_row, side_by_side
+from context_store.store import ContextStore
 from tests.data import REPOSITORY
 
 COUNTED = {"append", "list_chats", "list_branches", "delete", "turn"}
@@ -107,3 +111,11 @@ def test_the_report_returns_the_status(monkeypatch, capsys, rows, status):
     monkeypatch.setattr(benchmarks, "measured", lambda options: iter(rows))
     assert benchmarks.report(benchmarks.parse(["--database", "sqlite"])) == status
     assert capsys.readouterr().out.count("MISSED") == (status == benchmarks.MISSED)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.vendor("sqlite", "postgresql")
+def test_a_store_that_was_filled_in_bulk_is_sound_and_searched():
+    fill("default", filling(300))
+    call_command("check_context_store", stdout=StringIO())
+    assert len(ContextStore().search_chats(COMMON_WORD, user_id="user-1", limit=100)) == 100
