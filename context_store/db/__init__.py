@@ -8,8 +8,8 @@ from .scrubbing import (
     deleting_securely,
     open_transactions,
     settle,
+    share_for_others,
     space_hint,
-    unnoticed_seconds,
     wait_for,
     write_anew,
 )
@@ -49,8 +49,8 @@ __all__ = [
     "retried",
     "retry",
     "settle",
+    "share_for_others",
     "space_hint",
-    "unnoticed_seconds",
     "wait_for",
     "write_anew",
 ]

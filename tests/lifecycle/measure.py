@@ -3,16 +3,19 @@ Measure retention beside appends, and export and erasure, in a store of 1,000,00
 
     python -m tests.lifecycle.measure fill FOLDER [postgresql | sqlite] [chats]
     python -m tests.lifecycle.measure FOLDER [postgresql | sqlite] [seconds]
+    python -m tests.lifecycle.measure users FOLDER [postgresql | sqlite] [messages]
 
 The first fills a database in the folder by bulk SQL. The second appends to one chat, in a process of its own, by turns
-alone and while retention runs in another one, for so many seconds each (60). With MEASURE_USERS it then exports and
-erases a user with 1,000 chats. PostgreSQL runs as it is set up by default: what is committed is on the disk.
+alone and while retention runs in another one, for so many seconds each (60). A folder below /dev/shm leaves the disk
+out of it, whose own waits may be longer than those for a lock. The third stores chats of 100 messages (100,000 in all)
+for a user, whom it exports and erases. PostgreSQL runs as it is set up by default: what is committed is on the disk.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -24,8 +27,9 @@ from typing import Any
 
 from tests.servers import PostgresServer
 
+# Of a user who stays.
 USERS_CHATS = 1_000
-TURNS = 6
+TURNS = 3
 PAUSE = 0.005
 SAFE: dict[str, str | int] = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
 RULES = {"chats": [{"user_id": "writer", "keep": True}, {"user_id": "leaver", "keep": True}, {"age_days": 365}]}
@@ -33,10 +37,10 @@ RULES = {"chats": [{"user_id": "writer", "keep": True}, {"user_id": "leaver", "k
 # Chats of a year that is long over: the odd ones have two messages, the others one, every message has some text.
 CHAT = """
 INSERT INTO context_store_chat
-    (id, user_id, title, metadata, message_count, revision, resync_revision, held, created_at, updated_at,
+    (id, user_id, title, metadata, message_count, branch_count, revision, resync_revision, held, created_at, updated_at,
      last_message_at)
-SELECT 'chat-' || n, {owner}, 'Conversation ' || n, CAST('{{"channel": "web"}}' AS {json}{binary}), 1 + (n %% 2), 1, 0,
-    {false}, 1600000000000 + n * 1000, 1600000000000 + n * 1000, 1600000000000 + n * 1000 FROM {numbers}"""
+SELECT 'chat-' || n, {owner}, 'Conversation ' || n, CAST('{{"channel": "web"}}' AS {json}{binary}), 1 + (n %% 2), 1, 1,
+    0, {false}, 1600000000000 + n * 1000, 1600000000000 + n * 1000, 1600000000000 + n * 1000 FROM {numbers}"""
 MESSAGE = """
 INSERT INTO context_store_message
     (id, chat_id, parent_id, name, type, data, segment, depth, ancestry, created_at, revision)
@@ -158,24 +162,31 @@ def measure(seconds: float) -> None:
     print(
         f"retention: {chats} chats, {rate:.0f} a second, a million in {1e6 / rate / 3600:.1f} hours; {longest(lengths)}"
     )
-    if os.environ.get("MEASURE_USERS"):
-        measure_users()
 
 
-def measure_users() -> None:
+def measure_user(messages: int) -> None:
+    from django.core.management import call_command
+
     from context_store.lifecycle import erase_user, export_user
+    from context_store.store import ContextStore
 
-    report(f"export_user, {USERS_CHATS} chats", lambda: sum(map(len, export_user("leaver"))))
-    report(f"erase_user, {USERS_CHATS} chats", lambda: erase_user("leaver", reason="measured"))
+    call_command("migrate", verbosity=0)
+    store, words = ContextStore(user_id="leaver"), "some words about the harbour, the mountain and the gardens " * 4
+    for chat in range(messages // 100):
+        store.create_chat(f"of-leaver-{chat}", title=f"Conversation {chat}")
+        texts = (f"message {number}: {words}" for number in range(100))
+        store.append_messages(f"of-leaver-{chat}", [{"name": "user", "data": {"content": text}} for text in texts])
+    report("export_user", lambda: f"{sum(map(len, export_user('leaver'))) / 1e6:.1f} MB")
+    report("erase_user", lambda: erase_user("leaver", reason="measured").counts)
 
 
 def report(name: str, work: Callable[[], object]) -> None:
-    with Worker("append") as appender, transactions() as lengths:
-        appender.begin(10)
-        started = time.perf_counter()
-        work()
+    with transactions() as lengths:
+        before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+        answer = work()
         took = time.perf_counter() - started
-        print(f"{name}: {took:.1f} s, {longest(lengths)}; append beside it: {quantiles(appender.result())}")
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        print(f"{name}: {took:.1f} s, {grown / 1024:.1f} MB more memory, {longest(lengths)}; {answer}")
 
 
 class Worker:
@@ -265,12 +276,14 @@ def main(command: str, *arguments: str) -> None:
         for line in sys.stdin:
             print(json.dumps(work(float(line))), flush=True)
         return
-    given = arguments if command == "fill" else (command, *arguments)
+    given = arguments if command in ("fill", "users") else (command, *arguments)
     folder, vendor, number = [*given, *("postgresql", "0")[len(given) - 1 :]]
     with database(Path(folder), vendor):
         django.setup()
         if command == "fill":
             fill(vendor, int(number) or 1_000_000)
+        elif command == "users":
+            measure_user(int(number) or 100_000)
         else:
             measure(float(number) or 60)
 
