@@ -3,19 +3,20 @@
 from collections.abc import Mapping
 from contextlib import ExitStack
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import router, transaction
 from django.http import HttpResponseBase
 from rest_framework.permissions import SAFE_METHODS
 
-from context_store.conf import settings
 from context_store.lifecycle.audit import CHANGE, READ, record
 from context_store.models import AuditEntry
 
 OTHERS = "others"
 
 
+@dataclass
 class Access:
     """
     Whose data one request reads or changes: noted where it is told whom it acts for, recorded when it has succeeded.
@@ -24,30 +25,34 @@ class Access:
     One that is refused leaves no entry: nothing was read or changed.
     """
 
-    def __init__(self, stack: ExitStack, method: str | None) -> None:
-        self._stack = stack
-        self._action = READ if method in SAFE_METHODS else CHANGE
-        self._using = router.db_for_write(AuditEntry)
-        # In their order, each once; ``None`` is everybody.
-        self._users: dict[str | None, None] = {}
+    stack: ExitStack
+    method: str | None
+    # In their order, each once; ``None`` is everybody.
+    users: dict[str | None, None] = field(default_factory=dict)
 
-    def note(self, user_id: str | None, own: str | None) -> None:
-        """Note that the caller, whose own id this is, acts for a user, or with ``None`` for everybody."""
-        if user_id == own and settings.AUDIT_ACCESS == OTHERS:
-            return
-        if not self._users and self._action == CHANGE:
-            self._stack.enter_context(transaction.atomic(using=self._using))
-        self._users[user_id] = None
+    @property
+    def using(self) -> str:
+        return router.db_for_write(AuditEntry)
+
+    @property
+    def action(self) -> str:
+        return READ if self.method in SAFE_METHODS else CHANGE
+
+    def note(self, user_id: str | None) -> None:
+        """Note that the caller acts for a user, or with ``None`` for everybody."""
+        if not self.users and self.action == CHANGE:
+            self.stack.enter_context(transaction.atomic(using=self.using))
+        self.users[user_id] = None
 
     def end(self, response: HttpResponseBase, operation: str, ids: Mapping[str, str]) -> None:
         """Record what was noted, unless it was refused; ``ids`` are the path's. Where it fails nothing is sent."""
         is_refused = response.status_code >= 300
-        if is_refused and self._users and self._action == CHANGE:
-            transaction.set_rollback(True, using=self._using)
-        for user_id in () if is_refused else self._users:
+        if is_refused and self.users and self.action == CHANGE:
+            transaction.set_rollback(True, using=self.using)
+        for user_id in () if is_refused else self.users:
             chat_id = chat_of(getattr(response, "data", None), user_id, ids)
             try:
-                record(self._action, using=self._using, user_id=user_id, chat_id=chat_id, operation=operation)
+                record(self.action, using=self.using, user_id=user_id, chat_id=chat_id, operation=operation)
             except Exception:
                 # A reader of a feed gives its place back.
                 response.close()

@@ -15,7 +15,7 @@ from context_store.exact_json import LARGE, WrittenFloat, read_float, without_co
 from context_store.exceptions import InvalidData
 from context_store.validation import check_identifier
 
-from .access import ACCESS
+from .access import ACCESS, OTHERS
 
 ACT_FOR_ANY_USER = "context_store.act_for_any_user"
 # The ``user_id`` of a query that stands for all users.
@@ -64,8 +64,9 @@ def acting_user_id(request: Request, named: str | None = None) -> str:
     if named == EVERYBODY:
         raise ValidationError({"user_id": ["Only the list of chats is there for all users."]})
     check_identifier(user_id, "user_id")
-    if access := ACCESS.get():
-        access.note(user_id, own)
+    # Most requests are about the caller's own, and pay nothing.
+    if (user_id != own or settings.AUDIT_ACCESS != OTHERS) and (access := ACCESS.get()):
+        access.note(user_id)
     return user_id
 
 
@@ -83,7 +84,7 @@ def acting_user_id_or_all(request: Request) -> str | None:
     if not may_act_for_any_user(request):
         raise PermissionDenied(NOT_ALLOWED)
     if access := ACCESS.get():
-        access.note(None, own_user_id(request))
+        access.note(None)
     return None
 
 

@@ -149,7 +149,7 @@ class StoreViewSet(ViewSet):
                 access = Access(stack, request.method) if settings.AUDIT_ACCESS is not None else None
                 stack.callback(ACCESS.reset, ACCESS.set(access))
                 response = super().dispatch(request, *args, **kwargs)
-                if access is not None:
+                if access is not None and access.users:
                     access.end(response, self.operation_id, self.kwargs)
             if own_writes:
                 response.headers[REVISION_HEADER] = own_writes.last()
