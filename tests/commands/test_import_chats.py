@@ -97,6 +97,7 @@ def test_bad_records_are_told_with_their_line_and_skipped(tmp_path: Path) -> Non
     assert [line.split(":")[0] for line in result.err] == ["line 2", "line 4"]
     assert result.err[1] == "line 4: messages[0].name: must be text, not int"
     assert ContextStore().get_chat("last") is not None
+    assert run(lines(tmp_path, "{nonsense"), "messages").out.endswith("Is the file of the format messages?")
 
 
 def test_bad_items_are_told_with_their_number(tmp_path: Path) -> None:

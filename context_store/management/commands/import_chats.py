@@ -71,9 +71,13 @@ class Command(BaseCommand):
         store = ContextStore(using=database, user_id=user_id)
         with _opened(file) as source, progress_bar(self.stderr, _size(source), "B") as bar:
             records = read_records(source, members=file_format.members, max_bytes=options["max_record_mib"] << 20)
-            self._import(load(store, records, file_format), source, bar, strict=options["strict"])
+            self._import(
+                load(store, records, file_format), source, bar, strict=options["strict"], format=options["format"]
+            )
 
-    def _import(self, outcomes: Iterator[Outcome], source: BinaryIO, bar: "tqdm[Any]", *, strict: bool) -> None:
+    def _import(
+        self, outcomes: Iterator[Outcome], source: BinaryIO, bar: "tqdm[Any]", *, strict: bool, format: str
+    ) -> None:
         chats = messages = present = bad = 0
         for outcome in outcomes:
             reset_queries()  # With DEBUG Django keeps the statements, and what they wrote.
@@ -97,6 +101,8 @@ class Command(BaseCommand):
             summary += f" {_count(present, 'chat')} {'was' if present == 1 else 'were'} there already."
         if bad:
             summary += f" {_count(bad, 'record')} could not be imported."
+        if bad and not chats + present:
+            summary += f" Is the file of the format {format}?"
         self.stdout.write(self.style.WARNING(summary) if bad else self.style.SUCCESS(summary))
 
 
