@@ -51,7 +51,9 @@ html_title = f"{project} {release}"
 html_theme_options = {"top_of_page_buttons": []}
 html_copy_source = False
 html_static_path = ["static"]
-html_css_files = ["drawings.css"]
+html_css_files = ["drawings.css", "tables.css"]
+# Pages and whole names before names that only contain the word.
+html_search_scorer = str(Path(__file__).with_name("scorer.js"))
 html_extra_path = ["openapi.yaml"]
 
 myst_heading_anchors = 3
