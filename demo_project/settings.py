@@ -106,6 +106,10 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Context store",
     "VERSION": "0.1.0",
     "OAS_VERSION": "3.1.0",
+    # These first.
+    "TAGS": [
+        {"name": name} for name in ("Chats", "Messages", "Branches", "Checkpoints", "Search", "Streams", "Changes")
+    ],
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -77,7 +77,8 @@ def _date(time: int) -> str:
 
 def _row(one: UsageSum, name: str) -> dict[str, Any]:
     cost = "–" if one.cost is None else f"{formats.number_format(one.cost.normalize())} {one.currency or ''}"
-    return {"name": name, "calls": one.calls, "tokens": [getattr(one, column) for column in TOKENS], "cost": cost}
+    tokens = [formats.number_format(getattr(one, column), force_grouping=True) for column in TOKENS]
+    return {"name": name, "calls": one.calls, "tokens": tokens, "cost": cost}
 
 
 def _plot(by_day: Iterable[UsageSum], first: int, days: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ def test_usage_is_plotted_and_summed(store, chat, staff, django_assert_max_num_q
     with django_assert_max_num_queries(8):
         page = keeper.get(USAGE).content.decode()
     assert page.count("<rect") == 2
-    assert "2400" in page
+    assert "2,400" in page
     assert "1 EUR" in page
     assert USAGE in keeper.get("/admin/context_store/chat/").content.decode()
     assert "large" in keeper.get(f"/admin/context_store/chat/{chat}/change/").content.decode()
@@ -34,7 +34,7 @@ def test_usage_of_erased_users_is_without_names(store, chat, staff):
     erase_user("alice", reason="Asked", usage="sums")
     page = staff("view_chat", "view_usageentry").get(USAGE).content.decode()
     assert "Erased users" in page
-    assert "1200" in page
+    assert "1,200" in page
     assert "alice" not in page
 
 
