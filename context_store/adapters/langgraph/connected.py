@@ -23,10 +23,11 @@ class Connected:
         self._own: Any = None
 
     def __enter__(self) -> str:
-        own = connections[self.using]
-        if threading.current_thread() is not threading.main_thread() and own.connection is None:
-            self._own = own
-            connections[self.using] = _kept.take(self.using)
+        if threading.current_thread() is not threading.main_thread():
+            own = connections[self.using]
+            if own.connection is None:
+                self._own = own
+                connections[self.using] = _kept.take(self.using)
         return self.using
 
     def __exit__(self, *error: Any) -> None:

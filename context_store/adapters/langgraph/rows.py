@@ -1,6 +1,7 @@
 """Rows of threads: their keys, and the statements that every step of a graph sends."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain
 from typing import Any, NamedTuple
@@ -48,7 +49,9 @@ def item_digest(above: str, kind: str, data: bytes) -> str:
     return blake2b(f"{above}:{len(kind)}:{kind}".encode() + data, digest_size=KEY_LENGTH // 2).hexdigest()
 
 
+@lru_cache(maxsize=1_000, typed=True)
 def key_of(*names: object) -> str:
+    """Return the digest of the names: each step asks for those of the same channels and versions several times."""
     return digest(*(str(name).encode("utf-8", "surrogatepass") for name in names))
 
 
