@@ -13,6 +13,7 @@ from a2a.types import GetTaskRequest, ListTasksRequest, Task, TaskState
 from a2a.utils.errors import InvalidParamsError, TaskNotFoundError
 from asgiref.sync import async_to_sync
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from context_store.adapters.a2a import DjangoTaskStore, RemoteAgent
 from context_store.adapters.a2a.models import AgentTask
@@ -54,6 +55,13 @@ def test_task_comes_back_as_it_went_in() -> None:
     call(tasks.delete, "task-001", ALICE)
     call(tasks.delete, "task-001", ALICE)
     assert call(tasks.get, "task-001", ALICE) is None
+
+
+@pytest.mark.vendor("postgresql")
+def test_no_connection_is_left_between_calls() -> None:
+    call(DjangoTaskStore().get, "task-001", ALICE)
+    # No request ends in an agent's server, after which Django would close it.
+    assert connection.connection is None
 
 
 def test_owners_are_apart() -> None:

@@ -10,11 +10,12 @@ from a2a.types import ListTasksRequest, ListTasksResponse, Task
 from a2a.utils.constants import DEFAULT_LIST_TASKS_PAGE_SIZE
 from a2a.utils.errors import InvalidParamsError
 from a2a.utils.task import ListTasksCursor, decode_list_tasks_cursor, encode_list_tasks_cursor
-from django.db import IntegrityError, router, transaction
+from asgiref.sync import sync_to_async
+from django.db import IntegrityError, close_old_connections, router, transaction
 from django.db.models import Q, QuerySet
 from google.protobuf.json_format import MessageToJson, ParseDict
 
-from context_store.adapters.base import stored_name, threaded
+from context_store.adapters.base import stored_name
 from context_store.exceptions import InvalidData
 from context_store.graph.holds import require_not_erased
 from context_store.ids import now_ms
@@ -40,10 +41,34 @@ class DjangoTaskStore(TaskStore):  # type: ignore[misc] # The SDK's types are no
         self._using = using
         self._owner_resolver = owner_resolver
 
-    @threaded
-    def save(self, task: Task, context: ServerCallContext) -> None:
+    async def save(self, task: Task, context: ServerCallContext) -> None:
         """Create or replace the task."""
-        owner = self._owner_resolver(context)
+        await self._run(self._save, self._owner_resolver(context), task)
+
+    async def get(self, task_id: str, context: ServerCallContext) -> Task | None:
+        """Return the task, or ``None``."""
+        return await self._run(self._get, self._owner_resolver(context), task_id)
+
+    async def list(self, params: ListTasksRequest, context: ServerCallContext) -> ListTasksResponse:
+        """Return a page of tasks, the one whose status is newest first."""
+        return await self._run(self._list, self._owner_resolver(context), params)
+
+    async def delete(self, task_id: str, context: ServerCallContext) -> None:
+        """Delete the task, if there is one."""
+        await self._run(self._delete, self._owner_resolver(context), task_id)
+
+    async def _run(self, function: Any, *arguments: Any) -> Any:
+        def run() -> Any:
+            # What Django does before and after a request, of which an A2A server has none.
+            close_old_connections()
+            try:
+                return function(*arguments)
+            finally:
+                close_old_connections()
+
+        return await sync_to_async(run)()
+
+    def _save(self, owner: str, task: Task) -> None:
         columns = {
             "context_id": stored_name(task.context_id),
             "state": task.status.state,
@@ -65,18 +90,16 @@ class DjangoTaskStore(TaskStore):  # type: ignore[misc] # The SDK's types are no
             # Somebody else has created it just now.
             row.update(**columns)
 
-    @threaded
-    def get(self, task_id: str, context: ServerCallContext) -> Task | None:
-        """Return the task, or ``None``."""
-        tasks = self._tasks(self._owner_resolver(context))
-        for data in tasks.filter(task_id=stored_name(task_id)).values_list("data", flat=True):
+    def _get(self, owner: str, task_id: str) -> Task | None:
+        for data in self._tasks(owner).filter(task_id=stored_name(task_id)).values_list("data", flat=True):
             return _task(data)
         return None
 
-    @threaded
-    def list(self, params: ListTasksRequest, context: ServerCallContext) -> ListTasksResponse:
-        """Return a page of tasks, the one whose status is newest first."""
-        tasks = self._tasks(self._owner_resolver(context))
+    def _delete(self, owner: str, task_id: str) -> None:
+        self._tasks(owner).filter(task_id=stored_name(task_id)).delete()
+
+    def _list(self, owner: str, params: ListTasksRequest) -> ListTasksResponse:
+        tasks = self._tasks(owner)
         if params.context_id:
             tasks = tasks.filter(context_id=stored_name(params.context_id))
         if params.status:
@@ -94,11 +117,6 @@ class DjangoTaskStore(TaskStore):  # type: ignore[misc] # The SDK's types are no
             page_size=page_size,
             total_size=tasks.count(),
         )
-
-    @threaded
-    def delete(self, task_id: str, context: ServerCallContext) -> None:
-        """Delete the task, if there is one."""
-        self._tasks(self._owner_resolver(context)).filter(task_id=stored_name(task_id)).delete()
 
     def _tasks(self, owner: str) -> QuerySet[AgentTask]:
         """Return the owner's tasks, always where they are written: a server sees what it has just saved."""
