@@ -196,7 +196,7 @@ class Branch(Held):
         verbose_name_plural = _("branches")
         indexes = [
             models.Index(fields=["chat", "head_message_id"], name="ctx_branch_head"),
-            models.Index(fields=["chat", "created_at"], name="ctx_branch_created"),
+            models.Index(fields=["chat", "created_at", "id"], name="ctx_branch_created"),
             # For a branch that is asked for by its id alone.
             models.Index(fields=["id"], name="ctx_branch_id"),
         ]
@@ -241,7 +241,7 @@ class Checkpoint(Held):
         verbose_name_plural = _("checkpoints")
         indexes = [
             models.Index(fields=["chat", "message_id"], name="ctx_checkpoint_message"),
-            models.Index(fields=["chat", "created_at"], name="ctx_checkpoint_created"),
+            models.Index(fields=["chat", "created_at", "id"], name="ctx_checkpoint_created"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["chat", "name"], name="ctx_checkpoint_name"),

@@ -183,7 +183,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "branches",
                 "indexes": [
                     models.Index(fields=["chat", "head_message_id"], name="ctx_branch_head"),
-                    models.Index(fields=["chat", "created_at"], name="ctx_branch_created"),
+                    models.Index(fields=["chat", "created_at", "id"], name="ctx_branch_created"),
                 ],
                 "constraints": [
                     models.UniqueConstraint(fields=("chat", "name"), name="ctx_branch_name"),
@@ -239,7 +239,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "checkpoints",
                 "indexes": [
                     models.Index(fields=["chat", "message_id"], name="ctx_checkpoint_message"),
-                    models.Index(fields=["chat", "created_at"], name="ctx_checkpoint_created"),
+                    models.Index(fields=["chat", "created_at", "id"], name="ctx_checkpoint_created"),
                 ],
                 "constraints": [
                     models.UniqueConstraint(fields=("chat", "name"), name="ctx_checkpoint_name"),

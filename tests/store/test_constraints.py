@@ -1,5 +1,7 @@
 """What the database itself refuses, whoever writes."""
 
+import re
+
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
@@ -96,3 +98,37 @@ def test_chains_are_read_by_index_ranges(store, chat, head):
     assert any(sign in plan for sign in signs.get(connection.vendor, ["ctx_message_place", "_segment_depth_"])), plan
     assert "Seq Scan" not in plan
     assert "SCAN" not in plan
+
+
+POINTERS = {
+    "branches": lambda store: store.list_branches("chat", limit=2),
+    "checkpoints": lambda store: store.list_checkpoints("chat", limit=2),
+    "graph": lambda store: store.get_graph("chat", limit=2),
+}
+
+
+@pytest.mark.vendor("sqlite", "postgresql")
+@pytest.mark.parametrize("read", POINTERS.values(), ids=POINTERS)
+def test_pages_of_pointers_are_not_sorted(store, chat, read):
+    store.create_branch("chat", "idea")
+    store.create_checkpoint("chat", "mark", "m1")
+    with CaptureQueriesContext(connection) as queries:
+        read(store)
+    pages = [
+        query["sql"]
+        for query in queries
+        if re.search("FROM .context_store_(branch|checkpoint).* ORDER BY", query["sql"])
+    ]
+    assert pages
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # Then it sorts only what no index has in its order.
+            cursor.execute(
+                "SET LOCAL enable_sort = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
+            )
+        explain = {"sqlite": "EXPLAIN QUERY PLAN"}.get(connection.vendor, "EXPLAIN")
+        for sql in pages:
+            cursor.execute(f"{explain} {sql}")
+            plan = "\n".join(str(row) for row in cursor.fetchall())
+            assert "Sort" not in plan
+            assert "TEMP B-TREE" not in plan
