@@ -2,10 +2,8 @@
 
 from typing import Any
 
-from django.db import models, router
+from django.db import models, router, transaction
 from django.db.models import F, Q
-from django.db.models.signals import post_delete, post_save
-from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
 
 from .db import CompositeForeignKey
@@ -209,11 +207,20 @@ class Branch(Held):
     def __str__(self) -> str:
         return str(self.name)
 
+    # The row of the chat has their number: Django's own ways hold no chat, and count anew.
 
-@receiver([post_save, post_delete], sender=Branch)
-def _count_branches(instance: Branch, using: str, **kwargs: Any) -> None:
-    """Count anew what Django's own ways write and delete, which hold no chat."""
-    count_branches(using, instance.chat_id)
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
+        with transaction.atomic(using=using):
+            super().save(*args, **kwargs)
+            count_branches(using, self.chat_id)
+
+    def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:  # noqa: FBT001, FBT002
+        using, chat_id = using or router.db_for_write(type(self), instance=self), self.chat_id
+        with transaction.atomic(using=using):
+            deleted = super().delete(using=using, keep_parents=keep_parents)
+            count_branches(using, chat_id)
+        return deleted
 
 
 class Checkpoint(Held):

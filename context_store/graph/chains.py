@@ -5,6 +5,7 @@ Every query names the chat, and joins its tables by chat as well, so that it sta
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
@@ -264,6 +265,41 @@ def is_on_chain(using: str, chat_id: str, place: Place, head: Place) -> bool:
         span.segment == place.segment and span.first <= place.depth <= span.last
         for span in spans_of(using, chat_id, head, place.depth)
     )
+
+
+def read_branch_through(using: str, chat_id: str, place: Place) -> HeadedBranch | None:
+    """Return the branch whose chain has the message at the place: the active one, or else the newest."""
+    found = None
+    for branch in read_branches(using, chat_id, is_locked=True):
+        if branch.place and is_on_chain(using, chat_id, place, branch.place):
+            if branch.is_active:
+                return branch
+            found = branch
+    return found
+
+
+class BranchSeen(NamedTuple):
+    """A message's place and the branch through it, and the revision of the chat that they were seen at."""
+
+    revision: int
+    place: Place
+    branch: HeadedBranch | None
+
+
+def see_branch_through(using: str, chat_id: str, message_id: str) -> BranchSeen | None:
+    """
+    Return where a message lies and the branch through it, read without the chat's lock; ``None`` if it is not there.
+
+    Who locks the chat then, and finds it at this revision, knows that this holds.
+    """
+    messages = rows("Message").using(using).filter(chat_id=chat_id, id=message_id)
+    places: Any = messages.annotate(run_ancestry=run_ancestry(chat_id=chat_id), next_depth=next_depth(chat_id=chat_id))
+    for revision, *columns in places.values_list("chat__revision", "segment", "depth", "run_ancestry", "next_depth"):
+        place = to_place(*columns)
+        # Where others are writing, places of two moments may not fit together.
+        with suppress(CorruptChat):
+            return BranchSeen(revision, place, read_branch_through(using, chat_id, place))
+    return None
 
 
 def read_page(

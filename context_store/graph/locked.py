@@ -46,6 +46,7 @@ from .chains import (
     missing,
     model_of,
     read_branch,
+    read_branch_through,
     read_branches,
     read_messages,
     read_places,
@@ -312,13 +313,7 @@ class LockedChat:
 
     def branch_through(self, place: Place) -> HeadedBranch | None:
         """Return the branch whose chain has the message at the place: the active one, or else the newest."""
-        found = None
-        for branch in self.branches():
-            if branch.place and self.is_above(place, branch.place):
-                if branch.is_active:
-                    return branch
-                found = branch
-        return found
+        return read_branch_through(self.using, self.id, place)
 
     # Messages
 

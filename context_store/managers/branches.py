@@ -2,12 +2,14 @@
 
 from typing import TYPE_CHECKING, Self
 
+from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce
 
 from context_store.exceptions import HeadConflict, IdConflict
 from context_store.graph import LockedChat, read_branch
-from context_store.graph.chains import HeadedBranch, look_again
+from context_store.graph.chains import HeadedBranch, look_again, see_branch_through
+from context_store.graph.locked import count_branches
 from context_store.records import BranchRecord
 from context_store.types import UNSET, Unset
 from context_store.validation import check_identifier
@@ -56,6 +58,18 @@ class BranchQuerySet(ContentsQuerySet["models.Branch"]):
         return branch.record()
 
     # Writing
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete the rows, as Django does, and count what is left. Raises ``LegalHoldError``."""
+        using = self.write_db
+        with transaction.atomic(using=using):
+            chat_ids = sorted({chat_id for chat_id, _ in self.using(using).values_list("pk", flat=True)})
+            deleted = super().delete()
+            for chat_id in chat_ids:
+                count_branches(using, chat_id)
+        return deleted
+
+    delete.alters_data = delete.queryset_only = True  # type: ignore[attr-defined]
 
     def create_branch(
         self,
@@ -131,13 +145,21 @@ class BranchQuerySet(ContentsQuerySet["models.Branch"]):
 
         Nothing changes where the active branch has it. Raises ``Chat.DoesNotExist``, ``Message.DoesNotExist``.
         """
+        check_identifier(chat_id, "chat_id")
+        check_identifier(message_id, "message_id")
+        # Before the lock, which counts the branch if there is to be a new one.
+        seen = see_branch_through(self.write_db, chat_id, message_id)
 
         def work(chat: LockedChat) -> BranchRecord:
-            place = chat.place(message_id)
-            branch = chat.branch_through(place)
+            if seen and seen.revision == chat.revision - 1:
+                _, place, branch = seen
+            else:
+                place = chat.place(message_id)
+                branch = chat.branch_through(place)
             return (chat.activate(branch) if branch else chat.start_branch(message_id, place=place)).record()
 
-        return self._locked("activate_message", chat_id, work, touch=False)
+        branching = int(seen is not None and seen.branch is None)
+        return self._locked("activate_message", chat_id, work, branching=branching, touch=False)
 
     def update_head(
         self,

@@ -1,7 +1,10 @@
 import pytest
 from django.db import IntegrityError, transaction
 
+from benchmarks.measure import statements
 from context_store.exceptions import IdConflict, InvalidData
+from context_store.graph.chains import see_branch_through
+from context_store.managers import branches
 from context_store.models import Branch, Chat, Checkpoint, Message
 from tests.store.data import ids, message, names
 
@@ -237,3 +240,26 @@ def test_branches_are_counted(store, chat, side, write):
     write(store)
     for record in store.list_chats():
         assert record.branch_count == Branch.objects.filter(chat_id=record.id).count()
+
+
+def test_branches_deleted_together_are_counted_once(store, chat):
+    for number in range(20):
+        store.create_branch(chat, f"idea-{number}")
+    few, many = Branch.objects.filter(name="idea-0"), Branch.objects.filter(name__startswith="idea-")
+    assert len(statements("default", few.delete)) == len(statements("default", many.delete))
+
+
+@pytest.mark.parametrize(("before", "after", "used"), [(None, "m3", "main"), ("m3", None, "branch-3")])
+def test_a_branch_that_comes_or_goes_while_one_is_looked_for(store, chat, monkeypatch, before, after, used):
+    main = store.get_active_branch(chat)
+    store.rewind(chat, None)
+    store.update_branch_head(main.id, before, chat_id=chat)
+
+    def look(*args):
+        seen = see_branch_through(*args)
+        store.update_branch_head(main.id, after, chat_id=chat)
+        return seen
+
+    monkeypatch.setattr(branches, "see_branch_through", look)
+    assert store.activate_message(chat, "m3").name == used
+    assert store.get_chat(chat).branch_count == Branch.objects.count()
