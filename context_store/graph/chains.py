@@ -93,6 +93,8 @@ class HeadedBranch(NamedTuple):
 # Where messages lie
 
 
+# A message has its run's ancestry only where it begins the run. So each read of a place asks for two more rows by their
+# keys, in the same statement: (chat, id = segment), and (chat, segment, depth + 1), which tells of the tip.
 def run_ancestry(path: str = "", *, chat_id: str | None = None) -> Subquery:
     """
     Return the ancestry, as JSON text, of the run of the message at the path (``""`` or ``"head_message__"``).
@@ -218,6 +220,11 @@ def _spans(*, chat_id: str, segments: list[str], firsts: list[int], lasts: list[
 
 def _within(chat_id: str, spans: Iterable[tuple[str, int, int]]) -> QuerySet[Any]:
     inside = Q()
+    # Three spans are one statement, of which each arm is a range of the unique index (chat, segment, depth):
+    #
+    #     (chat_id = 't' AND segment = 'a4' AND depth BETWEEN 3 AND 3) OR (… 'q3' … 2 AND 2) OR (… 'q1' … 0 AND 1)
+    #
+    # The depths of the spans of a chain do not overlap, so that ordering by depth alone gives it from the root down.
     for segment, first, last in spans:
         # The chat is in each arm of the OR: engines look up an index arm by arm.
         inside |= Q(chat_id=chat_id, segment=segment, depth__range=(first, last))
@@ -239,6 +246,8 @@ def read_chain(
     whole = iter((Span(place.segment, floor, place.depth),))
     spans = spans_of(using, chat_id, place, floor) if place.ancestry else whole
     pages: list[list[MessageRecord]] = []
+    # One ancestry and the run itself: as many spans as are known without another read. A chain with more forks takes a
+    # statement for the list and one for the messages, per 32 of them.
     while batch := list(islice(spans, ANCESTRY_LENGTH + 1)):
         if only is None:
             segments, firsts, lasts = map(list, zip(*batch, strict=True))
@@ -261,6 +270,8 @@ def spans_of(using: str, chat_id: str, place: Place, floor: int) -> Iterator[Spa
 
 def is_on_chain(using: str, chat_id: str, place: Place, head: Place) -> bool:
     """Tell whether the message at ``place`` is the one at ``head`` or an ancestor of it."""
+    # No message is read: the spans down to the depth of the place follow from the head's ancestry. The floor ends the
+    # walk at the one span that can have it.
     return any(
         span.segment == place.segment and span.first <= place.depth <= span.last
         for span in spans_of(using, chat_id, head, place.depth)
@@ -270,6 +281,7 @@ def is_on_chain(using: str, chat_id: str, place: Place, head: Place) -> bool:
 def read_branch_through(using: str, chat_id: str, place: Place) -> HeadedBranch | None:
     """Return the branch whose chain has the message at the place: the active one, or else the newest."""
     found = None
+    # They come oldest first: the last one that is found is the newest.
     for branch in read_branches(using, chat_id, is_locked=True):
         if branch.place and is_on_chain(using, chat_id, place, branch.place):
             if branch.is_active:
@@ -351,6 +363,12 @@ def read_whole(using: str, find_last: Callable[[], tuple[str, Place] | None], li
         chat_id, place = found
         records = read_chain(using, chat_id, place, limit=limit)
         expected = place.depth + 1 if limit is None else min(place.depth + 1, limit)
+        # Without a lock the second statement may see a later moment than the first. What can be wrong then:
+        #
+        #     cut short    fewer records than the depth says
+        #     moved        a record whose parent is not the one before it, as its range belongs to another chain by now
+        #
+        # After the last attempt the chain is given as it was read: a reader never fails because others write.
         links = zip(records, records[1:], strict=False)
         if len(records) >= expected and all(below.parent_id == above.id for above, below in links):
             break

@@ -51,6 +51,7 @@ def parse_messages(
     ``chat_id`` is the chat for all of them; without it each message names its own. ``is_indexed`` is false where nobody
     will search them. Raises ``InvalidData``.
     """
+    # Text and a single message are iterable, too, and would give errors about letters or keys.
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
         raise InvalidData("must be a list of messages", ("messages",))
     now = now_ms()
@@ -95,6 +96,7 @@ def _parse(message: MessageInput, index: int, now: int, chat_id: str | None, *, 
         values["data"],
         now if time is None else check_time(time, "messages", index, "created_at"),
     )
+    # Text from here on: it is what is compared, stored and sent to clients, and is never made a second time.
     text = check_json(record.data, "messages", index, "data")
     content = searchable_text(record.data) if is_indexed else ""
     return Input(index, record, text, has_id=message_id is not None, content=content)

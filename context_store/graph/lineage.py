@@ -11,6 +11,22 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+# A chat with three branches, and what is stored of it:
+#
+#     q1 - a1 - q2 - a2        id  parent  segment  depth  ancestry
+#             \ q3 - a3        q1  -       q1       0      -
+#                  \ a4        a1  q1      q1       1      -
+#                              q2  a1      q1       2      -
+#                              a2  q2      q1       3      -
+#                              q3  a1      q3       2      [["q1", 1]]
+#                              a3  q3      q3       3      -                        (its run begins at q3)
+#                              a4  q3      a4       3      [["q3", 2], ["q1", 1]]
+#
+# The chain of a4: (a4, 3 to 3), (q3, 2 to 2), (q1, 0 to 1). Its last two messages: (a4, 3 to 3), (q3, 2 to 2).
+# Its length: depth + 1 = 4. q2 is not above a4: no span of the chain is in segment q1 and reaches depth 2.
+#
+# Invariants, which ``graph/verify.py`` checks: a child's depth is its parent's and one; (chat, segment, depth) is
+# unique; a run has no gap; the segment is the id of the run's first message, and only that one has an ancestry.
 ANCESTRY_LENGTH = 32
 
 Ancestry = list[tuple[str, int]]
@@ -37,6 +53,7 @@ def place_below(message_id: str, parent: Place | None) -> Place:
     """Return the place of a new message: next in its parent's run, or first in a run of its own."""
     if parent is None:
         return Place(message_id, 0, [])
+    # Two writers who both took a run's next place would meet the unique constraint. They do not: each holds the chat.
     if parent.is_tip:
         return Place(parent.segment, parent.depth + 1, parent.ancestry)
     fork = (parent.segment, parent.depth)
@@ -51,6 +68,8 @@ def place_all(parents: Mapping[str, str | None], known: Mapping[str, Place] | No
     whose way up leads in a circle, or to a parent that is not known, are left out.
     """
     known = dict(known or {})
+    # Breadth first, with a queue and no recursion: a chain may be longer than Python's stack. What hangs on no root or
+    # known parent, such as a circle, is never reached, and so is missing in the result.
     children: dict[str | None, list[str]] = {}
     for message_id, parent_id in parents.items():
         children.setdefault(parent_id, []).append(message_id)
@@ -80,6 +99,7 @@ def spans_above(place: Place, floor: int, ancestry_of: Callable[[str], Ancestry]
             if depth < floor:
                 return
             segment, last = above, depth
+        # A full list may go on: the run at which it ends has the next part, which is empty if there is none.
         if len(ancestry) < ANCESTRY_LENGTH:
             yield Span(segment, floor, last)
             return

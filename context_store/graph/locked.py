@@ -86,6 +86,9 @@ def locked(
     ``options`` are those of ``LockedChat``. Work that calls functions of the caller is not repeatable.
     """
 
+    # The whole block is tried again, not the work alone: a deadlock may show as late as at the COMMIT, and what a
+    # LockedChat knows of branches and counts was read in a transaction that is gone. Inputs may come here twice: what
+    # the first attempt wrote into them (the parent) the second one overwrites.
     attempts = ATTEMPTS if is_repeatable else 1
     while True:
         attempts -= 1
@@ -186,13 +189,19 @@ class LockedChat:
 
     def __exit__(self, *error: Any) -> None:
         if error[0] is None and self.undo_unless_added and not self._has_inserted:
+            # ``atomic`` rolls back where it is told of an exception. Within a transaction of the caller's that is back
+            # to the savepoint of this one.
             self._transaction.__exit__(_UndoneError, _UndoneError(), None)
             return
         try:
             if error[0] is None:
+                # The row is written a second time only where the lock counted wrong: messages that are repeated, or cut
+                # off.
                 is_miscounted = (self._added, self._added_branches) != (self._counted, self._counted_branches)
                 if is_miscounted or self._is_resync:
                     self._correct_counts()
+                # Signals are put to the transaction while it is open: it sends them at its COMMIT, or drops them with
+                # its ROLLBACK.
                 if signals.branch_head_moved.receivers:
                     self._announce_heads()
                 if signals.chat_changed.receivers:
@@ -202,6 +211,8 @@ class LockedChat:
             raise
         self._transaction.__exit__(*error)
         if error[0] is None and callers.get():
+            # In a transaction of the caller's nothing is committed yet, and it may be undone: ``OwnWrites`` finds that
+            # out.
             _note_write(self.using, self.id, self.revision)
 
     def _lock(self) -> None:
@@ -220,12 +231,15 @@ class LockedChat:
         )
         if not found:
             raise missing("Chat", self.id)
+        # The row as the UPDATE left it: ``message_count`` has the messages of ``adding`` already, and the revision is
+        # one above the one that a caller can have seen.
         self.user_id, self.revision, self.message_count, held = found[0]
         self.held = bool(held)
         if self._expected_revision not in (UNSET, self.revision - 1):
             raise RevisionConflict(f"Chat {self.id!r} has changed.")
 
     def _correct_counts(self) -> None:
+        # Messages by the difference, for counting them takes time with the length of the chat. Branches are few.
         changes: dict[str, Any] = {"message_count": F("message_count") + self._added - self._counted}
         if self._is_resync:
             changes["resync_revision"] = self.revision
@@ -326,6 +340,12 @@ class LockedChat:
         Messages that are stored already, with the same content and in the same order, are not stored again. Raises
         ``Branch.DoesNotExist``, ``HeadConflict`` and ``IdConflict``.
         """
+        # append [b, c, d], of which b and c are stored, while others went on to x:
+        #
+        #     a - b - c - x (head)   ->   a - b - c - x - d (head)        known = [b, c], new = [d]
+        #
+        # Of the known ones the last must lie on the branch. Where nothing is new the expected head is not asked: the
+        # call is one that is repeated, and the first one has moved the head itself.
         target = self.use_branch(branch, ids=[given.record.id for given in inputs if given.has_id])
         known = self._known_beginning(inputs) if self.has_known else []
         new = inputs[len(known) :]
@@ -338,6 +358,8 @@ class LockedChat:
     def _known_beginning(self, inputs: list[Input]) -> list[MessageRecord]:
         """Return what is stored already of the messages: their beginning, linked and with the same content."""
         stored = self.find(given.record.id for given in inputs if given.has_id)
+        # ``known`` keeps the order of the inputs. Held against them index by index it shows a new message before a
+        # known one: their ids differ there.
         known = [record for given in inputs if (record := stored.get(given.record.id))]
         for given, record, before in zip(inputs, known, [None, *known], strict=False):
             same = given.record.id == record.id and given.is_same_as(record)
@@ -357,6 +379,7 @@ class LockedChat:
             given.record = given.record._replace(parent_id=parent_id)
             placed.append((given, place))
             parent_id = given.record.id
+        # None of these three statements needs the answer to another: messages, search entries, head.
         with pipelined(self.using):
             records = self.insert(placed)
             self.move_head(parent_id, place)
@@ -389,6 +412,9 @@ class LockedChat:
         Returns each message with whether it was created. Raises ``Message.DoesNotExist`` for a parent that is not in
         the chat, and ``InvalidData`` for a message that is its own ancestor.
         """
+        # Three kinds: known ones change, new ones lie below stored parents or below each other. Of stored parents the
+        # places are read; ``place_all`` makes the rest of them, parents first. That is the order of INSERT, too: SQL
+        # Server checks the parent at each statement, and one statement does not take all.
         by_id = {given.record.id: given for given in inputs}
         stored = self.find(given.record.id for given in inputs if given.has_id)
         new = {message_id: given.record.parent_id for message_id, given in by_id.items() if message_id not in stored}
@@ -421,6 +447,8 @@ class LockedChat:
                     name=record.name, type=record.type, data=given.text, revision=self.revision
                 )
             else:
+                # A statement a column: a CASE takes two parameters a row and the IN one, so that 500 rows need 1,500 of
+                # the 2,100 which SQL Server has. All three columns at once would not fit.
                 self._update_each(messages, "name", {record.id: record.name for _, record in some}, self.revision)
                 self._update_each(messages, "type", {record.id: record.type for _, record in some})
                 self._update_each(messages, "data", {record.id: given.text for given, record in some})
@@ -470,6 +498,8 @@ class LockedChat:
             if known.parent_id != old.parent_id or not given.is_same_as(known):
                 raise IdConflict(f"Message id {known.id!r} is taken.")
             return known, False
+        # edit q2:   q1 - a1 - q2 - a2 (main)    ->    q1 - a1 - q2 - a2 (main)
+        #                                                      \ q2' (branch-2, active)
         above = None if old.parent_id is None else self.place(old.parent_id)
         place = place_below(given.record.id, above)
         [record] = self.insert([(given, place)])
@@ -501,6 +531,13 @@ class LockedChat:
             # What follows in the same run goes along for sure: this refuses most before the whole graph is read.
             following = messages.filter(segment=place.segment, depth__gte=place.depth).order_by()
             self._refuse_over(most, following[: most + 1].count())
+        # Only the parent is written by hand. Which places follow from it is found for the whole chat, by the rules that
+        # place new messages. With (segment, depth), q2 goes below a4, and q3 takes over the run that q2 leaves:
+        #     q1 (q1,0) - a1 (q1,1) - q2 (q1,2) - a2 (q1,3)
+        #                          \ q3 (q3,2) - a3 (q3,3)
+        #                                      \ a4 (a4,3)
+        # ->  q1 (q1,0) - a1 (q1,1) - q3 (q1,2) - a3 (q1,3)
+        #                                      \ a4 (a4,3) - q2 (a4,4) - a2 (a4,5)
         messages.filter(id=message_id).update(parent_id=parent_id, revision=self.revision)
         self._announce_messages([message_id])
         wrong = self.misplaced()
@@ -531,6 +568,7 @@ class LockedChat:
         """Write the right places of messages that lie wrong; return how many did."""
         wrong = self.misplaced() if wrong is None else wrong
         messages = self._rows("Message")
+        # Messages that go to the same run by the same distance go in one statement: a run takes one, not one a message.
         moves: dict[tuple[str, int], list[str]] = {}
         for message_id, (stored, place) in wrong.items():
             moves.setdefault((place.segment, place.depth - stored.depth), []).append(message_id)
@@ -542,6 +580,7 @@ class LockedChat:
         for (segment, distance), moved in moves.items():
             for ids in chunked(moved):
                 messages.filter(id__in=ids).update(segment=segment, depth=distance - 1 - F("depth"))
+        # Parking has emptied all of them; only the first of a run gets one.
         ancestries = {message_id: stored_ancestry(message_id, place) for message_id, (_, place) in wrong.items()}
         self._update_each(messages, "ancestry", {key: value for key, value in ancestries.items() if value})
         return len(wrong)
@@ -566,6 +605,12 @@ class LockedChat:
         entries = self._rows("SearchEntry")
         delete_rows(entries.filter(message_id__in=fallen.values("id")))
         delete_rows(fallen)
+        # The caller has made sure that the chat is this one run, so that no ancestry names its old segment. With cut =
+        # 2:
+        #     a (a,0) - b (a,1) - c (a,2) - d (a,3)   ->   c (c,0) - d (c,1)
+        #
+        # No message lies in a run ``first`` before: a run has the id of its first message, and this one was in the
+        # middle. So no row meets a taken place on the way, and nothing has to be parked as in ``repair_lineage``.
         run.update(segment=first, depth=F("depth") - cut)
         self._added -= cut
         self._is_resync = True
@@ -616,6 +661,8 @@ class LockedChat:
         """
         if message_id is not None and place is None:
             place = self.place(message_id)
+        # The order below counts: the database allows one active branch a chat, so the old one gives way before the
+        # INSERT.
         branch_id = new_id() if branch_id is None else check_identifier(branch_id, "branch_id")
         name = self._new_name() if name is None else check_identifier(name, "name")
         if is_active:
@@ -660,6 +707,7 @@ class LockedChat:
 
     def _new_name(self) -> str:
         """Return ``branch-N`` with a number above those that the chat's branches have."""
+        # Under the lock of the chat: of two racing calls the second one reads the name that the first has stored.
         names = set(self._rows("Branch").filter(name__startswith="branch-").values_list("name", flat=True))
         numbers = (name.removeprefix("branch-") for name in names)
         given = (int(number) for number in numbers if number.isdecimal() and len(number) <= BRANCH_NUMBER_DIGITS)
@@ -726,6 +774,8 @@ class NewChat(LockedChat):
         self.record = record
         self._trashed_at = trashed_at
 
+    # No row to wait for: the INSERT is the lock. Who creates the same id at this moment waits at the primary key, and
+    # gets its conflict when this one commits.
     def _lock(self) -> None:
         record, revision = self.record, new_revision()
         self.user_id, self.message_count = record.user_id, record.message_count
@@ -749,6 +799,8 @@ class NewChat(LockedChat):
         )
         with id_conflicts(f"Chat id {record.id!r}"):
             chat.save(force_insert=True, using=self.using)
+        # After the INSERT. A hold that is placed now either is seen here, or waits for open transactions and then sees
+        # the row.
         self.held = is_held_from_birth(self.using, record.id, record.user_id, record.metadata)
         if self.held:
             rows("Chat").using(self.using).filter(pk=self.id).update(held=True)
@@ -783,6 +835,7 @@ def change_chat(
 
     def attempt() -> ChatRecord:
         with transaction.atomic(using=using):
+            # Not ``LockedChat``, whose lock is a write: here the function decides first whether there is one.
             chats = chats_of(user_id).using(using).filter(pk=chat_id)
             found = next(iter(hold_row(chats).values_list("revision", "held", *CHAT_COLUMNS)), None)
             if found is None:
@@ -835,6 +888,8 @@ def delete_chats(
     def attempt() -> dict[str, int]:
         with transaction.atomic(using=using):
             chats = rows("Chat").using(using).filter(pk__in=chat_ids)
+            # Order: lock, look for holds, delete. A hold is stored first and then set on the rows: so it is seen here,
+            # or it waits for this lock and finds the chat gone.
             # A write that changes nothing: it locks the rows on every database.
             if not chats.update(updated_at=F("updated_at")):
                 return {}
@@ -845,10 +900,14 @@ def delete_chats(
                 found = found.filter(Q(trashed_at=GIVEN_UP) | Exists(due.filter(pk=OuterRef("pk"))))
             columns = list(found.values_list("id", "user_id", "is_copy", "trashed_at", "held", "may_be_held"))
             gone = {row[0]: row[1] for row in columns}
+            # What was given up was asked when that was done; a hold that came since finds half a chat, and does not
+            # keep it.
             if any((held or may) and trashed != GIVEN_UP for *_, trashed, held, may in columns):
                 require_no_hold(using, list(gone))
             if not gone:
                 return {}
+            # Whoever refers goes before what it refers to. No ``QuerySet.delete``: Django would read all rows to follow
+            # relations in Python, and the statements would grow with the chat.
             deleted = {}
             if copies := [chat_id for chat_id, _, is_copy, *_ in columns if is_copy]:
                 delete_rows(rows("ChatOrigin").using(using).filter(chat_id__in=copies))
@@ -885,6 +944,11 @@ def destroy_chats(
     that dies meanwhile, or goes no further, the next call with the id finishes. Raises ``LegalHoldError``, and then has
     deleted nothing.
     """
+    # What is left where a process dies behind each step:
+    #
+    #     give_up         trashed_at = 0: hidden, beyond restoring, and the first that retention takes out of the trash
+    #     the loop        fewer messages, the deepest gone first: those that are left have all their parents
+    #     delete_chats    nothing
     large = rows("Chat").using(using).filter(pk__in=chat_ids, message_count__gt=MAX_DELETED)
     if not large.exists():
         yield delete_chats(using, chat_ids, keep_usage, due)
@@ -906,6 +970,7 @@ def destroy_chats(
     for chat_id in list(large.filter(pk__in=chat_ids).values_list("pk", flat=True)):
         for model in ("Checkpoint", "Branch"):
             contents = rows(model).using(using).filter(chat_id=chat_id)
+            # These point to messages, and would refuse the DELETE of one that is a head.
             yield {contents.model._meta.label: delete_rows(contents)}
         while went := retry(using, partial(_delete_usage, using, chat_id, keep_usage)):
             yield {model_of("UsageEntry")._meta.label: went}
@@ -956,6 +1021,8 @@ def set_trashed(
             chats = chats.filter(user_id=user_id)
         expected = chats if isinstance(expected_revision, Unset) else chats.filter(revision=expected_revision)
         with transaction.atomic(using=using):
+            # One UPDATE with the condition in it: of racing calls just one changes a row, and no read comes before the
+            # write.
             if not expected.update(trashed_at=time):
                 if expected is not chats and chats.exists():
                     raise RevisionConflict(f"Chat {chat_id!r} has changed.")
@@ -1013,6 +1080,7 @@ def misplaced(using: str, chat_id: str) -> dict[str, tuple[Place, Place]]:
         return parent is None or parent.segment != stored[message_id].segment
 
     # The child that continues its parent's run comes first, and goes on doing so.
+    # ``sorted`` keeps the order by time among equals, and ``False`` comes before ``True``.
     places = place_all({message_id: parents[message_id] for message_id in sorted(stored, key=forks)})
     if len(places) < len(stored):
         lost = min(stored.keys() - places.keys())
@@ -1024,6 +1092,8 @@ def misplaced(using: str, chat_id: str) -> dict[str, tuple[Place, Place]]:
     }
 
 
+# PostgreSQL takes no statement after this error until the end of the transaction, or of a savepoint. So whoever gets
+# ``IdConflict`` here lets it pass to where one of these ends.
 @contextmanager
 def id_conflicts(what: str) -> Iterator[None]:
     """Turn the database's refusal of a taken id or name into ``IdConflict``."""
@@ -1045,12 +1115,15 @@ def _lock(
     in_trash: bool,
     is_deleting: bool,
 ) -> Update:
+    # All conditions are in the UPDATE. A call that waited for another evaluates them on the row as it is then: a chat
+    # that was trashed, or handed to another user, in the meantime matches no more.
     chats = (rows("Chat") if in_trash else chats_of()).filter(pk=chat_id)
     if user_id is not None:
         chats = chats.filter(user_id=user_id)
     changes: dict[str, Any] = {"revision": F("revision") + 1, "message_count": F("message_count") + adding}
     if branching is not None:
         changes["branch_count"] = F("branch_count") + branching
+    # A reader that is at a revision below ``resync_revision`` cannot learn of rows that are gone, and reads all anew.
     if is_deleting:
         changes["resync_revision"] = F("revision") + 1
     if now is not None:

@@ -30,9 +30,12 @@ def replace_messages(chat: LockedChat, inputs: list[Input]) -> list[MessageRecor
     parents: dict[str, str | None] = dict(
         zip((given.record.id for given in inputs), [None, *(given.record.id for given in inputs)], strict=False)
     )
+    # chain a - b - c - d, given a, b, x, y: kept = 2, all behind that is new: c and d fall, x and y are appended
+    # chain a - b - c - d, given b, d, y:    kept = 0, known ones follow: all are linked and placed anew
     if inputs[kept:] == new:
         if kept < len(chain):
             head = chain[kept - 1].id if kept else None
+            # The head first: a branch may not point to a message that falls.
             chat.move_head(head, None)
             _delete(chat, [record.id for record in chain[kept:]], {})
             if head:
@@ -40,6 +43,8 @@ def replace_messages(chat: LockedChat, inputs: list[Input]) -> list[MessageRecor
         chat.extend(new)
     else:
         _rearrange(chat, inputs, known, parents)
+        # Behind the links and before the places: what is kept points to nothing that falls by now, and no time is spent
+        # on the places of what goes.
         _delete(chat, [record.id for record in chain if record.id not in parents], parents)
         chat.repair_lineage()
     return [
@@ -81,6 +86,7 @@ def keep_newest(chat: LockedChat, limit: int, tolerance: int = 0) -> None:
     length = place.depth + 1
     if limit and not place.ancestry and chat.message_count == length and not _pointers(chat):
         # The chat is nothing but this branch in one run: its beginning goes in one statement.
+        # The message at depth ``cut`` becomes the first: of length 12 and limit 10 those at 0 and 1 go.
         run = rows("Message").using(chat.using).filter(chat_id=chat.id, segment=place.segment)
         cut = length - limit
         chat.delete_run_above(place.segment, cut, run.values_list("id", flat=True).get(depth=cut))
@@ -97,6 +103,7 @@ def _delete(chat: LockedChat, fallen: list[str], given: Mapping[str, str | None]
     """
     found = rows("Message").using(chat.using).filter(chat_id=chat.id).values_list("id", "parent_id")
     parents: dict[str, str | None] = dict(found)
+    # What a pointer holds, it holds with all above it: its chain stays whole.
     held = _with_ancestors([*_pointers(chat), *given], parents)
     children: dict[str | None, list[str]] = {}
     for message_id, parent_id in parents.items():

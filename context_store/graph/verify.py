@@ -46,6 +46,7 @@ class Finding(NamedTuple):
 def verify_chat(chat_id: str, *, using: str | None = None, repair: bool = False) -> list[Problem]:
     """Return the problems of the chat, none for a chat that is not there; with ``repair`` mend what can be mended."""
     using = using or router.db_for_write(model_of("Chat"))
+    # ``any`` stops at the first: a chat with errors is read to there only, then as a whole under the lock.
     if not any(_findings(using, chat_id, None)):
         return []
     problems = []
@@ -101,11 +102,14 @@ def _findings(using: str, chat_id: str, chat: LockedChat | None) -> Iterator[Fin
         in_chat = rows("Message").filter(chat_id=chat_id, id=OuterRef(pointer))
         return contents(model).filter(Q(**{f"{pointer}__isnull": False}), ~Exists(in_chat))
 
+    # The order of the checks is that of the repairs: parents decide on places, messages on heads, heads on the active
+    # branch. Each check is a generator's step, which runs when the repair before it is done.
     lost = list(astray("Message", "parent_id").values_list("id", "parent_id"))
     for message_id, parent_id in lost:
         row = contents("Message").filter(id=message_id)
         detail = f"the parent {parent_id!r} of message {message_id!r} is not in the chat; repaired, it is a root"
         yield Finding("parent", detail, lambda row=row: row.update(parent_id=None))  # type: ignore[misc]
+    # Without ``repair`` a lost parent stays lost, and every place below it would only be one more word for it.
     if not lost or not astray("Message", "parent_id").exists():
         yield from _lineage(using, chat_id, chat)
 
