@@ -120,6 +120,15 @@ ORDER BY c.relname
 """
 
 
+# What each step leaves, and what the next attempt makes of it after a crash:
+#
+#     prepare    <table>_moving with trigger and function     those in the wanted form are kept, others made anew
+#     copy       rows; a comment with the last chat           goes on behind that chat
+#     connect    foreign keys of the shadows                  those that are there are only validated
+#     analyze    statistics                                   made again
+#     swap       one transaction                              all or nothing
+#
+# Until ``swap`` the tables themselves have only triggers more: ``abandon`` takes these away with the shadows.
 class Move:
     """
     The move of tables to a number of hash partitions, 0 for whole tables.
@@ -149,6 +158,8 @@ class Move:
         def make() -> None:
             self._lock("SHARE ROW EXCLUSIVE")
             for table in self.tables:
+                # The lock keeps writers out for the moment in which a trigger begins: no row falls between it and the
+                # copy.
                 if not table.is_moving or table.moving_partitions != self.partitions:
                     self._drop_shadow(table)
                     for statement in self._shadow(table):
@@ -171,6 +182,7 @@ class Move:
         if self.script is not None:
             self.script += [self._copy_statement(table, None, None)[0] for table in self.tables]
             return
+        # Written in the transaction of the rows, so that the two never differ.
         [[after]] = _rows(self.using, COMMENT, [self.tables[0].shadow])
         is_last = False
         while not is_last:
@@ -214,6 +226,7 @@ class Move:
     def _shadow(self, table: Table) -> Iterator[str]:
         quote = self._quote
         shadow = quote(table.shadow)
+        # No INDEXES: their names would be PostgreSQL's own, and Django's migrations look for theirs.
         kinds = "DEFAULTS IDENTITY GENERATED CONSTRAINTS STORAGE COMPRESSION COMMENTS STATISTICS"
         including = " ".join(f"INCLUDING {kind}" for kind in kinds.split())
         by_hash = " PARTITION BY HASH (chat_id)" if self.partitions else ""
@@ -240,6 +253,11 @@ class Move:
                 + (f" WITH ({options})" if options else "")
             )
         yield from self._privileges(table)
+        # The trigger, with the key in the shadow:
+        #
+        #     INSERT    INSERT new
+        #     UPDATE    DELETE old, INSERT new    whether the row was copied yet or not
+        #     DELETE    DELETE old
         function = quote(f"{table.name}_mirror")
         key = " AND ".join(f"{quote(column)} = OLD.{quote(column)}" for column in table.key)
         columns = ", ".join(map(quote, table.columns))
@@ -305,6 +323,7 @@ class Move:
         """
         quote = self._quote
         for name, columns, target, target_columns, rest in self._keys(table):
+            # Two steps: NOT VALID locks the tables for a moment, VALIDATE reads all rows and lets writers go on.
             for leaf in self._leaves(table) or [table.shadow]:
                 there = target
                 if target in self._names | self._alike:
@@ -319,6 +338,7 @@ class Move:
 
     def _swap(self) -> None:
         quote = self._quote
+        # All tables in one statement, so that no two moves hold some of them each. Nothing that follows copies rows.
         self._lock("ACCESS EXCLUSIVE")
         from_outside = self._keys_from_outside()
         # What the catalog says of the tables, before they are gone.
@@ -330,6 +350,7 @@ class Move:
                 self._run(f"SELECT setval({new}, last_value, is_called) FROM {sequence}")
         for owner, name, _ in from_outside:
             self._run(f"ALTER TABLE {owner} DROP CONSTRAINT {quote(name)}")
+        # Together, as they refer to each other; no CASCADE, which would take along what a project has put there.
         self._run(f"DROP TABLE {', '.join(quote(table.name) for table in self.tables)}")
         for table in self.tables:
             self._run(f"DROP FUNCTION {quote(f'{table.name}_mirror')}()")

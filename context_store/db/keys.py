@@ -45,6 +45,8 @@ class CompositeForeignKey(BaseConstraint):
             f" REFERENCES {quote(target._meta.db_table)} ({theirs}){deferrable}"
         )
 
+    # Not asked on SQLite, which adds no constraint to a table: there Django makes the table anew, with
+    # ``constraint_sql``.
     def create_sql(self, model: Any, schema_editor: Any) -> str:
         tables = partitions_of(schema_editor.connection, model._meta.db_table) or [model._meta.db_table]
         added = self.constraint_sql(model, schema_editor)

@@ -32,6 +32,7 @@ def notifications(using: str, seconds: float) -> Generator[set[tuple[str, ...]],
         wrapper.connect()
         if not hasattr(wrapper.connection, "execute"):
             raise NotSupportedError("Listening needs psycopg 3: set NOTIFY to False with psycopg2.")
+        # ``stop_after=1`` returns with the first and whatever came with it, so that a burst is one look and not many.
         wrapper.connection.execute(f"LISTEN {CHANNEL}")
         while True:
             found = wrapper.connection.notifies(timeout=seconds, stop_after=1)

@@ -47,6 +47,8 @@ class OwnWrites(deque[Write]):
 
     def are_in(self, replica: str, primary: str) -> bool:
         """Tell whether the replica has all of them: by at most one statement there, and one in the primary if not."""
+        # The last one of each chat stands for those before it, as revisions only grow. A copy of the deque: a thread of
+        # the same caller may write meanwhile.
         last = {write.chat_id: write for write in list(self) if write.using == primary}
         asked = {chat_id: write for chat_id, write in last.items() if replica not in write.seen_in}
         if not asked:
@@ -59,6 +61,7 @@ class OwnWrites(deque[Write]):
         # What was rolled back, or what somebody else deleted since, no replica will ever show.
         stored = _revisions(primary, asked)
         for chat_id, write in asked.items():
+            # From now on what the primary has is waited for, and this read goes there.
             if not write.is_in(stored.get(chat_id)):
                 write.revision = stored.get(chat_id)
         return False
@@ -72,6 +75,7 @@ class OwnWrites(deque[Write]):
         """Take what ``last`` gave for a write of this caller. Text that it cannot have given is left out."""
         chat_id, _, revision = text.strip().rpartition(";")
         try:
+            # Cut first: the text comes from a client, and ``int`` of a long one takes its time.
             number = None if revision == GONE else int(revision[: HEX_DIGITS + 1], 16)
             self.append(Write(using, check_identifier(unquote(chat_id), "chat_id"), number))
         except (InvalidData, ValueError):
@@ -96,6 +100,7 @@ def database_for_read(model: Any, **hints: Any) -> str:
     primary: str = router.db_for_write(model, **hints)
     if replica == primary:
         return primary
+    # Connecting is tried here, where its failure only means that the primary is asked.
     connection = connections[replica]
     try:
         connection.close_if_health_check_failed()

@@ -87,6 +87,10 @@ def give_way(using: str, error: Error, attempts: int) -> None:
     if attempts <= 0 or connections[using].in_atomic_block or not is_deadlock(error):
         with driver_errors():
             raise error
+    # attempts left   4      3      2      1
+    # seconds up to   0.05   0.1    0.2    0.4
+    #
+    # At random, so that two that met do not meet again.
     time.sleep(random.uniform(0, PAUSE * 2 ** (ATTEMPTS - 1 - attempts)))  # noqa: S311 - it keeps no secret
 
 

@@ -102,6 +102,14 @@ class Prepared:
         connection = connections[using]
         if connection.vendor not in TAKES_CHECKED_VALUES:
             return _execute(self.build(**values), using)
+        # _messages(using, chat_id="tea", ids=["a", "b"]):
+        #
+        #     shape     ("sqlite", "", 2)
+        #     text      SELECT … WHERE (chat_id = %s AND id IN (%s, %s))
+        #     slots     [("chat_id", None), ("ids", 0), ("ids", 1)]    ->  params ["tea", "a", "b"]
+        #
+        # The shape has no names. Call sites that name the values in different orders must differ in a value that
+        # decides.
         shape: list[Any] = [connection.vendor]
         for value in values.values():
             # Of text and numbers only that they are there.
@@ -113,6 +121,7 @@ class Prepared:
             else:
                 shape.append(value if value is None or isinstance(value, (bool, Literal)) else "")
         key = tuple(shape)
+        # No lock: two threads that meet here compile the same text twice, and one of them is kept.
         compiled = self._kept.get(key)
         if compiled is None:
             compiled = self._compile(connection, values)
@@ -136,6 +145,9 @@ class Prepared:
                 return [placeholder(name, item, number) for number, item in enumerate(value)]
             if value is None or isinstance(value, (bool, Literal)):
                 return value
+            # Found again by its value among the parameters that the compiler returns. So ``build`` must hand each on as
+            # it is: of what it computes from one (``count + 1``) nothing would be found, and it would stay a constant
+            # in every call. Text is a ``JSONText``, which JSON fields bind as it is as well.
             number = FIRST_NUMBER + len(places)
             slot = number if isinstance(value, int) else JSONText(f"parameter-{number}")
             places[slot] = (name, index)
@@ -181,6 +193,7 @@ def _compile(
         text, params = compiler.as_sql()
         table = query.get_meta().db_table
         expressions = [query.get_meta().get_field(name).get_col(table) for name in statement.returning]
+        # Django has no RETURNING for UPDATE. It is what makes a lock and a look one statement.
         if expressions:
             quoted = (connection.ops.quote_name(expression.target.column) for expression in expressions)
             text += f" RETURNING {', '.join(quoted)}"
@@ -225,6 +238,7 @@ def insert_rows(using: str, model: str, columns: Sequence[str], rows: Sequence[S
         rows = [[f.get_db_prep_save(value, connection) for f, value in zip(fields, row, strict=True)] for row in rows]
     few = len(rows) * len(columns) <= LEAST_PARAMETERS
     for batch in [rows] if few else chunked(rows, rows_in_statement(connection, columns, rows)):
+        # Values never get into the text, and the columns are named by our code: the text depends on this alone.
         key = (connection.vendor, model, tuple(columns), len(batch))
         text = _INSERTS.get(key)
         if text is None:

@@ -32,6 +32,14 @@ from .inputs import Input, parse_messages
 from .lineage import Place, place_all
 from .locked import CHAT_COLUMNS, MAIN, LockedChat, NewChat, delete_chats, delete_rows, locked
 
+# {"format": "context-store-chat", "version": 1,
+#  "chat": {"id", "user_id", "title", "metadata", "created_at", "updated_at", …},
+#  "messages": [{"id", "parent_id", "name", "type", "data", "created_at"}, …],
+#  "branches": [{"id", "name", "head_message_id", "is_active", "created_at"}, …],
+#  "checkpoints": [{"id", "name", "message_id", "created_at"}, …]}
+#
+# Segments and depths are not in it: an import makes them of the parents, and so a document from elsewhere cannot bring
+# wrong ones. Counts are left out for the same reason.
 FORMAT = "context-store-chat"
 VERSION = 1
 PREVIEW_LENGTH = 50
@@ -92,6 +100,8 @@ def export_chat(using: str, chat_id: str, *, user_id: str | None = None, head: s
     for _ in range(READ_ATTEMPTS):
         revision, chat = require_chat(using, chat_id, user_id=user_id)
         document = _export(using, chat) if head is None else _export_chain(using, chat, head)
+        # Every write raises the revision, so that the same one before and behind means that nobody wrote between the
+        # queries.
         if require_chat(using, chat_id, user_id=user_id)[0] == revision:
             break
     return document
@@ -113,6 +123,8 @@ def import_chat(
     whole it lies in the trash; there stays what a process leaves that dies meanwhile. Raises ``IdConflict`` and
     ``InvalidData``.
     """
+    # The whole document is checked and placed before the first statement: no transaction is open while that takes time,
+    # and what is wrong with it leaves nothing.
     chat = _chat(document, user_id)
     inputs = {given.record.id: given for given in parse_messages(_section(document, "messages", list), chat_id=chat.id)}
     places = place_all({message_id: given.record.parent_id for message_id, given in inputs.items()})
@@ -128,6 +140,13 @@ def import_chat(
         last_message_at=newest if chat.last_message_at is None else chat.last_message_at,
     )
 
+    # In one step the chat is there with its COMMIT. In several, with what a crash leaves behind each:
+    #
+    #     begin     the chat in the trash since now, with some messages: retention removes it after TRASH_DAYS
+    #     step n    the same, with more messages
+    #     end       the whole chat: branches, checkpoints, and trashed_at as it is asked for
+    #
+    # ``places`` has parents first, so that a step refers to no message of a later one.
     steps = list(chunked(((inputs[message_id], place) for message_id, place in places.items()), at_once or len(places)))
     first = chat if len(steps) < 2 else chat._replace(message_count=len(steps[0]), branch_count=0)
 
@@ -166,6 +185,7 @@ def _go_on(
             store = partial(LockedChat.insert, placed=step)
             locked(using, chat_id, store, adding=len(step), touch=False, in_trash=True)
         locked(using, chat_id, end, touch=False, in_trash=True)
+    # A worker that is told to stop cleans up, too.
     except BaseException:
         with suppress(LegalHoldError):
             delete_chats(using, [chat_id])
@@ -198,6 +218,7 @@ def fork_chat(
     source_owner = document["chat"]["user_id"]
     owner = source_owner if user_id is None else user_id
     stored = rows("ChatOrigin").using(using).filter(chat_id=source_id).values_list("user_id", flat=True)
+    # A copy of a copy remembers everybody whose words may be in it, so that the erasure of any of them finds it.
     origins = sorted({source_owner, *stored} - {owner})
     renamed = _renamed(document, new_id() if new_chat_id is None else new_chat_id)
     return import_chat(using, renamed, owner, origins=origins, at_once=COPIED_AT_ONCE)
@@ -258,6 +279,7 @@ def _export_chain(using: str, chat: ChatRecord, head: str) -> Document:
     chain = read_chain(using, chat.id, place)
     ids = {message.id for message in chain}
     branches, checkpoints = _pointers(using, chat.id)
+    # Other branches may point outside of the chain: a copy of a chain has one.
     active = [branch._replace(name=MAIN, head_message_id=head) for branch in branches if branch.is_active]
     return _document(chat, chain, active, [mark for mark in checkpoints if mark.message_id in ids])
 
@@ -284,6 +306,8 @@ def document_pieces(using: str, chat_id: str, **more: Any) -> Iterator[str]:
     if columns is None:
         raise missing("Chat", chat_id)
     document = _document(ChatRecord(*columns), [], *_pointers(using, chat_id))
+    # The closing brace is cut off, and messages come last: each row's JSON text goes out as it is stored, neither
+    # decoded nor encoded.
     yield dumps({**more, **{key: value for key, value in document.items() if key != "messages"}})[:-1]
     yield ',"messages":['
     found = _messages(using, chat_id).values_list(*RECORD_COLUMNS).iterator(chunk_size=500)
@@ -299,6 +323,7 @@ def _without(record: Any, *fields: str) -> dict[str, Any]:
 
 def _renamed(document: Document, chat_id: str) -> Document:
     """Return the document as another chat, made now: every id in it is new."""
+    # ``ids.get`` leaves ``None`` as it is: a root without parent, a branch without head.
     ids: dict[str | None, str | None] = {message["id"]: new_id() for message in document["messages"]}
     now = now_ms()
     # A copy gets its messages now; it is neither archived nor pinned, and who asked for it has read it.

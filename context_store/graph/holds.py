@@ -32,6 +32,7 @@ def covered_by(hold: Any) -> Q:
         return Q(pk=hold.chat_id)
     if hold.user_id is not None:
         return Q(user_id=hold.user_id)
+    # Values are compared with their types (``False`` is not ``0``), which the lookup ``entry`` does on every database.
     [entry] = hold.metadata.items()
     return Q(metadata__entry=entry)
 
@@ -41,6 +42,7 @@ def require_no_hold(using: str, chat_ids: Sequence[str]) -> None:
     chats = rows("Chat").using(using).filter(pk__in=chat_ids)
     holds = active_holds().using(using)
     owners = chats.values("user_id")
+    # A statement a hold, as JSON of the chat is compared with JSON of the hold.
     for hold in holds.filter(Q(chat_id__in=chat_ids) | Q(user_id__in=owners) | Q(metadata__isnull=False)):
         for chat_id in chats.filter(covered_by(hold)).values_list("pk", flat=True)[:1]:
             raise LegalHoldError(hold.pk, f"chat {chat_id!r}")
@@ -58,6 +60,7 @@ def is_held_from_birth(using: str, chat_id: str, user_id: str, metadata: Any) ->
 
     What gets its metadata later is found by ``refresh_held``.
     """
+    # Both questions in one UNION, since every new chat pays for them.
     hold, tombstone = Value(1, output_field=IntegerField()), Value(2, output_field=IntegerField())
     about = Q(user_id=user_id) | Q(chat_id=chat_id) | Q(metadata__isnull=False)
     holds = active_holds().using(using).filter(about).annotate(kind=hold).values_list("kind", "id")
@@ -92,6 +95,7 @@ def require_scope_not_erased(scope: str, *, using: str | None = None) -> None:
     What was there already needs no question, for an erasure leaves nothing.
     """
     model = rows("Erasure").model
+    # A context or session may lie in another database than the chats, and its user may have been erased there or here.
     places = {router.db_for_write(model_of("Chat")), using or router.db_for_write(model)}
     for alias in places:
         if router.allow_migrate_model(alias, model) and tombstones(scope_pseudonyms(scope)).using(alias).exists():
@@ -107,6 +111,7 @@ def set_held(using: str, hold: Any, *, only_new: bool = False) -> None:
     chats = rows("Chat").using(using).filter(covered_by(hold)).order_by("pk")
     if only_new:
         chats = chats.filter(held=False)
+    # By keys, not by OFFSET: rows that are written or deleted meanwhile move no window.
     rest = chats
     while ids := list(rest.values_list("pk", flat=True)[:BATCH]):
         rows("Chat").using(using).filter(pk__in=ids).update(held=True)
@@ -120,6 +125,13 @@ def clear_held(using: str) -> None:
         covered |= covered_by(hold)
     chats = rows("Chat").using(using)
     for ids in chunked(list(chats.filter(held=True).exclude(covered).values_list("pk", flat=True))):
+        # release                                hold on the same chat
+        #     UPDATE held = False (row lock)
+        #                                            INSERT hold, COMMIT
+        #     reads holds: sees it                   set_held: waits for the row
+        #     UPDATE held = True, COMMIT             UPDATE held = True
+        #
+        # Was the hold stored after the reading, its ``set_held`` comes after this COMMIT. So it never ends as not held.
         with transaction.atomic(using=using):
             chats.filter(pk__in=ids).update(held=False)
             # Holds that were placed since; one that is placed from here on waits for these rows, see ``set_held``.

@@ -533,6 +533,7 @@ class LockedChat:
             self._refuse_over(most, following[: most + 1].count())
         # Only the parent is written by hand. Which places follow from it is found for the whole chat, by the rules that
         # place new messages. With (segment, depth), q2 goes below a4, and q3 takes over the run that q2 leaves:
+        #
         #     q1 (q1,0) - a1 (q1,1) - q2 (q1,2) - a2 (q1,3)
         #                          \ q3 (q3,2) - a3 (q3,3)
         #                                      \ a4 (a4,3)
@@ -605,8 +606,8 @@ class LockedChat:
         entries = self._rows("SearchEntry")
         delete_rows(entries.filter(message_id__in=fallen.values("id")))
         delete_rows(fallen)
-        # The caller has made sure that the chat is this one run, so that no ancestry names its old segment. With cut =
-        # 2:
+        # The caller has made sure that the chat is this one run: no ancestry names its old segment. With cut = 2:
+        #
         #     a (a,0) - b (a,1) - c (a,2) - d (a,3)   ->   c (c,0) - d (c,1)
         #
         # No message lies in a run ``first`` before: a run has the id of its first message, and this one was in the

@@ -125,6 +125,8 @@ def claim_stream(
             raise StreamConflict(f"Stream {now.id!r} is {now.status}: only one that is queued can be claimed.")
         # The time tells producers of one stream apart.
         at = now_ms()
+        # Before the COMMIT, as Redis has to have its keys when the first chunk comes. A rollback leaves keys under a
+        # claim's time that nobody else has.
         claimed = _written(row, now, status=RUNNING, started_at=at, lease_expires_at=at + lease, revision=chat.revision)
         if begin is not None:
             begin(claimed)
@@ -164,6 +166,12 @@ def append_chunks(
                 expires_at=now + lease,
                 started_at=started_at,
             )
+            # One row, or none if the stream runs no more. The UPDATE has counted the texts and holds the row, so that
+            # numbers have no gaps and no two batches share one. A call of three texts with after = 4, that is sent
+            # again:
+            #
+            #     first time   last_seq 4 -> 7    first = 5, known = 5 - 4 - 1 = 0   stores 5, 6, 7
+            #     again        last_seq 7 -> 10   first = 8, known = 8 - 4 - 1 = 3   stores none, last_seq back to 7
             for last_seq, cancel_requested_at in changed:
                 first = last_seq - len(texts) + 1
                 known = 0 if after is None else max(0, min(first - after - 1, len(texts)))
@@ -179,6 +187,7 @@ def append_chunks(
 
     appended = retry(using, attempt)
     if appended is None:
+        # Asked only now: a batch that is taken pays no statement for what to say otherwise.
         status = streams_of(using, chat_id=chat_id, id=stream_id).values_list("status", flat=True).first()
         if status is None:
             raise missing("Stream", stream_id)
@@ -234,6 +243,7 @@ def finish_stream(
             unfinished = unfinished.filter(Q(lease_expires_at__lt=at) | Q(lease_expires_at=None))
         if not unfinished.update(status=end, finished_at=at, lease_expires_at=None, revision=chat.revision):
             return now
+        # Read behind the lock of its row: ``last_seq`` moves without the chat's lock, and is final only now.
         [ended] = to_streams(row)
         last_seq, said, loss = (close or close_here)(ended)
         if exactly and last_seq != record.last_seq:
@@ -249,6 +259,7 @@ def finish_stream(
         message_id = ended.message_id
         if given is not None:
             try:
+                # The message and the state commit together: no reader sees an end without its answer.
                 message_id = _store_answer(chat, row, ended, given, why)
             except InvalidData as refused:
                 if message is not None:
@@ -274,6 +285,13 @@ def _store_answer(
     parent_id, branch_id = row.values_list("parent_id", "branch_id")[0]
     [parsed] = parse_messages([values], chat_id=chat.id)
     message_id = parsed.record.id
+    # P is the head that the stream began at, A the answer:
+    #
+    #     head is P         - P - A (head)            A is appended, the head moves
+    #     head went on      - P - X (head)            A lies beside what came meanwhile, as a version of it
+    #                           \ A
+    #     P was cut off     - Y - A (head)            at the active branch's head
+    #     A is there        - P - A                   only its data changes: it was stored as a place to fill in
     known = chat.find([message_id, *([parent_id] if parent_id else [])])
     branch = next((branch for branch in chat.branches() if branch.id == branch_id), None)
     if message_id in known:
@@ -323,6 +341,8 @@ def delete_stream(using: str, record: StreamRecord) -> bool:
     """Delete a stream with its chunks, not its message; of racing calls one gets ``True``."""
 
     def work(chat: LockedChat) -> bool:
+        # The stream before its chunks: who appends holds the stream's row, so that this waits for the batch, and finds
+        # it below.
         was_there = delete_rows(streams_of(using, chat_id=record.chat_id, id=record.id))
         delete_rows(rows("StreamChunk").using(using).filter(chat_id=record.chat_id, stream_id=record.id))
         return bool(was_there)
@@ -343,6 +363,7 @@ def remove_old_chunks(using: str, *, finished_before: int) -> Iterator[int]:
     What a hold covers keeps its chunks.
     """
     old = streams_of(using).filter(chunks_removed_at=None, finished_at__lt=finished_before)
+    # No place is kept: each round begins anew, as those that are done match no more (``chunks_removed_at``).
     while found := to_streams(old.filter(chat__held=False).order_by("finished_at")[:REAPED_AT_ONCE]):
         for stream in found:
             with transaction.atomic(using=using):
@@ -390,6 +411,7 @@ def states_of(*, chat_ids: list[str], stream_ids: list[str]) -> QuerySet[Any]:
 def chunks_of(*, chat_ids: list[str], stream_ids: list[str], after: list[int], last: list[int]) -> QuerySet[Any]:
     """Return the chat, the stream and the record of the chunks that lie in one of the ranges."""
     wanted = Q()
+    # An OR of ranges of the primary key: one statement for all that are read in a process, however far each has got.
     for chat_id, stream_id, first, end in zip(chat_ids, stream_ids, after, last, strict=True):
         wanted |= Q(chat_id=chat_id, stream_id=stream_id, seq__gt=first, seq__lte=end)
     return rows("StreamChunk").filter(wanted).values_list("chat_id", "stream_id", *ChunkRecord._fields)
