@@ -132,6 +132,8 @@ class Subscription:
         return self._taken()
 
     def _taken(self) -> list[Any] | None:
+        # Cleared before the batch is taken: what is delivered in between sets it again, and at worst wakes the reader
+        # for nothing. Once it is over the event stays set, so that no later call waits.
         if not self.is_over:
             self._ready.clear()
             if self._async_ready is not None:
@@ -171,6 +173,7 @@ class Listener:
         self._is_over = threading.Event()
 
     def start(self) -> None:
+        # An event for each start: the thread of an earlier one may still be on its way out, and must not be revived.
         self._is_over = threading.Event()
         run = partial(self._run, self._is_over)
         threading.Thread(target=run, name="context-store-listener", daemon=True).start()
@@ -200,6 +203,7 @@ class Listener:
 
 
 def _concerns(keys: set[Any], key: Any) -> bool:
+    # Keys of readers end with a user, and news do not know of users: (chat, stream) is in (chat, stream, user).
     return key in keys or (isinstance(key, tuple) and key[:2] in keys)
 
 
@@ -244,6 +248,8 @@ class _Pace:
         self.news = self.due = time.monotonic()
 
     def delay(self, now: float) -> float:
+        # quiet for   0.5 s   1 s     3 s      10 s    more
+        # next look   25 ms   50 ms   150 ms   500 ms  500 ms
         return min(max((now - self.news) / self.source.patience, SHORTEST), self.source.longest)
 
 
@@ -300,6 +306,8 @@ class Poller:
             while True:
                 with self._changed:
                     if not self._readers:
+                        # Under the lock by which readers are added: one comes before this and is served, or after it
+                        # and starts a thread.
                         self._thread = None
                         return
                     sources = {
@@ -330,6 +338,8 @@ class Poller:
             for key, readers in keys.items():
                 pace = self._paces[source, key]
                 delay = pace.delay(now)
+                # One look serves all that are due within half of their delay: keys fall into step, and looks do not
+                # grow with them.
                 if pace.due - now > delay / 2:
                     continue
                 waiting = [reader for reader in readers if reader.is_waiting]
@@ -357,6 +367,7 @@ class Poller:
                     pace.due = min(pace.due, now + SHORTEST)
 
     def _outage(self, source: Source, waiting: dict[Hashable, list[Subscription]], error: Exception) -> None:
+        # Readers are not told of a short outage: a server that restarts within OUTAGE seconds is only silent to them.
         since = self._outages.setdefault(source, time.monotonic())
         if since > time.monotonic() - 1:
             logger.warning("The server behind streams and changes does not answer: %s", error)
@@ -381,5 +392,6 @@ _pollers: dict[int, Poller] = {}
 
 def poller() -> Poller:
     """Return the process's poller: after a fork there is another one."""
+    # Threads do not survive a fork, and the parent's readers are none of the child's.
     pid = os.getpid()
     return _pollers.get(pid) or _pollers.setdefault(pid, Poller())

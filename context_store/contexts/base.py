@@ -182,6 +182,7 @@ class BaseContexts(BaseBackend):
 
     def scoped(self, name: str) -> Self:
         """Return the same store within a scope: no key in it is a key outside, or in a scope of another name."""
+        # Shares the storage and the counts, and connects nowhere: a scope is made for each request.
         inner = object.__new__(type(self))
         inner.__dict__.update(self.__dict__, _scope=scope_prefix(self._scope, name))
         return inner
@@ -261,6 +262,8 @@ class BaseContexts(BaseBackend):
         """
         stored, lifetime = stored_key(self._scope, key, "key"), self._lifetime(ttl)
         change = async_to_sync(updater) if iscoroutinefunction(updater) else updater
+        # No lock is held while the function runs, which may take long or ask a server: what it returns is stored only
+        # if the value is the one that it saw.
         for attempt in range(UPDATE_ATTEMPTS):
             value, seen = self._perform(READ, (key,), None, self._read, stored)
             changed = change(value)

@@ -68,6 +68,7 @@ class CircuitBreaker:
         if not self._stale and not self._open_until:
             return True
         with self._lock:
+            # One thread tries the server after a pause; the others wait for its answer at the lock, and do not all try.
             return time.monotonic() >= self._open_until and self._recover()
 
     def _recover(self) -> bool:

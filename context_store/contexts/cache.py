@@ -140,6 +140,7 @@ class MemoryStorage(Storage):
 
     def swap(self, key: str, seen: Any, text: str, ttl: int | None) -> bool:
         with _writing:
+            # The lock is reentrant: ``store`` takes it again.
             unchanged: bool = self.fetch(key) == seen
             if unchanged:
                 self.store(key, text, ttl)

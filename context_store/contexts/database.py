@@ -111,6 +111,8 @@ class DatabaseStorage(Storage):
     @retried(alias="database")
     def store(self, key: str, text: str, ttl: int | None) -> None:
         columns = _columns(text, ttl)
+        # UPDATE first, as a rule the row is there. Between UPDATE and INSERT another may create it, between INSERT and
+        # UPDATE delete it: then once more.
         for attempt in range(ATTEMPTS):
             if UPDATE(self.database, key=self._prefix + key, **columns):
                 return

@@ -61,6 +61,7 @@ class RedisStorage(Storage):
         made = self.make_key(key)
         if not key.startswith(self.guarded):
             self.client.execute_command("SET", made, text, *lifetime)
+        # XX sets what exists, NX what does not: the answer tells, without another question, whether the key is new.
         elif not self.client.execute_command("SET", made, text, *lifetime, "XX"):
             self.client.execute_command("SET", made, text, *lifetime)
             self.admit(key)

@@ -43,6 +43,7 @@ MISSING: Final = Missing()
 
 def escape(name: str) -> str:
     """Return a checked name without the separator in it."""
+    # In this order, and back in the other one: ``~1`` in a name becomes ``~01``, and is no separator.
     return name.replace("~", "~0").replace(SEPARATOR, "~1")
 
 
@@ -94,6 +95,7 @@ def milliseconds(ttl: Any, *path: str | int) -> int | None:
     # Compared this way round, NaN is refused too.
     if isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not 0 <= ttl <= MAX_TTL:
         raise InvalidData(f"must be a number of seconds from 0 to {MAX_TTL}, or None", path)
+    # Up, so that a short time is not 0, which is forever.
     return math.ceil(ttl * 1000) or None
 
 

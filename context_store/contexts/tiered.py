@@ -150,11 +150,17 @@ class TieredStorage(Storage):
     def _refill(self, key: str, *, is_leased: bool) -> Any:
         """Return the record's value, and store it in the cache if nobody else is about to."""
         call, lease = self.breaker.call, _new_lease()
+        # What lies in the cache under a key, and who answers:
+        #
+        #     nothing    the reader that inserts its lease fills it; others read the database and store nothing
+        #     a lease    somebody reads or writes just now: the database answers
+        #     a value    the cache answers
         has_lease = not is_leased and call(self.cache.insert, key, lease, LEASE_MILLISECONDS)
         text, expires_at = self.record.fetch_entry(key)
         if text is None:
             return MISSING
         lifetime = self.breaker.lifetime if expires_at is None else min(self.breaker.lifetime, expires_at - now_ms())
+        # Never longer than the value lives in the database: the cache must not answer what has expired.
         if has_lease and lifetime > 0:
             call(self.cache.swap, key, lease, text, lifetime)
         return decode(key, text)
@@ -165,6 +171,8 @@ class TieredStorage(Storage):
             return self._write_many([key], write)
         call, lease = self.breaker.call, _new_lease()
         is_cached = False
+        # Before the record is written: a reader that has the old value already finds its own lease gone, and stores
+        # nothing.
         call(self.cache.store, key, lease, LEASE_MILLISECONDS)
         try:
             result = write()
@@ -181,6 +189,8 @@ class TieredStorage(Storage):
         """Write the record, and delete the keys from the cache: at the commit, if there is a transaction."""
         self.breaker.call(self.cache.store_many, dict.fromkeys(keys, _new_lease()), LEASE_MILLISECONDS)
         if self.record.in_transaction:
+            # Until then the lease keeps readers from storing what this transaction replaces. One that takes longer than
+            # the lease lasts is why this comes at the commit as well.
             transaction.on_commit(partial(self.breaker.invalidate, keys), using=self.record.database)
             return write()
         try:

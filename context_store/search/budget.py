@@ -79,6 +79,7 @@ def _limit(connection: BaseDatabaseWrapper, budget: Budget) -> AbstractContextMa
 def _limit_sqlite(connection: BaseDatabaseWrapper, budget: Budget) -> Iterator[None]:
     connection.ensure_connection()
     database = connection.connection
+    # SQLite has no timeout for a statement. What the handler returns true for is interrupted.
     database.set_progress_handler(lambda: budget.left < 0, SQLITE_STEPS)
     try:
         yield

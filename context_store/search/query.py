@@ -16,6 +16,14 @@ from dataclasses import dataclass, field
 
 from .words import clean, words
 
+# What strings become, with P for a phrase:
+#
+#     tea milk             All(required=(P tea, P milk))
+#     tea OR milk -sugar   Either((P tea, All(required=(P milk,), excluded=(P sugar,))))
+#     "green tea" brew*    All(required=(P green tea, P brew with is_prefix))
+#     main.py              P main py
+#     NOT (a b)            nothing to look for: it would be nearly every message
+#     (((                  nothing: no string is an error
 MAX_LENGTH = 16_384
 MAX_WORDS = 64
 # A prefix costs more than a word: its index entries are all words that begin so.
@@ -133,6 +141,7 @@ def parse(text: str) -> Query:
                 groups[-1].start_alternative()
             case "NOT":
                 groups[-1].is_negated = not groups[-1].is_negated
+    # Parentheses that nobody closed end with the text.
     while len(groups) > 1:
         inner = groups.pop().node()
         groups[-1].add(inner)
@@ -189,6 +198,7 @@ def _all(terms: Iterable[tuple[Node, bool]]) -> Node | None:
     required: list[Node] = []
     excluded: list[Node] = []
     for node, is_excluded in terms:
+        # ``a (b -c)`` is ``a b -c``: one level less for the engines.
         if isinstance(node, All) and not is_excluded:
             required += node.required
             excluded += node.excluded
@@ -196,8 +206,10 @@ def _all(terms: Iterable[tuple[Node, bool]]) -> Node | None:
             required.append(_either(node.excluded))  # Not without a and without b: with a or b.
         elif not is_excluded:
             required.append(_findable(node))
+        # To exclude what is never found excludes nothing.
         elif (findable := _findable(node)) != NEVER:
             excluded.append(findable)
+    # One word that is in no index makes the whole unfindable: no engine is asked.
     if NEVER in required:
         return NEVER
     whole = All(_unique(required), _unique(excluded))

@@ -142,6 +142,10 @@ class CacheSessions(BaseSessions):
     def _append(self, session_id: str, messages: Given, limit: int | None) -> Messages:
         inputs = parse_messages(messages, chat_id=session_id, is_indexed=False)
         # Those at the beginning that a former call has stored.
+        # append [a, b, c] where a and b are stored, in two round trips:
+        #
+        #     APPEND a b c               ->  known: index and number of a and b; nothing is written
+        #     APPEND c, after = b's id   ->  ok, if b is there yet
         known: Messages = []
         attempts = self._attempts(session_id)
         while True:
@@ -161,6 +165,8 @@ class CacheSessions(BaseSessions):
 
     def _merge(self, session_id: str, metadata: dict[str, Any]) -> dict[str, Any]:
         for _ in self._attempts(session_id):
+            # A compare-and-swap on the metadata's version: they are merged here, as Lua's JSON would not keep numbers
+            # as they are.
             page = self._read(session_id, recent=0, with_metadata=1)
             merged = {**(page.record.metadata if page else {}), **metadata}
             # Checked as a whole: many small changes make large metadata.
@@ -193,6 +199,7 @@ class CacheSessions(BaseSessions):
     def _replace(self, session_id: str, owner: str, inputs: list[Input], *more: str, **given: Any) -> SessionRecord:
         """Make the session hold these messages. More than a piece of them are staged first."""
         token = secrets.token_hex(8)
+        # Of the same slot, as the braces are the same: RENAME needs that in Redis Cluster.
         staged_keys = [f"{key}:{token}" for key in self._keys(session_id)[1:]]
         entries: Entries = []
         for entries, is_last in _pieces(inputs):
@@ -240,6 +247,7 @@ class CacheSessions(BaseSessions):
             pushed += len(piece)
         described, left = more
         self._list_new(self._record(session_id, described, b""))
+        # What fell off by the limit, a piece a call; what is left if this process dies goes with the next appends.
         while int(left):
             left = self._run("DROP", session_id)
         return ["ok"]
@@ -275,6 +283,7 @@ class CacheSessions(BaseSessions):
             stop = len(found) + PIECE if wanted is None else min(len(found) + PIECE, wanted)
             ids = self._newest(user_id, len(found), stop - 1)
             records = self._records(ids)
+            # The index is another slot and may be behind: it only proposes, the sessions themselves decide.
             gone = [name for name in ids if name not in records or records[name].user_id != user_id]
             if gone:
                 self._leave(user_id, gone)

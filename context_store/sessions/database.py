@@ -132,6 +132,7 @@ class DatabaseSessions(BaseSessions):
     def _write(self, session_id: str, work: Callable[[LockedChat], Result], **options: Any) -> Result:
         """Return what the work does with the session's chat, which is made if there is none."""
         using = self._chats.write_db
+        # As a rule the session exists: it is tried first, and costs no statement to ask.
         return self._in_session(session_id, lambda: locked(using, session_id, work, user_id=self._user_id, **options))
 
     def _in_session(self, session_id: str, write: Callable[[], Result]) -> Result:

@@ -27,6 +27,16 @@ be large follows as it is.
 """
 
 # Messages, index entries or texts that one script handles, and bytes of texts that it returns or takes, at most.
+# An append of 1,200 messages to a session of 2, with first = base = 0:
+#
+#                                                   next    list    shown
+#     before                                        2       2       2
+#     APPEND pushed=0, 500 messages                 2       502     2       writer = token
+#     APPEND pushed=500, 500 messages               2       1002    2
+#     APPEND pushed=1000, last=1, 200 messages      1202    1202    1202    no writer
+#
+# A writer that dies leaves what is hidden behind ``next``. Once its time is over, the next append finds pushed = 0 with
+# hidden messages, drops a piece of them, and answers ``again`` until none is left.
 PIECE = 500
 PIECE_BYTES = 1024 * 1024
 # Milliseconds that an append in pieces may take between two pieces before others go on without it.
@@ -237,6 +247,10 @@ return {'ok', {owner}}
 )
 
 # KEYS: updates, expiries. Takes out what has expired, a piece at a time, and lets both keys go with their last session.
+# Of a user with two sessions that live for a day; s1 was written first, and loaded last:
+#
+#     {u:ada}:updates     s1 1700000000000   s2 1700000005000      the order of the list
+#     {u:ada}:expiries    s1 1700086409000   s2 1700086405000      what is gone by when
 INDEX = (
     f"local PIECE = {PIECE}"
     + """

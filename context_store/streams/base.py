@@ -43,6 +43,13 @@ class Reaped(NamedTuple):
     cleared: int
 
 
+# queued  -> running      claim
+# queued  -> cancelled    cancel
+# queued  -> failed       finish, or reap where nobody has claimed it for CHUNK_TTL
+# running -> any end      finish, as failed where the lease is over; cancel only asks, and the producer finishes
+# an end  -> queued       reopen: its chunks are dropped
+#
+# A reader's place is a seq. Chunks 0, 1, 2 with ``after=0`` are 1 and 2; ``after=-1`` is the beginning.
 class BaseStreams(UserBackend):
     """
     Answers while they are written.
@@ -160,6 +167,8 @@ class BaseStreams(UserBackend):
 
     def require(self, stream_id: str, chat_id: str | None = None) -> StreamRecord:
         """Return the stream without its chunks. Raises ``Stream.DoesNotExist``, ``IdConflict``."""
+        # Read, then created: who loses the race to create it meets the conflict of ids, and reads what the other one
+        # made.
         record = self.get(stream_id, chat_id=chat_id)
         if record is None:
             raise missing("Stream", stream_id)
@@ -200,6 +209,7 @@ class BaseStreams(UserBackend):
         A chunk ``{"type": "error", …}`` fails the stream; what comes after it is left out. ``started_at``, as the claim
         returned it, keeps a producer that lost its stream from writing into another's. Raises ``StreamConflict``.
         """
+        # All are checked before the first is stored, so that a call is taken as a whole or not at all.
         texts, error = self.encoded(chunks)
         if started_at is not None:
             check_time(started_at, "started_at")
@@ -298,6 +308,7 @@ class BaseStreams(UserBackend):
             if status == record.status:
                 return record
             try:
+                # ``exactly`` makes each of these a compare-and-swap: the updater decided on what it was shown.
                 if status in FINISHED:
                     return self._finish_as(record, status, error, None, exactly=True)
                 what, change = ("claim", self._claim) if status == RUNNING else ("reopen", self._reopen)

@@ -98,6 +98,7 @@ class DatabaseStreams(BaseStreams):
     def source(self) -> "DatabaseSource":  # type: ignore[override]
         """Who looks for the news of the database."""
         using = self.using
+        # ``setdefault`` keeps one of two that were made at once; the other has started nothing and is dropped.
         return self._sources.get(using) or self._sources.setdefault(using, self.make_source())
 
     def make_source(self) -> "DatabaseSource":
@@ -163,6 +164,7 @@ class DatabaseStreams(BaseStreams):
 
     def _reap(self) -> Reaped:
         expired = expired_streams(self.using, queued_before=now_ms() - self.chunk_ttl)
+        # Found without a lock: each is asked once more under that of its chat, with ``is_expired``.
         ended = sum(self.end_expired(record) for record in expired)
         removed = remove_old_chunks(self.using, finished_before=now_ms() - self.chunk_ttl)
         return Reaped(ended, sum(removed))
@@ -230,6 +232,7 @@ class DatabaseSource(Source):
         chunks = self._chunks(ranges)
         news: set[Hashable] = set()
         for key, record in states.items():
+            # Readers are who notices first that a producer died, without ``reap``: they look anyway.
             if self.end_if_expired(record):
                 news.add(key)
             for reader in keyed[key]:
@@ -247,9 +250,12 @@ class DatabaseSource(Source):
     def _states(self, waiting: Mapping[Key, Sequence[Subscription]]) -> dict[Key, StreamRecord]:
         found: dict[Key, StreamRecord] = {}
         for keys in chunked(waiting, PAGE):
+            # Two lists, not pairs: this may find a stream of another chat that has the same id. It is in nobody's keys,
+            # and left out below.
             chat_ids, stream_ids = padded(sorted({key[0] for key in keys})), padded(sorted({key[1] for key in keys}))
             for owner, *row in states_of(self.streams.using, chat_ids=chat_ids, stream_ids=stream_ids):
                 record = StreamRecord(*row)
+                # Somebody who reads as the owner, and somebody who reads without a user: both keys may wait.
                 for user in (None, owner):
                     key = (record.chat_id, record.id, user)
                     if key in waiting:
@@ -280,6 +286,10 @@ class DatabaseSource(Source):
 def _spans(readers: Sequence[Subscription], record: StreamRecord) -> list[tuple[int, int]]:
     """Return the ranges of chunks to read: behind the last reader, and those far ahead of it."""
     spans: list[tuple[int, int]] = []
+    # last_seq 1000, readers at 40, 60 and 700, PAGE 500:
+    #
+    #     40     (40, 540)     covers 60 as well, whose reader goes on from 541 in the next look
+    #     700    (700, 1000)
     for position in sorted({reader.position for reader in readers if reader.position < record.last_seq}):
         if (not spans or position >= spans[-1][1]) and len(spans) < PLACES:
             spans.append((position, min(position + PAGE, record.last_seq)))
@@ -293,6 +303,7 @@ def _deliver(reader: Subscription, record: StreamRecord, chunks: Mapping[int, Ch
         return True
     new = []
     position = reader.position
+    # Only what follows without a gap: another reader's span may begin further on.
     while position + 1 in chunks:
         position += 1
         new.append(chunks[position])

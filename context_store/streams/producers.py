@@ -36,6 +36,14 @@ MOST_WAITING = 1_000
 CANCELLATIONS = (StreamCancelled, asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)
 
 
+# write -> _waiting (memory) -> batch -> append_texts -> server
+#
+#     BATCH chunks, or LINGER after the first    a batch is stored
+#     nothing for a beat                         an empty batch renews the lease, and learns of a cancel
+#     the server is away                         what waits stays, until the lease is over
+#
+# ``last_seq`` moves only with an answer. A batch whose answer was lost is sent again with the same ``after``, and
+# whatever was stored of it is not stored twice.
 class Producer:
     """
     What writes one stream, from its claim to its end. ``record`` is the stream as it was claimed.
@@ -55,6 +63,7 @@ class Producer:
         # One batch at a time, in order.
         self._storing = threading.Lock()
         self._stored_at = time.monotonic()
+        # A third of the lease (milliseconds to seconds): two beats may fail before it is over.
         self._beat = min(BEAT, streams.lease / 3000)
 
     @property
@@ -87,9 +96,11 @@ class Producer:
                 if time.monotonic() - self._stored_at > self.streams.lease / 1000:
                     self._problem = error
                 logger.warning("Stream %r waits for its server: %s", self.record.id, error)
+            # Kept for whoever writes next: this may run in the thread beside the block, where nobody would see it.
             except Exception as error:
                 self._problem = error
             else:
+                # Only now: until there is an answer the chunks are in memory.
                 del self._waiting[: len(batch)]
                 self._stored_at = time.monotonic()
                 self._is_cancelled = self._is_cancelled or asked
@@ -116,6 +127,7 @@ class Producer:
             status, text = COMPLETED, None
         if self._problem is not None and error is None:
             raise self._problem
+        # With a problem the stream is another's, or its server is away: its lease ends it.
         if self._problem is None:
             self.record = self._finish(status, text)
 
@@ -267,6 +279,8 @@ class AsyncProducer(Producer):
 
     async def end(self, error: BaseException | None) -> bool:
         """End the stream; tell whether the block was left by this producer's own interruption."""
+        # ``uncancel`` takes this one back, and says how many others are left: if somebody else has cancelled the task,
+        # that goes on.
         is_own = self._has_interrupted and self._block.uncancel() <= 0
         self._task.cancel()
         late = None
@@ -306,6 +320,7 @@ class Production:
         producer = self._sync
         assert producer is not None  # noqa: S101
         producer.end(error)
+        # Who asked for the end gets it without a traceback; a ``StreamCancelled`` of another stream goes on.
         return isinstance(error, StreamCancelled) and producer.is_cancelled
 
     async def __aenter__(self) -> AsyncProducer:

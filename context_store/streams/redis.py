@@ -145,6 +145,11 @@ class RedisStreams(DatabaseStreams):
 
     def _append(self, record: StreamRecord, texts: Iterable[JSONText], after: int | None) -> tuple[int, bool]:
         run = record
+        # What the script answers, and what that means:
+        #
+        #     ok        stored; the lease in Redis tells whether the one in the database is due
+        #     closed    an end was begun in a transaction: the database is asked, and that waits for its outcome
+        #     lost      Redis has no such stream, or fewer chunks than the producer stored: it fails
         for _ in range(ATTEMPTS):
             if run.started_at is None:
                 # Raises as long as nobody has claimed it.
@@ -228,6 +233,8 @@ class RedisStreams(DatabaseStreams):
         if record.started_at is None:
             return record.last_seq, (), None
         try:
+            # From now on no chunk is taken. If the transaction is undone, nobody says so here: the next append asks the
+            # database, finds the stream running, and removes the mark by OPEN.
             last_seq = self._run("CLOSE", record, secrets.token_hex(8))
             if last_seq is None:
                 return record.last_seq, (), LOST
@@ -273,6 +280,7 @@ class RedisStreams(DatabaseStreams):
 
     def current_seqs(self, records: Iterable[StreamRecord]) -> Iterator[tuple[StreamRecord, int | None]]:
         """Give each running stream with its last seq, which is ``None`` where Redis has lost it."""
+        # Of the others the database's is final: it was written with the end.
         running = [record for record in records if record.status == RUNNING]
         with self.client.pipeline(transaction=False) as pipeline:
             for record in running:
@@ -314,6 +322,7 @@ class RedisSource(DatabaseSource):
 
     def listen(self) -> Generator[set[Any], None, None]:
         client, news = self.streams.client, self.streams.news
+        # From the newest entry that is there now: what came before, the first look finds (``Listener`` asks for it).
         newest = client.xrevrange(news, count=1)
         last = newest[0][0] if newest else "0-0"
         pool = getattr(client, "connection_pool", None)
@@ -334,6 +343,7 @@ class RedisSource(DatabaseSource):
             for record, last_seq in self.streams.current_seqs(list(by_stream.values())):
                 current = self.streams._end_lost(record) if last_seq is None else record._replace(last_seq=last_seq)
                 by_stream[record.chat_id, record.id] = current
+        # While Redis is away nobody can append, and leases run out: the state tells readers so.
         except RedisError:
             for record in by_stream.values():
                 self.end_if_expired(record)

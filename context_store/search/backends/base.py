@@ -145,6 +145,12 @@ class SearchBackend(BaseBackend):
         budget = budget or Budget()
         scope = Scope(chat_id, user_id, None if roles is None else tuple(dict.fromkeys(roles)), chats, entries)
         with self._explained():
+            # With 800 ms, from the beginning of the search:
+            #
+            #     until 400 ms    all entries in the scope
+            #     until 560 ms    the newest 2,000
+            #     until 680 ms    the newest 100
+            #     then            nothing is found, and is_complete is false
             for newest, share in ATTEMPTS:
                 budget.until(share)
                 try:

@@ -160,6 +160,14 @@ def _source(scope: Scope) -> Sql:
     return f"WITH entries AS {materialized} (SELECT {columns} FROM {TABLE} AS e{where})", params
 
 
+# Queries and their conditions, with v for the vector, and without the name of the configuration:
+#
+#     milk            v @@ phraseto_tsquery('milk')
+#     "hot milk"      v @@ phraseto_tsquery('hot milk')                  'hot' <-> 'milk'
+#     hot OR milk     v @@ (phraseto_tsquery('hot') || phraseto_tsquery('milk'))
+#     hot -milk       v @@ (phraseto_tsquery('hot') && !! phraseto_tsquery('milk'))
+#     mil*            v @@ lower(%s)::tsquery        with (('mil':A* | '~mil':A*)): a stem, or a word that is none
+#     hot mil*        the first AND the last: stems and prefixes are two conditions
 def _condition(node: Node) -> Sql:
     """
     Return the condition that an entry matches.

@@ -168,6 +168,12 @@ class SQLiteBackend(SearchBackend):
         return any(f"no such table: {index}" in str(error) for index in (STEMS, WORDS))
 
 
+# Queries and what FTS5 is asked in the chat "tea" (746561 in hexadecimal, S for the letter U+F900):
+#
+#     milk          "Sc7465610" AND ("milk")                 exact: nothing is looked at here but the rank
+#     "hot milk"    "Sc7465610" AND ("hot" AND "milk")        the texts are looked at for the phrase
+#     mil*          "Sc7465610"                               every text of the chat is looked at
+#     hot mil*      "Sc7465610" AND (("hot"))                 those with "hot"
 def _in_chat(root: Node, scope: Scope) -> tuple[str, list[Any], bool]:
     """Return a query for the ids of entries that may match, newest first, and whether all of these match."""
     is_exact = all(len(phrase.words) == 1 and not phrase.is_prefix for phrase in phrases(root, excluded=True))
@@ -190,6 +196,7 @@ def _set_of(node: Node, scope: Scope) -> Sql:
     if kind(node) == WHOLE or (kind(node) == PREFIXES and not (has_exclusions and _has_phrase_with_prefix(node))):
         return _ids(STEMS if kind(node) == WHOLE else WORDS, _match(node), scope)
     if isinstance(node, All):
+        # The two indexes cannot be asked in one MATCH: sets of ids meet in SQL.
         sql, params = _joined(" INTERSECT ", _apart(node.required, All), scope)
         for part in gathered(node.excluded, Either):
             # What is found too much must not be taken away.
