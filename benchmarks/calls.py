@@ -44,6 +44,7 @@ BUDGETS = {
     "engine.save": Counts(50, 14),
     "contexts.set": Counts(12),
     "a turn appended": Counts(calls=900),
+    "a chat created": Counts(calls=900),
 }
 
 
@@ -109,6 +110,7 @@ def scenarios() -> dict[str, Callable[[], Any]]:
         "engine.save": lambda: engine.set(user(question)).save(),
         "contexts.set": lambda: contexts.set("run-456", {"step": 7}),
         "a turn appended": lambda: store.append_messages(chat_id, messages),
+        "a chat created": lambda: store.create_chat(),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import router, transaction
 from django.db.models import Exists, IntegerField, OuterRef, Q, QuerySet, Value
 
-from context_store.db import chunked
+from context_store.db import Prepared, chunked
 from context_store.exceptions import LegalHoldError, UserErased
 from context_store.ids import now_ms, pseudonyms, scope_pseudonyms, user_scope
 
@@ -21,9 +21,10 @@ BATCH = 500
 ERASED = "The user was erased, and nothing is stored for them until the erasure is lifted."
 
 
-def active_holds() -> QuerySet[Any]:
+def active_holds(now: int | None = None) -> QuerySet[Any]:
     """Return the holds that are neither released nor over."""
-    return rows("LegalHold").filter(Q(until__isnull=True) | Q(until__gt=now_ms()), released_at__isnull=True)
+    now = now_ms() if now is None else now
+    return rows("LegalHold").filter(Q(until__isnull=True) | Q(until__gt=now), released_at__isnull=True)
 
 
 def covered_by(hold: Any) -> Q:
@@ -54,6 +55,17 @@ def may_be_held() -> Exists:
     return Exists(active_holds().filter(about))
 
 
+@Prepared
+def _refusals(*, chat_id: str, user_id: str, subjects: list[str], now: int) -> QuerySet[Any]:
+    """Rows ``(0, id)`` of the holds that may cover a chat that is to be made, and ``(1, id)`` of tombstones."""
+    is_hold, is_tombstone = Value(0, output_field=IntegerField()), Value(1, output_field=IntegerField())
+    about = Q(user_id=user_id) | Q(chat_id=chat_id) | Q(metadata__isnull=False)
+    holds = active_holds(now).filter(about).annotate(kind=is_hold).order_by()
+    erased = tombstones(subjects).annotate(kind=is_tombstone).order_by()
+    found: QuerySet[Any] = holds.values_list("kind", "id").union(erased.values_list("kind", "id"), all=True)
+    return found
+
+
 def is_held_from_birth(using: str, chat_id: str, user_id: str, metadata: Any) -> bool:
     """
     Return whether a hold covers a chat that is to be made, in one statement. Raises ``UserErased`` for a tombstone.
@@ -61,12 +73,9 @@ def is_held_from_birth(using: str, chat_id: str, user_id: str, metadata: Any) ->
     What gets its metadata later is found by ``refresh_held``.
     """
     # Both questions in one UNION, since every new chat pays for them.
-    hold, tombstone = Value(1, output_field=IntegerField()), Value(2, output_field=IntegerField())
-    about = Q(user_id=user_id) | Q(chat_id=chat_id) | Q(metadata__isnull=False)
-    holds = active_holds().using(using).filter(about).annotate(kind=hold).values_list("kind", "id")
-    erased = tombstones(pseudonyms(user_id)).using(using)
-    found = list(holds.order_by().union(erased.order_by().annotate(kind=tombstone).values_list("kind", "id"), all=True))
-    if any(kind == 2 for kind, _ in found):
+    subjects = pseudonyms(user_id)
+    found = _refusals(using, chat_id=chat_id, user_id=user_id, subjects=subjects, now=now_ms())
+    if any(is_tombstone for is_tombstone, _ in found):
         raise UserErased(ERASED)
     if not found:
         return False

@@ -181,10 +181,14 @@ class LockedChat:
         self._transaction = transaction.atomic(using=self.using)
         self._transaction.__enter__()
         try:
-            self._lock()
+            is_there = self._lock()
         except BaseException as error:
             self._transaction.__exit__(type(error), error, error.__traceback__)
             raise
+        if not is_there:
+            # Nothing has changed, so that is committed: after a rollback psycopg throws away what it has prepared.
+            self._transaction.__exit__(None, None, None)
+            raise missing("Chat", self.id)
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -215,7 +219,8 @@ class LockedChat:
             # out.
             _note_write(self.using, self.id, self.revision)
 
-    def _lock(self) -> None:
+    def _lock(self) -> bool:
+        """Lock the chat and learn of it; ``False`` if there is none."""
         now = now_ms() if self._touch else None
         adding = self._counted
         found = _lock(
@@ -230,13 +235,14 @@ class LockedChat:
             is_deleting=self._is_deleting,
         )
         if not found:
-            raise missing("Chat", self.id)
+            return False
         # The row as the UPDATE left it: ``message_count`` has the messages of ``adding`` already, and the revision is
         # one above the one that a caller can have seen.
         self.user_id, self.revision, self.message_count, held = found[0]
         self.held = bool(held)
         if self._expected_revision not in (UNSET, self.revision - 1):
             raise RevisionConflict(f"Chat {self.id!r} has changed.")
+        return True
 
     def _correct_counts(self) -> None:
         # Messages by the difference, for counting them takes time with the length of the chat. Branches are few.
@@ -777,7 +783,7 @@ class NewChat(LockedChat):
 
     # No row to wait for: the INSERT is the lock. Who creates the same id at this moment waits at the primary key, and
     # gets its conflict when this one commits.
-    def _lock(self) -> None:
+    def _lock(self) -> bool:
         record, revision = self.record, new_revision()
         self.user_id, self.message_count = record.user_id, record.message_count
         chat = model_of("Chat")(
@@ -806,6 +812,7 @@ class NewChat(LockedChat):
         if self.held:
             rows("Chat").using(self.using).filter(pk=self.id).update(held=True)
         self.revision = revision
+        return True
 
 
 def create_chat(using: str, record: ChatRecord) -> None:

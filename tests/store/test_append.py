@@ -1,4 +1,6 @@
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from context_store.exceptions import HeadConflict, IdConflict, InvalidData
 from context_store.models import Branch, Chat, Message
@@ -165,3 +167,11 @@ def test_append_that_forks_takes_at_most_six_statements(store, chat, django_asse
     store.rewind(chat, "m1")
     with django_assert_max_num_queries(6 + 2):
         store.append_messages(chat, [message("n2")])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_append_to_a_chat_that_is_missing_rolls_nothing_back(store):
+    # psycopg throws away all that a connection has prepared after a ROLLBACK.
+    with CaptureQueriesContext(connection) as captured, pytest.raises(Chat.DoesNotExist):
+        store.append_messages("missing", [message("m1")])
+    assert [query["sql"] for query in captured][-1] == "COMMIT"
