@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from context_store.exact_json import WrittenFloat, dumps, indented, loads
+from context_store.exact_json import LARGE, TOGETHER, WrittenFloat, dumps, indented, loads, loads_each
 
 NUMBERS = ["49.90", "1e22", "1E5", "-0.0", "1.0", "0.1", "100", "1e-7", "5.00e+3", "-12.340"]
 JSON = st.recursive(
@@ -43,6 +43,12 @@ def test_written_numbers_lie_anywhere() -> None:
     text = '{"a":[49.90,{"é":1e22,"":[]},{},null,true,"\\u0000"],"b":"49.90","c":-0.0}'
     assert dumps(loads(text)) == text
     assert dumps((loads("1e5"), "x")) == '[1e5,"x"]'
+
+
+def test_many_texts_are_read_as_each_alone() -> None:
+    texts = [*NUMBERS, ' {"a":[1.50]}\n', '"]["', "[]", f'"{"x" * LARGE}"'] * TOGETHER
+    assert [dumps(value) for value in loads_each(texts)] == [dumps(loads(text)) for text in texts]
+    assert loads_each([]) == []
 
 
 def test_too_large_a_number_is_no_json() -> None:

@@ -15,7 +15,7 @@ from django.db.models import Exists, Func, IntegerField, OuterRef, Q, QuerySet, 
 from django.db.models.functions import Cast
 
 from context_store.db import Prepared, chunked, outside_trash
-from context_store.exact_json import loads, raw_decode
+from context_store.exact_json import loads, loads_each
 from context_store.exceptions import CorruptChat
 from context_store.records import BranchRecord, MessageRecord, Siblings, VersionedMessageRecord
 from context_store.validation import check_count, check_identifier
@@ -69,10 +69,9 @@ def corrupt(chat_id: str, what: str) -> CorruptChat:
 
 def to_records(found: Iterable[Sequence[Any]]) -> list[MessageRecord]:
     """Return the records of rows of ``RECORD_COLUMNS``."""
-    return [
-        MessageRecord(message_id, chat_id, parent_id, name, kind, raw_decode(data.lstrip())[0], created_at)
-        for message_id, chat_id, parent_id, name, kind, data, created_at in found
-    ]
+    found = list(found)
+    values = loads_each([row[5] for row in found])
+    return [MessageRecord._make((*row[:5], value, row[6])) for row, value in zip(found, values, strict=True)]
 
 
 class HeadedBranch(NamedTuple):
