@@ -75,5 +75,6 @@ def delete_unused(chat: LockedChat, ids: list[str]) -> None:
     for some in chunked(ids):
         children = Message.objects.using(chat.using).filter(chat_id=chat.id, parent_id__in=some)
         used.update(parent for child, parent in children.values_list("id", "parent_id") if child not in mine)
+    # a - b - c - d, where another branch ends at b, or something else hangs below it: kept = 2, c and d go.
     kept = next((index + 1 for index in reversed(range(len(ids))) if ids[index] in used), 0)
     chat.delete_messages(ids[kept:])

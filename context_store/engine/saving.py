@@ -80,6 +80,7 @@ class Saving:
                 raise HeadConflict(branch.name, branch.head_message_id)
             outcome = Outcome.GRAFTED
         self.saved += self.chat.extend(self.new)
+        # From here on the head is where this save has put it: what follows is no conflict with itself.
         self.expected_head = self.saved[-1].id
         self.outcomes.add(outcome)
         self.new = []

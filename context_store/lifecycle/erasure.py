@@ -44,6 +44,14 @@ class Receipt(NamedTuple):
     hint: str
 
 
+# What each step leaves. A crash between two leaves a receipt without ``finished_at``; the next call finds the tombstone
+# and goes through the steps again.
+#
+#     tombstone       committed: who makes something from here on asks for it behind the INSERT, and is refused
+#     waiting         transactions that began before it, and may not see it, are over
+#     rounds          chats, copies of them, then what each holder has; until one finds nothing
+#     scrub           words that deleted rows left in search indexes are gone
+#     finished_at     the receipt; the tombstone stands until ``lift_erasure``
 def erase_user(
     user_id: str,
     *,
@@ -78,6 +86,7 @@ def erase_user(
     stored = _tombstone(alias, user_id, reason, options, who or audit.actor())
     patience = PATIENCE if seconds is None else min(seconds / 2, PATIENCE)
     wait_for(alias, stored.options.get("older", []), seconds=patience)
+    # Once more: a hold may have been placed while this waited.
     _require_no_holds(alias, user_id, copies)
     with deleting_securely(alias):
         is_complete = _erase(alias, user_id, options, stored, end)
@@ -122,6 +131,7 @@ def replay_erasures(*, using: str | None = None) -> list[Receipt]:
 def _users(using: str) -> Iterator[str]:
     """Give every user of whom something is stored, each once."""
     seen: set[str] = set()
+    # Tombstones do not tell whose they are: so everybody who is there is held against them.
     owners = rows("Chat").using(using).order_by("user_id").values_list("user_id", flat=True).distinct()
     for source in (list(owners), *(holder.users(using) for holder in holders())):
         for user_id in source:
@@ -132,6 +142,7 @@ def _users(using: str) -> Iterator[str]:
 
 def _tombstone(using: str, user_id: str, reason: str, options: dict[str, str], who: str) -> Any:
     """Return the user's standing erasure, or a new one, which is committed: who begins to write now is refused."""
+    # Several, as ``SECRET_KEY`` may have changed: a tombstone is found by any of the keys, and made by the first.
     subjects = pseudonyms(user_id)
     stored = tombstones(subjects).using(using).order_by("id").first()
     if stored is None:
@@ -162,6 +173,8 @@ def _erase(using: str, user_id: str, options: dict[str, str], stored: Any, end: 
     while not (are_open or is_settled):
         # First: what older transactions have stored by then is erased below.
         are_open = not wait_for(using, stored.options.get("older", []), seconds=0)
+        # A round that finds something is followed by another: a transaction that was still open has stored it behind
+        # the look.
         found = 0
         for number in _erase_once(using, user_id, options, counts):
             found += number

@@ -157,6 +157,8 @@ class SessionsHolder(Holder):
         for alias in sessions:
             backend = sessions[alias]
             mine = backend.for_user(user_id)
+            # Sessions that are chats go with these. From the beginning each time: what was deleted is not listed any
+            # more.
             while not backend.supports_chats and (found := mine.list(user_id=user_id, limit=SESSIONS)):
                 yield sum(mine.delete(session.id) for session in found)
             yield from _remove_keys(backend.lock_storage, f"{LOCK}{SESSION}{SEPARATOR}{escape(user_id)}{SEPARATOR}")

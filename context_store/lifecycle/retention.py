@@ -108,11 +108,14 @@ class _Worker:
         now = time.monotonic()
         took = now - self._begun
         self._worked += took
+        # A step of 50 ms and a pause of 19 times that: retention has a twentieth of the time, whatever it deletes.
         pause = min(took * (self._pause if has_written else min(self._pause, PAUSE)), LONGEST_PAUSE)
         time.sleep(pause if self._end is None else max(min(pause, self._end - now), 0))
         now = self._begun = time.monotonic()
         if now - self._renewed > RENEWAL:
             self._renewed = now
+            # Another worker took over while this one slept or was suspended: two at once would only delete what is due,
+            # but take twice the time from others.
             if not self._storage.relock(LOCK, self._token, LOCK_TTL):
                 return False
         return self._end is None or now < self._end
@@ -152,6 +155,10 @@ class _Rules:
         cases = []
         for number, rule in enumerate(rules):
             # What is not due by its rule is kept from those behind it.
+            # Rules 0 (user ada, 30 days) and 1 (all, 90 days):
+            #
+            #     CASE WHEN ada AND due(0) THEN 0  WHEN ada THEN NULL
+            #          WHEN all AND due(1) THEN 1  WHEN all THEN NULL END
             cases += [When(rule.matching & rule.due, then=Value(number)), When(rule.matching, then=Value(None))]
         self._chats = chats.annotate(number=Case(*cases, output_field=IntegerField()))
 
@@ -283,6 +290,7 @@ def _chats_removed(using: str, worker: _Worker, counts: dict[str, int]) -> Itera
 
 def _removed(using: str, chat_ids: list[str], due: _Due, counts: dict[str, int]) -> Iterator[int]:
     """Remove the chats that are still due, one by one where a hold came in between; give how many went in each step."""
+    # A batch is deleted as a whole or, where a hold covers one of it, not at all: then each on its own.
     if due.rule.action != "trash":
         with suppress(LegalHoldError):
             yield from remove_chats(using, chat_ids, counts, due.still)

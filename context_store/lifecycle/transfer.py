@@ -61,6 +61,8 @@ def _exported(using: str | None, user_id: str, actor: str) -> Iterator[bytes]:
     for name, lines in sources.items():
         archive.add(_counted(lines, files.setdefault(name, {})), name)
     yield from archive.all_files()
+    # Last in the archive: counts and digests are known when everything has gone through, and nothing is kept until
+    # then.
     manifest = {"format": FORMAT, "version": VERSION, "user_id": user_id, "created_at": now_ms(), "files": files}
     archive.add(json.dumps(manifest, indent=2), "manifest.json")
     yield from archive.finalize()
@@ -76,6 +78,7 @@ def import_user(file: IO[bytes], *, user_id: str | None = None, using: str | Non
     alias = using or router.db_for_write(rows("Chat").model)
     counts: dict[str, int] = {}
     with ZipFile(file) as archive:
+        # Read as a whole before anything is stored: an archive that was cut off in transit leaves nothing behind.
         manifest = _verified(archive)
         owner = check_identifier(manifest["user_id"] if user_id is None else user_id, "user_id")
         require_not_erased(owner, using=alias)

@@ -17,6 +17,13 @@ from context_store.exceptions import InvalidData
 from context_store.records import ChatRecord
 from context_store.validation import check_identifier, check_text, check_time
 
+# A cursor is base64url of JSON: the order, what the chat was sorted by, and its id.
+#
+#     ["-updated_at", 1700000000000, "c7"]    behind it: updated_at = 1700000000000 AND id < "c7"
+#                                                     OR updated_at < 1700000000000
+#
+# ``-last_message_at``, with n for chats without messages: newest … oldest, n by id downwards; so behind a time come the
+# n as well, and behind one of the n only others. Upwards it is the other way round.
 NEWEST_FIRST = "-updated_at"
 # Titles are compared by their beginnings: they may be longer than a cursor should be, or than an index could hold.
 SORTED_TITLE = 200

@@ -100,6 +100,9 @@ class ShareLinkQuerySet(ScopedQuerySet["models.ShareLink"]):
             place = read_places(using, chat_id, [head]).get(head)
             if place is None:
                 return None
+            # A chain of 10 with before=8 and limit=3: last = 7, wanted = 3 + 10 - 7 = 6.
+            #
+            #     1 2 3 4 | 5 6 7 | 8 9 10      the last 6 are read but for those from 8 on: numbers 7 - 3 + 1 = 5 to 7
             length = place.depth + 1
             last = length if before is None else max(0, min(length, before - 1))
             wanted = None if limit is None else limit + length - last

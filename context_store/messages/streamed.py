@@ -55,6 +55,16 @@ def as_ui_chunks(format: str, chunks: Iterable[Any], message_id: str) -> Iterato
             yield {"type": "data-chunk", "data": chunk}
 
 
+# Chunks, and what becomes of the parts:
+#
+#     {"type": "start-step"}                                          step-start
+#     {"type": "text-start", "id": "1"}                               text, pieces []
+#     {"type": "text-delta", "id": "1", "delta": "Two "}              text, pieces ["Two "]
+#     {"type": "text-delta", "id": "1", "delta": "minutes"}           text, pieces ["Two ", "minutes"]
+#     {"type": "tool-input-available", "toolCallId": "c", …}          tool, state input-available
+#     {"type": "tool-output-available", "toolCallId": "c", …}         the same part, state output-available
+#
+# Texts are open from start to end, and at most for a step; calls stay open, as an answer may come in a later step.
 class UIAnswer:
     """
     The parts of a UI message, put together of the chunks of its stream, as the AI SDK's client does.

@@ -21,6 +21,7 @@ def ui_messages(messages: Iterable[MessageRecord], *, merge_consecutive: bool = 
     from one message of the user to the next, its steps parted by ``step-start``.
     """
     written: list[Message] = []
+    # The call's part stays at hand, as its answer comes in a later message and belongs into the same part.
     open_calls: dict[str, Block] = {}
     for record in messages:
         if is_empty(record):

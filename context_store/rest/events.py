@@ -89,6 +89,17 @@ def event(data: Any, *, name: str | None = None, id: str | int | None = None) ->
     return "\n".join([*lines, f"data: {text}", "", ""]).encode()
 
 
+# What a reader of a stream gets, and how it comes back:
+#
+#     retry: 1000
+#
+#     id: 0
+#     data: {"type":"text-delta","id":"1","delta":"Two "}
+#
+#     id: 1
+#     data: …                                  <- the connection breaks here
+#
+#     GET …/events/  Last-Event-ID: 1          ->  goes on with id: 2
 def seen_seq(request: Request) -> int:
     """
     Return the seq after which a reader goes on: ``Last-Event-ID``, which a browser sends by itself, or ``after``.
@@ -164,6 +175,7 @@ class Reader:
     _lock = threading.Lock()
 
     def __init__(self, feed: Feed[Any], environ: dict[str, Any]) -> None:
+        # Counted before the first byte: afterwards there is no 503 to answer with.
         with Reader._lock:
             if Reader._count >= settings.MAX_STREAM_READERS:
                 raise TooManyReaders

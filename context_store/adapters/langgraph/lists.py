@@ -83,6 +83,10 @@ class ListValue:
         if len(self.values) < tail.length:
             return False
         kind, data = self._plain.dumps_typed(self.values)
+        # MessagePack writes the number of items, then their bytes:
+        #
+        #     [a, b]       0x92 | a b             the tail: size and digest of what is behind the header
+        #     [a, b, c]    0x93 | a b | c         begins with the same bytes: only c is new
         first = len(array_header(len(self.values)))
         if kind != MSGPACK:
             return False

@@ -51,6 +51,8 @@ class Memories:
     def __init__(self, size: int) -> None:
         self.size = size
         self._lock = threading.Lock()
+        # In the order in which they were set, and what is set again goes to the end: the first is the one that is given
+        # up.
         self._kept: dict[Name, Memory] = {}
         # Of those that have values, how many bytes.
         self._sizes: dict[Name, int] = {}
@@ -74,6 +76,7 @@ class Memories:
             if size:
                 self._sizes[name] = size
                 self._bytes += size
+            # Only the values go: that a thread is there, and at which revision, takes little.
             while self._bytes > self.size:
                 oldest = next(iter(self._sizes))
                 self._bytes -= self._sizes.pop(oldest)

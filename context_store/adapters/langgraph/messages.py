@@ -99,6 +99,8 @@ def write_messages(
     """
     found: dict[int, str] = {}
     new = [id_of(message) or digest for message, digest in zip(messages[known:], digests[known:], strict=True)]
+    # An anchor, or an empty chat, says where the new messages go. Else the chat has messages that this list knows
+    # nothing of, or was written before this channel was: then both are laid side by side.
     is_begun = anchor is not None or not (known or chat.message_count)
     chat.use_branch(ids=new if is_begun else ())
     if chat.has_known or not is_begun:
@@ -136,6 +138,10 @@ def write_delta(chat: LockedChat, messages: Sequence[Any], names: Sequence[str],
     inputs = _inputs(chat.id, list(new.values()), list(new))
     if changed and anchor:
         chain = read_chain(chat.using, chat.id, chat.place(anchor))
+        # A step that changes b of the chain a - b - c and says d:
+        #
+        #     a - b - c
+        #       \ b' - c' - d    from the first changed one on, all are written again, under new ids
         first = next((index for index, record in enumerate(chain) if record.id in changed), len(chain))
         again = [
             {"name": record.name, "data": data_of(changed[record.id]) if record.id in changed else record.data}

@@ -21,6 +21,21 @@ def chat_of_row() -> Any:
     return models.ForeignKey("context_store.Chat", models.CASCADE, related_name="+", db_index=False)
 
 
+# A thread "t", whose channel ``messages`` has [m1, m2] at c1 and [m1, m2, m3] at c2. D(…) is a digest, n that of the
+# namespace:
+#
+#     ThreadCheckpoint  (t, n, c1)            channel_versions: messages 2, count 1
+#                       (t, n, c2)            channel_versions: messages 3, count 1; parent c1
+#     ThreadValue       (t, D(messages 2))    items [["r", 2]]
+#                       (t, D(messages 3))    items [["r", 3]]
+#                       (t, D(count 1))       its bytes, once for both
+#     ThreadItem        (t, r = D(m1))        run r, position 0
+#                       (t, D(m1 m2))         run r, position 1
+#                       (t, D(m1 m2 m3))      run r, position 2
+#     ThreadWrite       (t, n, c2, task, 0)   what a task after c2 gave, until c3 has it
+#
+# From c1 a fork to [m1, m2, x] adds an item (t, s = D(m1 m2 x)), run s, position 2, ancestry [["r", 2]], and a value
+# [["r", 2], ["s", 3]]: the first two of run r, then run s up to three.
 class ThreadCheckpoint(models.Model):
     """
     A checkpoint of a thread: its state without the values of channels.

@@ -44,6 +44,8 @@ def digest(*parts: bytes) -> str:
     return found.hexdigest()
 
 
+# The digest above is part of it: equal items at different places of a list, or behind different items, are different
+# rows. So a digest that is found says that all before it is there as well.
 def item_digest(above: str, kind: str, data: bytes) -> str:
     """Return the digest of a list down to an item, from that of the list above it."""
     return blake2b(f"{above}:{len(kind)}:{kind}".encode() + data, digest_size=KEY_LENGTH // 2).hexdigest()
@@ -181,6 +183,7 @@ def find_last(using: str, chat_id: str, digests: Sequence[str]) -> FoundItem | N
     """
     Return the last item of a list that is stored. As a rule it lies near the end; with an item are all before it.
     """
+    # The last 8, the 64 before them, then 500 a statement: a list that has grown by a turn needs one.
     end, size = len(digests), 8
     while end > 0:
         some = list(digests[max(0, end - size) : end])

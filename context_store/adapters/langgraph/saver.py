@@ -234,6 +234,13 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
             return {}
         place = self._place(config)
         with self._connected() as using:
+            # Asked for c4, of a channel whose value is stored at c1 and c2:
+            #
+            #     c1 (value, writes w1) - c2 (value, writes w2) - c3 (writes w3) - c4
+            #
+            #     upwards: w3, w2, and the value of c2, which ends the walk     ->  seed = value of c2, writes = w2, w3
+            #
+            # The writes of a checkpoint lead to the one below it, so that those of c2 come behind its value.
             writes: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
             seeds: dict[str, Any] = {}
             for page in self._line_above(place):
@@ -289,6 +296,8 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         row = CheckpointRow._make((*names, place.checkpoint_id, *typed))
         run_key = None if run_id is None else key_of(run_id)
         memory = self._memories[place.thread]
+        # All serializing is done before the lock, by what the memory says now. Under the lock it is held against the
+        # memory again, as another save of the thread may have come in between.
         plain: dict[str, Typed] = {}
         lists: dict[str, ListValue] = {}
         for channel, version in new_versions.items():
@@ -334,6 +343,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
                 if value.key in known:
                     continue
                 place_of_list = (place.namespace, channel)
+                # Prepared from a list that was not the last one any more.
                 if value.tail is not tails.get(place_of_list):
                     value = value.whole()
                 spans, last = self._write_list(chat, value, branch)
@@ -396,6 +406,8 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         def work(chat: LockedChat, *, is_new: bool) -> Memory:
             known: set[int] = set()
             if not is_new:
+                # LangGraph's rule: a write that is there stays, but special ones (negative numbers), such as an error
+                # or an interrupt, take the place of the one before.
                 known = {number for (number,) in known_writes(chat.using, **key)}
                 replaced = [number for number in rows if number < 0 and number in known]
                 ThreadWrite.objects.using(chat.using).filter(**key, number__in=replaced).delete()
@@ -557,6 +569,8 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         with nullcontext() if is_inside else self._turn(alias, place.chat_id), Connected(alias) as using:
             try:
                 attempt(using, is_new=True, adding=adding)
+            # Something is there already. The refused transaction is undone as a whole, so that this one begins anew and
+            # looks first.
             except IntegrityError:
                 attempt(using, is_new=False, adding=0)
             except Chat.DoesNotExist:
@@ -601,6 +615,13 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
 
         ``branch`` is the active one, where that is known.
         """
+        # What of a list is stored, and what becomes of the rest:
+        #
+        #     all of it         nothing is inserted, the value names the spans
+        #     its beginning,
+        #       up to a tip     the run goes on:       [["r", 2]]  ->  [["r", 3]]
+        #       up to elsewhere a run begins there:    [["r", 2]]  ->  [["r", 2], ["s", 3]]
+        #     nothing           a run begins at 0:     [["s", 3]]
         found = value.tail.last if value.tail else find_last(chat.using, chat.id, value.digests)
         known = found.position + 1 if found else 0
         messages: dict[int, str] = {}
@@ -765,6 +786,8 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
                 last_id=parent_id,
                 limit=Literal(PAGE),
             )
+            # Ids sort by time, so that a parent has a smaller one: a page below an id has, among forks, the parents
+            # above it.
             by_id = {row.id: row for row in (CheckpointRow._make(row) for row in rows)}
             line = []
             while parent_id is not None and parent_id in by_id:
@@ -831,6 +854,8 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         values = ThreadValue.objects.using(chat.using).filter(chat_id=chat.id)
         for some in chunked(set(values.values_list("key", flat=True)) - keys):
             values.filter(key__in=some).delete()
+        # A value names every run that its list goes through, with where it leaves it. So the largest end that is left
+        # tells of each run how many items are needed; of a run that nobody names, none.
         ends: dict[str, int] = {}
         for data in values.filter(type__in=(ITEMS, SNAPSHOT)).values_list("data", flat=True):
             for run, end in to_spans(bytes(data)):

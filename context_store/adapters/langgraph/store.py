@@ -174,6 +174,7 @@ class DjangoStore(BaseStore):  # type: ignore[misc] # LangGraph's types are not 
         op: PutOp,
         vectors: Mapping[str, Vector],
     ) -> None:
+        # Vectors go first and are made anew: of an item that has changed those of old texts must not be found.
         found, all_vectors = items.filter(namespace=namespace, key=key), StoreVector.objects.using(items.db)
         all_vectors.filter(item__in=found.values("pk")).delete()
         if op.value is None:

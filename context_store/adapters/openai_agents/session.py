@@ -351,6 +351,8 @@ class DjangoSession(UserChats):
 
     def _pop(self, chat: LockedChat) -> Item | None:
         while (head := chat.branch.head_message_id) is not None:
+            # The head first: a branch cannot point to what is deleted next. A message without any item, of another
+            # adapter, goes as well, and the one above it is looked at: the SDK asks for an item.
             last = chat.message(head)
             chat.move_head(last.parent_id, None if last.parent_id is None else chat.place(last.parent_id))
             delete_unused(chat, [last.id])
@@ -395,6 +397,7 @@ class DjangoSession(UserChats):
         if not messages:
             return []
         name = branch or Branch.objects.using(self._db).of(self.session_id).get().name
+        # Usage is stored by message, not by number: what is cut from a branch takes no other turn's usage.
         numbers = {message.id: number for number, message in enumerate(_user_messages(messages), 1)}
         return sorted(
             (

@@ -166,6 +166,8 @@ class DjangoConversationStore(UserChats, ConversationStore):  # type: ignore[mis
             chat.add(parse_messages(map(stored, entries), chat_id=chat.id))
 
     def _copy(self, owner: str, chat: LockedChat, entry_id: str) -> None:
+        # A fork names entries of the conversation that it comes from: its chat gets its own copy of them, with their
+        # ids.
         chain = [record._replace(chat_id=chat.id) for record in self._chain(owner, entry_id, None)]
         known = chat.find(record.id for record in chain)
         chat.add(parse_messages([record for record in chain if record.id not in known], chat_id=chat.id))
@@ -182,6 +184,8 @@ class DjangoConversationStore(UserChats, ConversationStore):  # type: ignore[mis
 
     def _chain(self, owner: str, head_id: str, limit: int | None) -> list[MessageRecord]:
         """Return the chain down to a message, in whatever chat of the owner it lies. Raises ``KeyError``."""
+        # pydantic-ai reads the record and then the history down to its head: the place is known from the first. It may
+        # be of the past by now, so that what it gives is checked link by link, and else looked for anew.
         remembered = self._places.pop((owner, head_id), None)
         if remembered is not None:
             chat_id, place = remembered
@@ -202,6 +206,7 @@ def _is_linked(records: list[MessageRecord]) -> bool:
 def _current(stored_record: Any, head_id: str | None) -> ConversationRecord:
     """Return the record as it is now: where others have moved the head since, with that and another revision."""
     record = RECORD.validate_json(json.dumps(stored_record))
+    # A new revision as well: who saves by the one that was read before meets a conflict, and reads what others wrote.
     if record.head_id != head_id:
         record.head_id, record.revision = head_id, f"{record.revision}:{head_id}"
     return record
@@ -213,6 +218,7 @@ def _move_head(chat: LockedChat, head_id: str | None) -> None:
     if head_id == branch.head_message_id:
         return
     place = None if head_id is None else chat.place(head_id)
+    # history a - b - c (head). To d below c: the head moves on. To b: another branch, so that c is not lost.
     if branch.place is None or (place is not None and chat.is_above(branch.place, place)):
         chat.move_head(head_id, place)
         return
