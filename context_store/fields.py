@@ -167,6 +167,11 @@ class HasEntry(Lookup):
         entry = json.dumps({key: json.loads(value)})
         return f"({column} @> %s::jsonb AND {column} -> %s = %s::jsonb)", (*params, entry, *params, key, value)
 
+    # metadata__entry=("plan", false): json_each gives a row an entry, with the type beside the value, which tells false
+    # from 0 and from "false":
+    #
+    #     {"plan": false}     key plan, type false, value 0        found
+    #     {"plan": 0}         key plan, type integer, value 0      not
     def as_sqlite(self, compiler: Any, connection: Any) -> Any:
         column, params, key, value = self._parts(compiler, connection)
         return (

@@ -37,8 +37,10 @@ def new_id() -> str:
     global _last
     with _lock:
         ticks = time.time_ns() * 4096 // 1_000_000
+        # Within a process ids never go back, though the clock may.
         _last = max(ticks, _last + 1)
         milliseconds, fraction = divmod(_last, 4096)
+    # 48 bits milliseconds | 0111 | 12 bits fraction | 10 | 62 bits at random
     random = int.from_bytes(os.urandom(8), "big") & (2**62 - 1)
     digits = f"{milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | random:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

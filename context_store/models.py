@@ -116,10 +116,13 @@ class Message(Held):
     ``graph.lineage``).
     """
 
+    # The chat first in every key: the rows of a chat lie together, in one partition or shard.
     pk = models.CompositePrimaryKey("chat_id", "id")
     id = IdentifierField(default=new_id)
     chat = models.ForeignKey(Chat, models.CASCADE, related_name="messages", db_index=False)
     parent_id = IdentifierField(null=True, blank=True)
+    # DO_NOTHING and no constraint here: the key of two columns is in ``constraints``, and rows are deleted in an order
+    # that satisfies it. For Django this is what joins go by.
     parent = models.ForeignObject(
         "self",
         models.DO_NOTHING,
@@ -200,6 +203,7 @@ class Branch(Held):
         ]
         constraints = [
             models.UniqueConstraint(fields=["chat", "name"], name="ctx_branch_name"),
+            # At most one. That there is one at all, the writers see to: no constraint says that.
             models.UniqueConstraint(fields=["chat"], condition=Q(is_active=True), name="ctx_branch_active"),
             key_to_message("head_message_id", "ctx_branch_head_key"),
         ]

@@ -40,6 +40,15 @@ from .transcript import (
     within,
 )
 
+# A graph and its rows. The active branch ends at a2, so that its piece comes last and stays in the lane:
+#
+#     q1 - a1 - q2 - a2        row 0   o        q1    lane 0
+#             \ q3 - a3            1   o        a1
+#                  \ a4            2   |\ o     q3    lane 1
+#                                  3   |  |\ o  a3    lane 2
+#                                  4   |  o     a4    lane 1
+#                                  5   o        q2    lane 0
+#                                  6   o        a2
 WINDOW = 200
 # Runs that are laid out: with 100,000 it would take ten seconds.
 MAX_RUNS = 2_000
@@ -146,6 +155,7 @@ def layout(messages: MessageQuerySet, chat_id: str, active: Place | None, focus:
         spans = spans_of(messages.db, chat_id, place, 0) if place else iter(())
         return list(islice(spans, MAX_RUNS))
 
+    # The first message of each run with the depth of its last: a row a run, read by the index of places.
     tips = messages.filter(chat_id=chat_id, segment=OuterRef("segment")).order_by("-depth").values("depth")[:1]
     starts: Any = messages.filter(chat_id=chat_id, id=F("segment")).annotate(last=Subquery(tips))
     starts = starts.values_list("id", "depth", "last", "ancestry")
@@ -207,6 +217,7 @@ class Forest:
 
     def sizes(self) -> dict[Span, int]:
         """Return how many messages each piece has with all below it."""
+        # No recursion: forks may lie thousands deep. Reversed, children come before their parents.
         ordered, waiting = [], list(self.roots)
         while waiting:
             ordered.append(piece := waiting.pop())
@@ -240,6 +251,8 @@ def arrange(runs: list[Run], active: dict[str, int]) -> list[Piece]:
         row += span.last - span.first + 1
         below = sorted(forest.children.get(span, ()), key=weight)
         index = len(pieces) - 1
+        # A stack: what is put last is drawn first. So the lightest piece comes right below its fork, the heaviest or
+        # the active one last, in the lane of its parent.
         waiting += [(child, lane if child is below[-1] else lane + 1, index) for child in reversed(below)]
     return pieces
 

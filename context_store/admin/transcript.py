@@ -155,6 +155,11 @@ def place_of(messages: MessageQuerySet, chat_id: str, message_id: str) -> Place 
 
 def bounds(path: Path, *, before: int | None = None, after: int | None = None) -> tuple[int, int]:
     """Return the first depth of the page, and the one behind its last: by default the end, or around the focus."""
+    # A path of 120, PAGE_SIZE 50, as (first depth, end):
+    #
+    #     nothing asked      (70, 120)        before=70     (20, 70)
+    #     focus on 30        (20, 70)         after=69      (70, 120)
+    #     focus on 100       (70, 120)        before=20     (0, 20)
     if before is not None:
         end = max(0, min(before, path.length))
         return max(0, end - PAGE_SIZE), end
@@ -179,6 +184,7 @@ def shown_window(
     messages: MessageQuerySet, chat_id: str, place: Place, start: int, end: int
 ) -> list[tuple[int, MessageRecord]]:
     """Return the same for a page: of a large message, instead of the data, the ``Beginning`` of its text."""
+    # The database cuts: of a message of 10 MB no more comes into the process. One character more tells that it was cut.
     cut = messages.annotate(beginning=Left(Cast("data", TextField()), READ_LENGTH + 1))
     columns = ["beginning" if name == "data" else name for name in MessageRecord._fields]
     spans = _spans(messages, chat_id, place, start, end)
@@ -278,6 +284,7 @@ def _blocks(data: Any, room: Room) -> list[Block]:
 
 def siblings(messages: MessageQuerySet, chat_id: str, records: list[MessageRecord]) -> dict[str, Siblings]:
     """Return the siblings of those messages that have any: in one query for replies, and one for roots if there are."""
+    # Counted and found by the database: a message may have a hundred thousand siblings, and a page shows two.
     earlier = Q(created_at__lt=OuterRef("created_at")) | Q(created_at=OuterRef("created_at"), id__lt=OuterRef("id"))
     later = Q(created_at__gt=OuterRef("created_at")) | Q(created_at=OuterRef("created_at"), id__gt=OuterRef("id"))
 

@@ -114,6 +114,8 @@ class ContextLock:
     def _take(self) -> bool:
         if self._token is not None:
             raise RuntimeError(f"This lock on {self._key!r} is held already: make one for each holder.")
+        # A new one each time: a lock that expired and was taken by another is not released or extended by the old
+        # token.
         token = self._token = secrets.randbits(63)
         taken = False
         try:

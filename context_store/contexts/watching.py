@@ -40,6 +40,7 @@ class ContextSource(Source):
             value = values.get(str(key), MISSING)
             tag = tag_of(value)
             for reader in readers:
+                # Readers of one key may have come at different times: each has the tag of what it was given last.
                 if reader.position != tag:
                     reader.position = tag
                     reader.deliver([value])

@@ -123,6 +123,8 @@ class ContextEngine:
         )
         # The lock counts the new messages: an id that was given and may be updated in place is likely to be stored.
         adding = sum(branch or not fragment.has_id for fragment in queued)
+        # The queue is cleared behind the commit: a save that fails, or whose answer is lost, is repeated with the same
+        # ids.
         saved = self._write(self._locked(work, adding=adding))
         for fragment in queued:
             # A fragment may have been replaced meanwhile, by another task: that one stays queued.

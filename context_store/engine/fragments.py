@@ -18,6 +18,7 @@ from context_store.records import MessageRecord
 from context_store.search.text import searchable_text
 from context_store.validation import JSONText, check_identifier, check_json
 
+# An object of its own, as ``None`` is a value.
 _PENDING = object()
 
 

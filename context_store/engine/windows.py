@@ -41,6 +41,7 @@ class Window(NamedTuple):
         """Return the window that is left beside a system prompt of so many tokens."""
         if not self.max_tokens:
             return self
+        # At least 1: 0 would be no message at all, and the newest exchange is kept whatever it takes.
         return self._replace(max_tokens=max(1, self.max_tokens - tokens))
 
     @property
@@ -108,6 +109,8 @@ class WindowBuilder:
 
     def _add(self, message: MessageRecord) -> None:
         self.added.append(message)
+        # Newest first, a result comes before its call: first the calls of this message are taken out, then what it
+        # needs is added, as a message may answer one call and make another.
         self.missing_calls = (self.missing_calls - calls_in(message)) | needs_call(message)
         if not self.missing_calls:
             self.safe_length = len(self.added)
@@ -116,6 +119,7 @@ class WindowBuilder:
         """Return the shortest safe suffix, which is more than fits; without orphans if their calls are not found."""
         fitting = list(self.added)
         self._add(message)
+        # The call of a result may have been deleted: without a bound this would read a long chain up to its root.
         older = islice(older, REACH)
         while not self.safe_length and (further := next(older, None)):
             self._add(further)
@@ -144,6 +148,7 @@ def with_queue(
     """Give the queued messages that are not stored, then the stored chain with its queued edits, all newest first."""
     stored = iter(stored)
     head = next(stored, None)
+    # An item that is stored under its ``edit_id`` was saved as an edit: the chain has that version.
     new = [item for item in queued if item.id not in stored_ids and item.edit_id not in stored_ids]
     parent_ids = [head.id if head else None, *(item.id for item in new)]
     linked = zip(new, parent_ids, strict=False)

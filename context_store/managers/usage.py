@@ -113,6 +113,7 @@ class UsageQuerySet(ScopedQuerySet["models.UsageEntry"]):
         if headed.place is None:
             return Q(pk__in=[])
         inside = Q()
+        # The spans of the chain, so that the database picks the entries: the messages themselves are not read.
         for segment, first, last in spans_of(self.db, chat_id, headed.place, 0):
             inside |= Q(chat_id=chat_id, segment=segment, depth__range=(first, last))
         return Q(message_id__in=rows("Message").filter(inside).values("id"))

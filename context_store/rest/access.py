@@ -41,6 +41,8 @@ class Access:
     def note(self, user_id: str | None) -> None:
         """Note that the caller acts for a user, or with ``None`` for everybody."""
         if not self.users and self.action == CHANGE:
+            # The stack is that of ``dispatch``: the transaction ends behind ``end``, so that change and entry commit
+            # together.
             self.stack.enter_context(transaction.atomic(using=self.using))
         self.users[user_id] = None
 

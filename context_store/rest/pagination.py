@@ -113,6 +113,7 @@ class OffsetPagination(LimitOffsetPagination):
         self.request, self.limit, self.offset = request, self.get_limit(request), self.get_offset(request)
         # Where nobody has counted, one more than the page has says that there is a next one.
         records = read(limit=self.limit + (count is None), offset=self.offset)
+        # DRF's link to the next page asks whether ``offset + limit`` is below the count: one record more makes it so.
         self.count = self.offset + len(records) if count is None else count
         links = {"next": self.get_next_link(), "previous": self.get_previous_link()}
         body = {**links, "results": items(records[: self.limit])}

@@ -125,6 +125,7 @@ def decode_large(text: str, limit: int) -> Any:
     """Decode the text of a body that may have ``limit`` bytes. Raises ``PayloadTooLarge`` for too many values."""
     # Behind each value but the last of a list or an object stands a comma, before each of an object a colon.
     for sign, what, most in ((",", "values", limit // BYTES_A_VALUE), (":", "fields", limit // BYTES_A_FIELD)):
+        # The first count is fast and may be too high, as strings have signs of their own: only then they are taken out.
         if text.count(sign) > most and STRING.sub("", text).count(sign) > most:
             raise PayloadTooLarge(f"The body has more than {most} {what}.")
     written, most = count(1), limit // BYTES_A_WRITTEN_NUMBER
@@ -154,6 +155,7 @@ class StrictJSONParser(BaseParser):
         limit = getattr(settings, self.setting)
         if limit is None:
             limit = settings.MAX_PAYLOAD_BYTES + ENVELOPE_BYTES
+        # One byte more than is allowed tells that there are more, whatever Content-Length says.
         body: bytes = stream.read(limit + 1)
         if len(body) > limit:
             raise PayloadTooLarge(

@@ -25,6 +25,8 @@ def snippet(content: str, spans: Iterable[Span]) -> str:
     start = _start(content, merged[0][0]) if merged else 0
     end = _end(content, start)
     # The match itself comes into the shortest, too.
+    # Escaped text may take six times its characters, and others three bytes each: so the HTML is measured, and what
+    # stands before the match gives way with the end, which moves in by a quarter each time.
     while len((html := "".join(_pieces(content, start, end, merged))).encode()) > MAX_BYTES:
         if merged and start < merged[0][0]:
             start = _start(content, merged[0][0], before=(merged[0][0] - start) // 2)

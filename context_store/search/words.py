@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache
 
+# "咖啡tea 好" is indexed as 咖⋅啡⋅tea 好, with a break for each dot. The query 咖啡 is a phrase of two words.
 BREAK = "\u200b"
 # Han, kana, bopomofo: one character is one word.
 UNSPACED = "\u2e80-\u2fdf\u3005-\u3007\u3041-\u30ff\u3105-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"

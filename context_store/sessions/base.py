@@ -63,6 +63,8 @@ class SessionLock(ContextLock):
         self._sessions = sessions
 
     def _take(self) -> bool:
+        # Asked at each attempt: while this waits the session may come into being, and then its lock is that of its
+        # owner.
         owner = self._sessions.owner_of(self._key) or self._sessions.new_owner
         if self._sessions.user_id not in (None, owner):
             raise OwnerMismatch(f"Session {self._key!r} belongs to another user.")

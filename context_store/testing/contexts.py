@@ -22,6 +22,8 @@ from context_store.ids import new_id
 
 from .base import Contract
 
+# Values that some encoding loses: the largest and the least numbers, a zero with a sign, an order of keys. Keys that
+# are patterns in Redis, slots in its cluster, separators or formats here.
 VALUES = [
     None, True, False, 0, -1, 10**400, 1.5, 1e22, -0.0, 5e-324, "", "text", "\0\n\u2028 \U0001f40d é", [], {},
     [None, [{"a": [1, 2.0]}]], {"z": 1, "a": 2, "": None, "ключ": ["\\", '"', "\u007f"]},

@@ -41,6 +41,8 @@ class StoredTexts:
         """Store messages and return their ids."""
         Chat.objects.get_or_create(pk=chat, defaults={"user_id": user})
         given = parse_messages([{"name": name, "data": text} for text in texts], chat_id=chat)
+        # Each a root in a run of its own: no place of one depends on another, and thousands are stored in a few
+        # statements.
         roots = [(message, Place(message.record.id, 0, [])) for message in given]
         locked("default", chat, lambda locked_chat: locked_chat.insert(roots), adding=len(roots))
         self.wait_for_index()
@@ -88,6 +90,7 @@ class SearchContract(StoredTexts):
 
     def assert_found(self, query: str, *texts: str, **scope: Any) -> None:
         """Assert that just these texts are found in the chat, by the user, and in the whole store."""
+        # Engines go three different ways here: by the chat's rows, by the user's, and by the words of the whole store.
         for where in ({"chat_id": "chat"}, {"user_id": "alice"}, {}):
             found = self.found(query, **{**where, **scope})
             assert found == set(texts), f"{query!r} in {where} found {found}, not {set(texts)}"

@@ -78,6 +78,7 @@ class SessionsContract(Contract):
 
     def test_data_comes_back_as_it_went_in(self) -> None:
         self.sessions.save(self.session_id, [message(value) for value in VALUES])
+        # By ``repr``: ``==`` takes 1 for True and 0.0 for -0.0.
         self.assertEqual(repr(self.data()), repr(VALUES))
         self.sessions.append(self.session_id, [message(value) for value in VALUES])
         self.assertEqual(repr(self.data()), repr([*VALUES, *VALUES]))

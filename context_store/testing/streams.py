@@ -57,6 +57,7 @@ class StreamsContract(Contract):
 
     def tearDown(self) -> None:
         """Wait until no reader is left."""
+        # The poller is one for the whole process: a reader that is left over would look into the next test's database.
         deadline = time.monotonic() + LONG
         while poller().count() and time.monotonic() < deadline:
             time.sleep(0.01)

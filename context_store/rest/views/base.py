@@ -136,6 +136,12 @@ class StoreViewSet(ViewSet):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
+            # Around each request, outermost first; what is entered last is left first:
+            #
+            #     ACTOR       whom the audit log names
+            #     callers     the writes of this request, by which its reads choose a replica
+            #     atomic      for each database with ATOMIC_REQUESTS
+            #     ACCESS      whose data it is about, with a transaction of its own where it changes another user's
             with ExitStack() as stack:
                 # As ``acting`` does, at less than a generator costs.
                 stack.callback(ACTOR.reset, ACTOR.set(self.get_actor))
@@ -154,6 +160,7 @@ class StoreViewSet(ViewSet):
             if own_writes:
                 response.headers[REVISION_HEADER] = own_writes.last()
             return response
+        # Of a BEGIN or a COMMIT: what statements raise within the action, ``handle_exception`` has answered by then.
         except DatabaseError as error:
             answer = handle_exception(error, {})
             if answer is None:
