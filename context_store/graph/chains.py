@@ -153,16 +153,18 @@ def _branches(
         branches = branches.filter(is_active=True) if name is None else branches.filter(name=name)
     if user_id is not None:
         branches = branches.filter(chat__user_id=user_id)
-    if not is_locked:
-        branches = branches.filter(chat__trashed_at__isnull=True)
+    # A number: on SQLite a boolean passes through a converter of Django's.
     branches = branches.annotate(
-        # A number: on SQLite a boolean passes through a converter of Django's.
-        active=Cast("is_active", IntegerField()),
-        run_ancestry=run_ancestry("head_message__", chat_id=chat_id),
-        next_depth=next_depth("head_message__", chat_id=chat_id),
+        active=Cast("is_active", IntegerField()), run_ancestry=run_ancestry("head_message__", chat_id=chat_id)
     )
     columns = ["id", "name", "head_message_id", "active", "created_at"]
-    columns += ["head_message__segment", "head_message__depth", "run_ancestry", "next_depth"]
+    columns += ["head_message__segment", "head_message__depth", "run_ancestry"]
+    if is_locked:
+        # Who adds messages asks whether the run goes on below the head, who reads does not.
+        branches = branches.annotate(next_depth=next_depth("head_message__", chat_id=chat_id))
+        columns.append("next_depth")
+    else:
+        branches = branches.filter(chat__trashed_at__isnull=True)
     if ids:
         branches = branches.annotate(has_known=Exists(rows("Message").filter(chat_id=chat_id, id__in=ids)))
         columns.append("has_known")
@@ -200,12 +202,14 @@ def read_branches(using: str, chat_id: str, *, is_locked: bool = False) -> list[
 
 
 def _headed(chat_id: str, row: Sequence[Any]) -> HeadedBranch:
-    branch_id, name, head_id, is_active, created_at, segment, depth, ancestry, following = row[:9]
+    branch_id, name, head_id, is_active, created_at, segment, depth, ancestry, *following = row
     if head_id is not None and segment is None:
         raise corrupt(chat_id, f"has a branch {name!r} whose head {head_id!r} is not there")
     place = None
     if head_id is not None:
-        place = Place(segment, depth, to_forks(ancestry) if ancestry else [], following is None)
+        # Not asked for, it is no tip: that is never wrong, a run more is begun below it.
+        is_tip = following[:1] == [None]
+        place = Place(segment, depth, to_forks(ancestry) if ancestry else [], is_tip)
     return HeadedBranch(branch_id, chat_id, name, head_id, bool(is_active), created_at, place)
 
 
