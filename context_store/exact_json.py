@@ -46,6 +46,8 @@ class WrittenFloat(float):
 
 def read_float(text: str) -> float:
     """Return the number as a plain float where that is written the same; for ``parse_float`` of decoders."""
+    # 49.90 -> 49.9, which is written "49.9": a WrittenFloat with the text "49.90"
+    # 49.9  -> 49.9, which is written "49.9": a plain float, which costs nothing more
     number = float(text)
     return number if repr(number) == text else WrittenFloat(text)
 

@@ -18,6 +18,10 @@ from context_store.exceptions import CorruptContext, InvalidData
 from context_store.graph.holds import require_scope_not_erased
 from context_store.validation import MAX_COUNT, MAX_IDENTIFIER_LENGTH, MAX_NESTING, check_identifier, check_json
 
+# contexts.set("tea", 1)                                    tea
+# contexts.scoped("user:alice").set("tea", 1)               user:alice|tea
+# contexts.scoped("user:alice").set("a|b~c", 1)             user:alice|a~1b~0c
+# contexts.scoped("user:alice").lock("tea")                 ~lock|user:alice|tea
 SEPARATOR = "|"
 # What the scopes of users begin with.
 USERS = ("user:", "user-sha256:")

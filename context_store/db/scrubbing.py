@@ -110,6 +110,7 @@ def open_transactions(using: str) -> list[str]:
 def wait_for(using: str, transactions: Collection[str], *, seconds: float = 10) -> bool:
     """Wait until the transactions have ended; tell whether they have."""
     end = time.monotonic() + seconds
+    # Only those that were open at first: of the ones that begin meanwhile each sees what has been committed.
     while transactions and not set(transactions).isdisjoint(open_transactions(using)):
         if time.monotonic() >= end:
             return False

@@ -31,6 +31,8 @@ class FloatsField(models.BinaryField):  # type: ignore[type-arg]
         return struct.unpack(f"<{len(value) // 4}f", value)
 
 
+# With the column "vector" it is ``("vector"::vector <=> '[0.1,0.2]'::vector)``: both are cast, since the column is
+# real[].
 class _Distance(models.Func):
     template = "(%(expressions)s::vector)"
     arg_joiner = "::vector <=> "

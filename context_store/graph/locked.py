@@ -475,6 +475,8 @@ class LockedChat:
         same = {} if revision is None else {"revision": revision}
         field = messages.model._meta.get_field(column)
         for ids in chunked(values):
+            # UPDATE … SET name = CASE WHEN id = 'a' THEN 'user' WHEN id = 'b' THEN 'tool' END, revision = 7
+            # WHERE chat_id = 'tea' AND id IN ('a', 'b')
             cases = [When(id=message_id, then=Value(values[message_id], output_field=field)) for message_id in ids]
             value: Any = Case(*cases, output_field=field)
             if connections[messages.db].features.requires_casted_case_in_updates:
@@ -1128,6 +1130,12 @@ def _lock(
     chats = (rows("Chat") if in_trash else chats_of()).filter(pk=chat_id)
     if user_id is not None:
         chats = chats.filter(user_id=user_id)
+    # The lock of an append of two messages:
+    #
+    #     UPDATE context_store_chat SET revision = revision + 1, message_count = message_count + 2,
+    #         updated_at = CASE WHEN updated_at > now THEN updated_at ELSE now END, last_message_at = …
+    #     WHERE trashed_at IS NULL AND id = 'tea' AND user_id = 'alice'
+    #     RETURNING user_id, revision, message_count, held
     changes: dict[str, Any] = {"revision": F("revision") + 1, "message_count": F("message_count") + adding}
     if branching is not None:
         changes["branch_count"] = F("branch_count") + branching

@@ -63,6 +63,7 @@ def _unread(chat_id: str, segment: str, depth: int, ancestry: str | None, read_a
     """Give the condition for unread messages in each of the runs that the end of the chain lies in."""
     place = to_place(segment, depth, ancestry)
     # Of a chain that forks more often within its end than one ancestry tells, the rest is not looked at.
+    # A head at depth 249: messages from 249 + 1 - 100 = 150 on, in the one run that has them, or in a few.
     spans = spans_above(place, max(0, depth + 1 - MAX_UNREAD), lambda above: [])
     for span in islice(spans, ANCESTRY_LENGTH):
         # The chat is in each arm of the OR: engines look up an index arm by arm.

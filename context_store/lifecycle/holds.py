@@ -101,6 +101,11 @@ def hold(
         since=now_ms() if since is None else check_time(since, "since"),
         until=None if until is None else check_time(until, "until"),
     )
+    # Chats that are there, then those whose transactions were open when the hold was stored:
+    #
+    #     INSERT hold, COMMIT  ->  set_held  ->  open transactions end  ->  set_held
+    #
+    # Whoever makes a chat after the COMMIT sees the hold (``is_held_from_birth``).
     set_held(alias, placed)
     # Chats that were being made while the hold was.
     wait_for(alias, open_transactions(alias))

@@ -75,6 +75,8 @@ class ScopedQuerySet(models.QuerySet[Model]):
     def _is_plain(self) -> bool:
         """Tell whether the QuerySet is all that its owner has: it was narrowed by ``visible_to`` alone."""
         query: Any = self.query
+        # Django keeps the conditions of a QuerySet as children of one AND. Those of the manager and of ``visible_to``
+        # are counted as they are made: one more is from a ``filter`` of somebody else's.
         is_narrowed = len(query.where.children) != self._conditions
         return not (is_narrowed or query.is_sliced or query.distinct or query.combinator)
 

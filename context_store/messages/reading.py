@@ -404,6 +404,7 @@ _KINDS: dict[str, _BlockReader] = {
     "cache-point": _one(Break()),
 }
 # Blocks of no kind, or of one that is unknown here, by what they have.
+# The order decides: of a block that has several of the keys the first one here tells what it is.
 _KEYS: dict[str, _BlockReader] = {
     **dict.fromkeys(("functionResponse", "function_response"), _result),
     **dict.fromkeys(("functionCall", "function"), _call),

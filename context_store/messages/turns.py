@@ -85,6 +85,12 @@ def _speaker(role: str, parts: list[Part]) -> str:
     return "user" if role == "tool" else role
 
 
+# What was stored, and the turns that a provider is sent:
+#
+#     assistant: call 1, call 2          assistant: call 1, call 2
+#     user: "wait"                  ->   tool: result 1
+#     tool: result 2                     tool: result 2
+#     tool: result 1                     user: "wait"
 def _reunited(turns: list[Turn]) -> Iterator[Turn]:
     # Some models number their calls anew in each turn: a call takes the next answer that is there for its id.
     answers: dict[str, deque[tuple[int, Turn]]] = {}
@@ -101,6 +107,7 @@ def _reunited(turns: list[Turn]) -> Iterator[Turn]:
 
 
 def _next_answer(answers: deque[tuple[int, Turn]] | None, call_index: int) -> Turn | None:
+    # Answers above the call are passed over: they answer nothing, or an earlier call of the id.
     while answers:
         index, turn = answers.popleft()
         if index > call_index:

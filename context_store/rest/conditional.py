@@ -101,4 +101,6 @@ def _etag(request: Request, revision: int) -> str:
     """Return the tag: the revision, and a sum of what else decides what the answer is."""
     renderer = getattr(request, "accepted_renderer", None)
     rest = (__version__, request.build_absolute_uri(), getattr(renderer, "format", None), settings.PAGE_SIZE)
+    # ``_revision_of`` takes the first part: for If-Match the revision alone counts, for If-None-Match the whole, as
+    # another page, format or version of the package is another answer.
     return f'"{revision:x}-{crc32(repr(rest).encode()):08x}"'

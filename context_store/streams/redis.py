@@ -86,6 +86,11 @@ return seq
 OPEN = "if redis.call('HGET', KEYS[1], 'closed') == ARGV[1] then redis.call('HDEL', KEYS[1], 'closed') end"
 # ARGV: field, value.
 NOTE = "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end"
+# A stream "s" of the chat "tea" that was claimed at 1700000000000 and has two chunks, without the cache's prefixes:
+#
+#     {c:tea}:state:1700000000000:s     last_seq 1, lease 1700000015000, token 9f2c…
+#     {c:tea}:chunks:1700000000000:s    1-0 time … data "Two "    2-0 time … data "minutes"
+#     {c:tea}:runs                      1700000000000:s
 SCRIPTS = {"BEGIN": BEGIN, "APPEND": APPEND, "CLOSE": CLOSE, "OPEN": OPEN, "NOTE": NOTE}
 
 

@@ -24,6 +24,8 @@ class Connected:
 
     def __enter__(self) -> str:
         if threading.current_thread() is not threading.main_thread():
+            # Django's handler has one connection a thread under each alias: another one is put in its place for the
+            # block, so that whatever runs within it uses that one.
             own = connections[self.using]
             if own.connection is None:
                 self._own = own

@@ -296,6 +296,7 @@ def _pages(rows: QuerySet[StoreItem]) -> Iterator[StoreItem]:
 def _namespaces(live: QuerySet[StoreItem], op: ListNamespacesOp) -> list[tuple[str, ...]]:
     conditions: Sequence[MatchCondition] = op.match_conditions or ()
     for condition in conditions:
+        # The database narrows to what begins so; the conditions are all looked at below once more, by labels.
         if condition.match_type == "prefix" and "*" not in condition.path:
             live = live.filter(_below(condition.path))
     names = live.order_by().values_list("namespace", flat=True).distinct()

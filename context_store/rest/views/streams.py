@@ -203,6 +203,11 @@ class StreamFeed(events.Feed[Follower]):
         return events.event(told, name="end", id=record.last_seq + 1)
 
 
+# Chunks "Two " and "minutes" of the format ``text``, of the message m:
+#
+#     {"type": "start", "messageId": "m"}   {"type": "text-start", "id": "m"}
+#     {"type": "text-delta", "id": "m", "delta": "Two "}   {"type": "text-delta", "id": "m", "delta": "minutes"}
+#     {"type": "text-end", "id": "m"}   {"type": "finish"}   [DONE]
 class UIFeed(StreamFeed):
     """A stream as a UI message stream, whatever its format: https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol."""
 
