@@ -790,13 +790,15 @@ class ContextStore:
         branch: str | None | Unset = UNSET,
         since: int | None = None,
         until: int | None = None,
+        most: int | None = None,
     ) -> list[UsageSum]:
         """
         Return sums of usage, by any of ``user``, ``model``, ``chat``, ``day`` and ``month`` (UTC), and by currency.
 
         Of all, a user or a chat; with ``branch`` of the messages on that branch of the chat, ``None`` being the active
         one; from ``since`` on and before ``until``, in milliseconds. Those of all have in them what erasures kept, by
-        whole days, of users and chats ``None``. Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``.
+        whole days, of users and chats ``None``. More sums than ``most`` are ``InvalidData``. Raises
+        ``Chat.DoesNotExist``, ``Branch.DoesNotExist``.
 
         >>> store = ContextStore(user_id="ada")
         >>> chat = store.create_chat()
@@ -809,7 +811,7 @@ class ContextStore:
             self._chats.require(chat_id)
         entries = self._usage.within(user_id=user_id, chat_id=chat_id, branch=branch, since=since, until=until)
         of_all = user_id is None and chat_id is None and isinstance(branch, Unset)
-        return entries.sums(by, kept=self._usage.kept(since=since, until=until) if of_all else None)
+        return entries.sums(by, kept=self._usage.kept(since=since, until=until) if of_all else None, most=most)
 
     asum_usage = asynchronous(sum_usage)
 
@@ -834,9 +836,9 @@ class ContextStore:
 
     ashare = asynchronous(share)
 
-    def list_shares(self, chat_id: str) -> list[ShareRecord]:
-        """Return the links of a chat, ended ones too, the newest first. Raises ``Chat.DoesNotExist``."""
-        return self._shares.of_chat(chat_id)
+    def list_shares(self, chat_id: str, *, limit: int | None = None, offset: int = 0) -> list[ShareRecord]:
+        """Return the links of a chat, or a page of them, ended ones too, newest first. Raises ``Chat.DoesNotExist``."""
+        return self._shares.of_chat(chat_id, limit=limit, offset=offset)
 
     alist_shares = asynchronous(list_shares)
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.db.models import Exists, OuterRef, Q, QuerySet, TextField
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum, TextField, Window
 from django.db.models.functions import Cast, Length
 from django.http import HttpRequest
 from django.utils import timezone
@@ -112,10 +112,12 @@ class ChatChangeList(StoreChangeList):
         chats = list(self.result_list)
         using, ids = self.queryset.db, [chat.pk for chat in chats]
         texts = last_texts(using, ids) if "last_message" in self.list_display else {}
-        tokens: dict[str | None, int] = {}
+        tokens: dict[str, int] = {}
         if "tokens" in self.list_display:
-            for one in UsageEntry.objects.using(using).filter(chat_id__in=ids).sums(["chat"]):
-                tokens[one.chat_id] = tokens.get(one.chat_id, 0) + one.input_tokens + one.output_tokens
+            # A row a chat, whatever currencies its entries have. Not GROUP BY: see ``managers.usage``.
+            total = Window(Sum(F("input_tokens") + F("output_tokens")), partition_by=F("chat_id"))
+            entries = UsageEntry.objects.using(using).filter(chat_id__in=ids).order_by()
+            tokens = dict(entries.annotate(total=total).values_list("chat_id", "total").distinct())
         found = getattr(request, "_context_store_found", None)
         people = people_for(request)
         persons = people(ids={chat.user_id for chat in chats}) if people and chats else {}

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
+from heapq import nlargest
 from typing import Any
 
 from django.contrib import messages
@@ -13,9 +14,9 @@ from django.utils import formats
 from django.utils.translation import gettext as _
 
 from context_store.db import outside_trash
-from context_store.exceptions import ContextStoreError
+from context_store.exceptions import ContextStoreError, InvalidData
 from context_store.ids import now_ms
-from context_store.managers.usage import DAY, TOKENS
+from context_store.managers.usage import DAY, MAX_SUMS, TOKENS, UsageQuerySet
 from context_store.models import Chat, ShareLink, UsageEntry
 from context_store.records import UsageSum
 from context_store.store import ContextStore
@@ -24,10 +25,12 @@ from .base import StoreAdmin
 from .display import isolated, time_html
 
 MAX_LINKS = 200
-# What is looked back at, in days, and the users that are listed, those with the most tokens.
+# What is looked back at, in days.
 PERIODS = (7, 30, 90, 365)
 PERIOD = 30
-MAX_USERS = 50
+# Models and users that are listed, those with the most tokens, and days.
+MAX_ROWS = 50
+MAX_DAYS = 400
 # The plot, in its own units.
 PLOT_WIDTH, PLOT_HEIGHT = 720, 150
 
@@ -40,12 +43,11 @@ def usage_page(admin: StoreAdmin, request: HttpRequest) -> HttpResponse:
     days = next((days for days in PERIODS if str(days) == asked), PERIOD)
     first = (now_ms() // DAY - days + 1) * DAY
     everything = UsageEntry.objects.using(admin.using)
-    sums = partial(everything.within(since=first).sums, kept=everything.kept(since=first))
+    sums = partial(_sums, everything.within(since=first), kept=everything.kept(since=first))
     by_day = sums(["day"])
-    users = sorted(sums(["user"]), key=lambda one: -_tokens(one))
-    by_model = [_row(one, isolated(one.model)) for one in sums(["model"])]
-    by_user = [_row(one, isolated(one.user_id or _("Erased users"))) for one in users[:MAX_USERS]]
-    day_rows = [_row(one, _date(one.day or 0)) for one in reversed(by_day)]
+    by_model = [_row(one, isolated(one.model)) for one in _largest(sums(["model"]))]
+    by_user = [_row(one, isolated(one.user_id or _("Erased users"))) for one in _largest(sums(["user"]))]
+    day_rows = [_row(one, _date(one.day or 0)) for one in by_day[: -MAX_DAYS - 1 : -1]]
     context = {
         "periods": [
             {"days": period, "url": admin.url("usage", query={"days": period}), "is_current": period == days}
@@ -64,7 +66,19 @@ def usage_page(admin: StoreAdmin, request: HttpRequest) -> HttpResponse:
 def usage_of_chat(admin: StoreAdmin, chat_id: str) -> list[dict[str, Any]]:
     """Return what models took in a chat, by model."""
     entries = UsageEntry.objects.using(admin.using).filter(chat_id=chat_id)
-    return [_row(one, isolated(one.model)) for one in entries.sums(["model"])]
+    return [_row(one, isolated(one.model)) for one in _largest(_sums(entries, ["model"]))]
+
+
+def _sums(entries: UsageQuerySet, by: list[str], **more: Any) -> list[UsageSum]:
+    """Return sums for a page, or none where there are too many."""
+    try:
+        return entries.sums(by, most=MAX_SUMS, **more)
+    except InvalidData:
+        return []
+
+
+def _largest(sums: list[UsageSum]) -> list[UsageSum]:
+    return nlargest(MAX_ROWS, sums, key=_tokens)
 
 
 def _tokens(one: UsageSum) -> int:

@@ -26,16 +26,17 @@ LONGEST_TOKEN = 200
 class ShareLinkQuerySet(ScopedQuerySet["models.ShareLink"]):
     """Links to chains. They go with their chat, and show nothing while it lies in the trash."""
 
-    def records(self) -> list[ShareRecord]:
-        """Return the links, the newest first. No token is stored that could be among it."""
+    def records(self, *, limit: int | None = None, offset: int = 0) -> list[ShareRecord]:
+        """Return the links, or a page of them, the newest first. No token is stored that could be among it."""
         columns = [name for name in ShareRecord._fields if name != "token"]
-        return [ShareRecord(*row) for row in self.order_by("-created_at", "-id").values_list(*columns)]
+        page = self.order_by("-created_at", "-id").window(limit, offset)
+        return [ShareRecord(*row) for row in page.values_list(*columns)]
 
-    def of_chat(self, chat_id: str) -> list[ShareRecord]:
-        """Return the links of a chat, the newest first. Raises ``Chat.DoesNotExist``."""
+    def of_chat(self, chat_id: str, *, limit: int | None = None, offset: int = 0) -> list[ShareRecord]:
+        """Return the links of a chat, or a page of them, the newest first. Raises ``Chat.DoesNotExist``."""
         if not chats_of(self._scope("of_chat")).using(self.db).filter(pk=check_identifier(chat_id, "chat_id")).exists():
             raise missing("Chat", chat_id)
-        return self.filter(chat_id=chat_id).records()
+        return self.filter(chat_id=chat_id).records(limit=limit, offset=offset)
 
     def share(self, chat_id: str, *, branch: str | None = None, until: int | None = None) -> ShareRecord:
         """

@@ -28,6 +28,8 @@ DAY = 86_400_000
 # What sums go by, and the column of each.
 GROUPS = {"user": "user_id", "model": "model", "chat": "chat_id", "day": "day", "month": "day"}
 COST_DIGITS, COST_PLACES = 20, 10
+# Models, currencies and days are what callers write: no request and no page is given more sums.
+MAX_SUMS = 10_000
 
 
 class UsageQuerySet(ScopedQuerySet["models.UsageEntry"]):
@@ -129,12 +131,15 @@ class UsageQuerySet(ScopedQuerySet["models.UsageEntry"]):
             found = found.filter(begins_at__lt=check_time(until, "until"))
         return found
 
-    def sums(self, by: Sequence[str] = (), *, kept: QuerySet[Any] | None = None) -> list[UsageSum]:
+    def sums(
+        self, by: Sequence[str] = (), *, kept: QuerySet[Any] | None = None, most: int | None = None
+    ) -> list[UsageSum]:
         """
         Return the sums by ``user``, ``model``, ``chat``, ``day`` and ``month`` (UTC), and always by currency.
 
         One statement; with what erasures ``kept``, which has neither user nor chat. Days are times at their beginnings,
-        months texts such as ``2026-03``; rows are ordered by what they are grouped by.
+        months texts such as ``2026-03``; rows are ordered by what they are grouped by. With ``most`` raises
+        ``InvalidData`` where the database has more sums, by days where months are asked for.
         """
         if isinstance(by, str) or any(name not in GROUPS for name in by):
             raise InvalidData(f"must be a list of some of {', '.join(GROUPS)}", ("by",))
@@ -142,8 +147,11 @@ class UsageQuerySet(ScopedQuerySet["models.UsageEntry"]):
         grouped = _grouped(self, columns, Count("id"), "created_at")
         if kept is not None:
             grouped = grouped.union(_grouped(kept, columns, Sum("calls"), "begins_at"), all=True)
+        summed = list(grouped if most is None else grouped.order_by("currency")[: most + 1])
+        if most is not None and len(summed) > most:
+            raise InvalidData(f"makes more than {most} sums: ask for fewer days, or by less", ("by",))
         found: dict[tuple[Any, ...], UsageSum] = {}
-        for row in grouped:
+        for row in summed:
             one = UsageSum(
                 user_id=row.get("user_id"),
                 model=row.get("model"),

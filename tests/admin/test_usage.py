@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from context_store.admin import ledger
 from context_store.ids import now_ms
 from context_store.lifecycle import erase_user
 
@@ -40,3 +41,24 @@ def test_usage_of_erased_users_is_without_names(store, chat, staff):
 
 def test_a_time_without_usage_is_told(staff):
     assert "Nothing was recorded" in staff("view_chat", "view_usageentry").get(f"{USAGE}?days=7").content.decode()
+
+
+def test_pages_list_no_more_models_and_currencies_than_fit(store, chat, staff):
+    for number in range(60):
+        store.record_usage(chat, model=f"modl{number}.", currency=f"c{number}", cost=1, input_tokens=number + 1)
+    keeper = staff("view_chat", "view_usageentry")
+    for path in (USAGE, f"/admin/context_store/chat/{chat}/change/"):
+        page = keeper.get(path).content.decode()
+        assert page.count("modl") == 50, path
+        assert "modl59." in page
+        assert "modl9." not in page
+    assert "1,830" in keeper.get("/admin/context_store/chat/").content.decode()
+
+
+def test_a_page_with_too_many_sums_shows_none(store, chat, staff, monkeypatch):
+    monkeypatch.setattr(ledger, "MAX_SUMS", 2)
+    for number in range(3):
+        store.record_usage(chat, model=f"modl{number}.", currency=f"c{number}", input_tokens=1)
+    keeper = staff("view_chat", "view_usageentry")
+    for path in (USAGE, f"/admin/context_store/chat/{chat}/change/"):
+        assert "modl" not in keeper.get(path).content.decode()

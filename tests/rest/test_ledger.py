@@ -1,5 +1,6 @@
 import pytest
 
+from context_store.rest.views import ledger
 from context_store.store import ContextStore
 from tests.rest.client import Client
 
@@ -46,3 +47,22 @@ def test_another_user_reaches_neither_usage_nor_links(chat, mallory):
     assert other.post("chats/chat/usage/", {"model": "m"}).status_code == 404
     assert other.post("chats/chat/share/").status_code == 404
     assert other.delete("chats/chat/share/").status_code == 404
+
+
+def test_links_come_in_pages(api, chat):
+    for _ in range(3):
+        api.post("chats/chat/share/", {})
+    first = api.get("chats/chat/share/?limit=2").json()
+    rest = api.get(first["next"]).json()
+    assert (len(first["results"]), len(rest["results"]), rest["next"]) == (2, 1, None)
+    assert api.get("chats/chat/share/?limit=201").status_code == 400
+
+
+def test_sums_without_end_are_400(api, chat, monkeypatch):
+    monkeypatch.setattr(ledger, "MAX_SUMS", 2)
+    for number in range(3):
+        api.post("chats/chat/usage/", {"model": f"m{number}", "currency": f"c{number}"})
+    for path in ("usage/", "usage/?by=model", "usage/?by=month", "chats/chat/usage/?by=model"):
+        answer = api.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_data"), path
+    assert len(api.get("chats/chat/usage/?by=model&until=0").json()["results"]) == 0

@@ -1,15 +1,16 @@
 """What models took, and links for others."""
 
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple
 
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from context_store.managers.usage import GROUPS
+from context_store.managers.usage import GROUPS, MAX_SUMS
 from context_store.models import ShareLink
 from context_store.rest import serializers as shapes
-from context_store.rest.pagination import whole_number
+from context_store.rest.pagination import OffsetPagination, whole_number
 from context_store.rest.requests import acting_user_id_or_all
 from context_store.rest.schema import operation, parameter
 from context_store.rest.serializers import IDENTIFIER, JSONSchema
@@ -32,7 +33,11 @@ class UsageViewSet(StoreViewSet):
 
     @operation("sum_usage", {200: shapes.UsageSumPage}, parameters=SUMS)
     def list(self, request: Request) -> Response:
-        """Sum up what models took, by user, model, chat, day or month (UTC), and always by currency."""
+        """
+        Sum up what models took, by user, model, chat, day or month (UTC), and always by currency.
+
+        More than 10,000 sums are not told in an answer (400): ask for fewer days, or by less.
+        """
         store = self.get_store(acting_user_id_or_all(request))
         return sums(store.sum_usage(**asked(request)))
 
@@ -60,12 +65,12 @@ class ChatUsageViewSet(StoreViewSet):
 
 class ShareViewSet(StoreViewSet):
     tag = "Share links"
+    pagination_class = OffsetPagination
 
     @operation("list_shares", {200: shapes.SharePage})
     def list(self, request: Request, chat_id: str) -> Response:
         """List the links of a chat, ended ones too, the newest first. No token is stored."""
-        results = [share._asdict() for share in self.store.list_shares(chat_id)]
-        return Response({"next": None, "previous": None, "results": results})
+        return self.page(partial(self.store.list_shares, chat_id))
 
     @operation("share_chat", {201: shapes.Share}, request=shapes.ShareCreate)
     def create(self, request: Request, chat_id: str) -> Response:
@@ -90,7 +95,7 @@ def asked(request: Request) -> dict[str, Any]:
     times = {
         name: whole_number(request, name, 0, 0, MAX_TIME) for name in ("since", "until") if name in request.query_params
     }
-    return {"by": request.query_params.getlist("by"), **times}
+    return {"by": request.query_params.getlist("by"), "most": MAX_SUMS, **times}
 
 
 def sums(found: Any) -> Response:
