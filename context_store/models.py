@@ -316,6 +316,8 @@ class Stream(models.Model):
     format = IdentifierField()
     status = IdentifierField(default="queued")
     last_seq = models.IntegerField(default=-1)
+    # Of its chunks in this database.
+    chunk_bytes = models.BigIntegerField(default=0, editable=False)
     error = models.TextField(null=True, blank=True)
     created_at = EpochMillisecondsField()
     started_at = EpochMillisecondsField(null=True, blank=True, default=None)

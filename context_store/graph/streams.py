@@ -11,6 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
+from context_store.conf import settings
 from context_store.db import Prepared, Update, insert_rows, notify, outside_trash, retry
 from context_store.exceptions import IdConflict, InvalidData, RevisionConflict, StreamConflict
 from context_store.ids import now_ms
@@ -27,6 +28,9 @@ STATES = (QUEUED, RUNNING, COMPLETED, FAILED, CANCELLED)
 FINISHED = (COMPLETED, FAILED, CANCELLED)
 UNFINISHED = Q(status__in=[QUEUED, RUNNING])
 CHUNK_COLUMNS = ("chat_id", "stream_id", "seq", "data", "created_at")
+# Payloads that the chunks of a stream may take in all, and bytes that each counts beside its text: whoever reads a
+# stream, or makes a message of it, takes so much time and memory at most.
+PAYLOADS, BYTES_A_CHUNK = 16, 256
 # Streams of which the reaper removes the chunks in one go.
 REAPED_AT_ONCE = 100
 
@@ -35,6 +39,21 @@ Answer = Callable[[str, Iterable[Any]], Any]
 # A stream that ends -> its last seq, the data of its chunks, and what is to be said where they are lost. No chunk may
 # follow, but where the transaction is undone.
 Close = Callable[[StreamRecord], tuple[int, Iterable[Any], str | None]]
+
+
+def most_bytes() -> int:
+    """Return how many bytes the chunks of a stream may have in all."""
+    most: int = PAYLOADS * settings.MAX_PAYLOAD_BYTES
+    return most
+
+
+def bytes_of(texts: Sequence[str]) -> int:
+    """Return what chunks count."""
+    return sum(len(text.encode()) for text in texts) + BYTES_A_CHUNK * len(texts)
+
+
+def is_full() -> InvalidData:
+    return InvalidData(f"are more than the {most_bytes()} bytes that one stream may have", ("chunks",))
 
 
 def streams_of(using: str, *, user_id: str | None = None, **narrowed: Any) -> QuerySet[Any]:
@@ -67,9 +86,9 @@ def create_stream(
     def work(chat: LockedChat) -> StreamRecord:
         head = chat.use_branch(branch)
         created = record._replace(revision=chat.revision)
-        columns = (*StreamRecord._fields, "parent_id", "branch_id")
+        columns = (*StreamRecord._fields, "parent_id", "branch_id", "chunk_bytes")
         with id_conflicts(f"Stream id {record.id!r}"):
-            insert_rows(using, "Stream", columns, [(*created, head.head_message_id, head.id)])
+            insert_rows(using, "Stream", columns, [(*created, head.head_message_id, head.id, 0)])
         return created
 
     return locked(using, record.chat_id, work, user_id=user_id, touch=False)
@@ -152,8 +171,9 @@ def append_chunks(
     With ``started_at`` only to the stream as it was claimed then. ``after`` is the last seq that its one producer knows
     of: what is there beyond it are the first of these chunks, sent before without an answer. ``is_told``: readers that
     listen are notified, in the same transaction. Returns the last seq, and whether its end was asked for. Raises
-    ``Stream.DoesNotExist`` and ``StreamConflict``.
+    ``Stream.DoesNotExist``, ``StreamConflict``, and ``InvalidData`` for more than one stream may have.
     """
+    size = bytes_of(texts)
 
     def attempt() -> tuple[int, bool] | None:
         now = now_ms()
@@ -163,6 +183,8 @@ def append_chunks(
                 chat_id=chat_id,
                 stream_id=stream_id,
                 count=len(texts),
+                size=size,
+                room=most_bytes() - size,
                 expires_at=now + lease,
                 started_at=started_at,
             )
@@ -177,7 +199,8 @@ def append_chunks(
                 known = 0 if after is None else max(0, min(first - after - 1, len(texts)))
                 if known:
                     last_seq -= known
-                    streams_of(using, chat_id=chat_id, id=stream_id).update(last_seq=last_seq)
+                    fewer = F("chunk_bytes") - bytes_of(texts[:known])
+                    streams_of(using, chat_id=chat_id, id=stream_id).update(last_seq=last_seq, chunk_bytes=fewer)
                 chunks = [(chat_id, stream_id, first + index, text, now) for index, text in enumerate(texts[known:])]
                 insert_rows(using, "StreamChunk", CHUNK_COLUMNS, chunks)
                 if is_told and chunks:
@@ -188,9 +211,14 @@ def append_chunks(
     appended = retry(using, attempt)
     if appended is None:
         # Asked only now: a batch that is taken pays no statement for what to say otherwise.
-        status = streams_of(using, chat_id=chat_id, id=stream_id).values_list("status", flat=True).first()
-        if status is None:
+        now = (
+            streams_of(using, chat_id=chat_id, id=stream_id).values_list("status", "started_at", "chunk_bytes").first()
+        )
+        if now is None:
             raise missing("Stream", stream_id)
+        status, claimed_at, stored = now
+        if status == RUNNING and started_at in (None, claimed_at) and stored + size > most_bytes():
+            raise is_full()
         reason = "another producer has it" if status == RUNNING else f"it is {status}"
         raise StreamConflict(f"Stream {stream_id!r} takes no chunks: {reason}.")
     return appended
@@ -330,7 +358,7 @@ def reopen_stream(using: str, record: StreamRecord, *, exactly: bool = False) ->
         if not now.is_finished:
             raise StreamConflict(f"Stream {now.id!r} is {now.status}: only one that has ended can be reopened.")
         delete_rows(rows("StreamChunk").using(using).filter(chat_id=now.chat_id, stream_id=now.id))
-        row.update(chunks_removed_at=None)
+        row.update(chunks_removed_at=None, chunk_bytes=0)
         fresh = dict.fromkeys(("error", "started_at", "finished_at", "cancel_requested_at", "lease_expires_at"))
         return _written(row, now, **fresh, status=QUEUED, last_seq=-1, revision=chat.revision)
 
@@ -382,11 +410,17 @@ def _written(row: QuerySet[Any], record: StreamRecord, **changes: Any) -> Stream
 
 
 @Prepared
-def _advance(*, chat_id: str, stream_id: str, count: int, expires_at: int, started_at: int | None) -> Update:
-    running = outside_trash(rows("Stream")).filter(chat_id=chat_id, id=stream_id, status=RUNNING)
+def _advance(
+    *, chat_id: str, stream_id: str, count: int, size: int, room: int, expires_at: int, started_at: int | None
+) -> Update:
+    running = outside_trash(rows("Stream")).filter(chat_id=chat_id, id=stream_id, status=RUNNING, chunk_bytes__lte=room)
     if started_at is not None:
         running = running.filter(started_at=started_at)
-    changes = {"last_seq": F("last_seq") + count, "lease_expires_at": expires_at}
+    changes = {
+        "last_seq": F("last_seq") + count,
+        "chunk_bytes": F("chunk_bytes") + size,
+        "lease_expires_at": expires_at,
+    }
     return Update(running, changes, ("last_seq", "cancel_requested_at"))
 
 

@@ -312,6 +312,7 @@ class Migration(migrations.Migration):
                 ("format", context_store.fields.IdentifierField()),
                 ("status", context_store.fields.IdentifierField(default="queued")),
                 ("last_seq", models.IntegerField(default=-1)),
+                ("chunk_bytes", models.BigIntegerField(default=0, editable=False)),
                 ("error", models.TextField(blank=True, null=True)),
                 ("created_at", context_store.fields.EpochMillisecondsField(default=context_store.ids.now_ms)),
                 ("started_at", context_store.fields.EpochMillisecondsField(blank=True, default=None, null=True)),

@@ -4,7 +4,7 @@ Streams whose chunks are in Redis Streams; their state and their answer are in t
 A stream that was claimed has three keys there, all of one slot of Redis Cluster, as they have the chat in braces:
 
 - ``state``, a hash: ``last_seq``; ``lease``, until when (milliseconds) the database knows of the producer; ``asked``,
-  if its end was asked for; ``closed``, once it ends; ``token``, that of the last batch
+  if its end was asked for; ``closed``, once it ends; ``token``, that of the last batch; ``size``, the bytes of all
 - ``chunks``, a Redis stream: chunk ``seq`` is the entry ``<seq + 1>-0``, with its JSON text and its time
 - ``runs``, a set that all streams of the chat share: what they are named by, so that they go with their chat
 
@@ -26,7 +26,15 @@ from redis.exceptions import RedisError
 from context_store.contexts.cache import MemoryStorage, cache_place, check_cache, storage_on
 from context_store.exact_json import loads
 from context_store.exceptions import StreamConflict
-from context_store.graph.streams import FAILED, RUNNING, append_chunks, claim_stream
+from context_store.graph.streams import (
+    BYTES_A_CHUNK,
+    FAILED,
+    RUNNING,
+    append_chunks,
+    claim_stream,
+    is_full,
+    most_bytes,
+)
 from context_store.ids import now_ms
 from context_store.records import ChunkRecord, StreamRecord
 from context_store.validation import JSONText
@@ -52,26 +60,31 @@ redis.call('SADD', KEYS[3], ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 if redis.call('PTTL', KEYS[3]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[3], ARGV[2]) end
 """
-# ARGV: time, milliseconds to live, token, seq after which the texts come or '', then the texts.
+# ARGV: time, milliseconds to live, token, seq after which the texts come or '', bytes that all may have, bytes that
+# each counts beside its text, then the texts.
 APPEND = """
 local seq, lease, asked, closed, token = unpack(redis.call(
     'HMGET', KEYS[1], 'last_seq', 'lease', 'asked', 'closed', 'token'))
 if not seq then return {'lost'} end
 if closed then return {'closed', closed} end
 seq = tonumber(seq)
-local first = 5
+local first = 7
 if ARGV[4] ~= '' then
     -- What the answer was lost of is there already; a server that has less than the producer knows of lost some.
     first = first + seq - tonumber(ARGV[4])
-    if first < 5 then return {'lost'} end
+    if first < 7 then return {'lost'} end
 elseif token == ARGV[3] then
     first = #ARGV + 1
 end
+local size = tonumber(redis.call('HGET', KEYS[1], 'size') or '0')
+for place = first, #ARGV do size = size + #ARGV[place] + ARGV[6] end
+if first <= #ARGV and size > tonumber(ARGV[5]) then return {'full'} end
 for place = first, #ARGV do
     seq = seq + 1
     redis.call('XADD', KEYS[2], string.format('%d-0', seq + 1), 'time', ARGV[1], 'data', ARGV[place])
 end
-redis.call('HSET', KEYS[1], 'last_seq', string.format('%d', seq), 'token', ARGV[3])
+redis.call(
+    'HSET', KEYS[1], 'last_seq', string.format('%d', seq), 'token', ARGV[3], 'size', string.format('%d', size))
 for place = 1, 2 do redis.call('PEXPIRE', KEYS[place], ARGV[2]) end
 if redis.call('PTTL', KEYS[3]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[3], ARGV[2]) end
 return {'ok', seq, lease, asked}
@@ -161,7 +174,8 @@ class RedisStreams(DatabaseStreams):
                 self._renew_in_database(run)
                 run = super()._get(run.id, run.chat_id) or run
                 continue
-            given = [now_ms(), self._lifetime, secrets.token_hex(8), "" if after is None else after]
+            given: list[Any] = [now_ms(), self._lifetime, secrets.token_hex(8), "" if after is None else after]
+            given += [most_bytes(), BYTES_A_CHUNK]
             outcome, *answer = self._run("APPEND", run, *given, *texts)
             if outcome == b"ok":
                 last_seq, lease, asked = (*answer, None)[:3]
@@ -172,6 +186,8 @@ class RedisStreams(DatabaseStreams):
                 if int(lease) - now_ms() < self.lease / 2:
                     is_asked = self._renew(run) or is_asked
                 return last_seq, is_asked
+            if outcome == b"full":
+                raise is_full()
             # Waits for an end that is on its way, and raises what there is to say once the stream has ended.
             self._renew_in_database(run)
             if outcome == b"lost":

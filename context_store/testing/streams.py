@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import connections
+from django.test import override_settings
 
 from context_store.exceptions import IdConflict, InvalidData, StreamCancelled, StreamConflict
 from context_store.polling import poller
@@ -190,6 +191,21 @@ class StreamsContract(Contract):
             self.streams.append("s", ["a", {"b": float("nan")}])
         self.assertEqual(caught.exception.path, ("chunks", 1, "b"))
         self.assertEqual(self.streams.read("s"), [])
+
+    def test_stream_has_a_size_that_it_does_not_exceed(self) -> None:
+        self.running()
+        with override_settings(CONTEXT_STORE_MAX_PAYLOAD_BYTES=100):
+            self.streams.append("s", ["a"] * 5)
+            with self.assertRaises(InvalidData) as caught:
+                self.streams.append("s", ["b", "c"])
+            self.assertEqual(caught.exception.path, ("chunks",))
+            self.assertEqual(self.streams.append("s", []), 4)
+            self.assertEqual(self.streams.append("s", ["d"]), 5)
+            self.assertEqual([chunk.data for chunk in self.streams.read("s")], [*"aaaaad"])
+            self.streams.finish("s", "failed")
+            self.streams.reopen("s")
+            self.streams.claim("s")
+            self.assertEqual(self.streams.append("s", ["e"] * 6), 5)
 
     def test_batch_whose_answer_was_lost_is_stored_once(self) -> None:
         self.running()
