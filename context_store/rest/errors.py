@@ -30,6 +30,14 @@ from context_store.exceptions import (
 
 from .serializers import MAX_PROBLEMS
 
+try:
+    from redis.exceptions import RedisError
+except ImportError:
+
+    class RedisError(Exception):  # type: ignore[no-redef]
+        """What nobody raises where there is no Redis."""
+
+
 logger = logging.getLogger(__name__)
 
 Body = dict[str, Any]
@@ -83,6 +91,13 @@ def unavailable(error: Exception) -> Response:
     detail = str(error) if own else "The database does not answer, or takes no writes."
     body = error_body(detail, getattr(error, "code", "database_unavailable"))
     logger.error("%s", body["code"], exc_info=error)
+    return Response(body, status=503, headers={"Retry-After": str(RETRY_AFTER)})
+
+
+def cache_unavailable(error: Exception) -> Response:
+    """Answer that the cache does not: that of throttles, as the store's own errors have names."""
+    logger.error("cache_unavailable", exc_info=error)
+    body = error_body("The cache does not answer.", "cache_unavailable")
     return Response(body, status=503, headers={"Retry-After": str(RETRY_AFTER)})
 
 
@@ -168,6 +183,7 @@ ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     CorruptChat: _plain(409),
     BackendUnavailable: unavailable,
     LockTimeout: unavailable,
+    RedisError: cache_unavailable,
     # Gone, locked, full; closed meanwhile; read-only, on PostgreSQL.
     OperationalError: unavailable,
     InterfaceError: unavailable,

@@ -1,7 +1,8 @@
 """Throttle scopes by kind of route."""
 
 import pytest
-from django.core.cache import cache
+from django.core.cache import cache, caches
+from django.test import override_settings
 from rest_framework.settings import api_settings
 from rest_framework.throttling import ScopedRateThrottle
 
@@ -45,6 +46,15 @@ def test_one_kind_does_not_count_for_another(rates, api, chat):
 def test_a_kind_without_a_rate_is_not_throttled(rates, api, chat, monkeypatch):
     monkeypatch.setattr(api_settings, "DEFAULT_THROTTLE_RATES", {})
     assert [api.get("search/?q=x").status_code for _ in range(5)] == [200] * 5
+
+
+def test_a_cache_that_is_gone_is_503(rates, api, chat, monkeypatch):
+    gone = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "unix:///nowhere/redis.sock"}
+    with override_settings(CACHES={"default": gone}):
+        monkeypatch.setattr(ScopedRateThrottle, "cache", caches["default"])
+        answer = api.get("chats/")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert answer.json() == {"detail": "The cache does not answer.", "code": "cache_unavailable"}
 
 
 def test_the_demo_has_rates():
