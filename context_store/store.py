@@ -49,6 +49,7 @@ Caller = TypeVar("Caller", bound=type)
 
 def reads_own_writes(caller: Caller) -> Caller:
     """Have what each public method of a class writes noted in its object's ``_own_writes``, which it also reads by."""
+    # Those of the class itself: what a subclass adds calls these, and so needs no wrapping of its own.
     for name, method in list(vars(caller).items()):
         # Async twins call the method by its name.
         if inspect.isfunction(method) and not name.startswith("_") and not inspect.iscoroutinefunction(method):
@@ -78,6 +79,7 @@ class Scoped(Generic[Found]):
         self.model = model
 
     def __get__(self, store: "ContextStore", owner: object = None) -> Found:
+        # With alias and user in the key: both are attributes that a caller may set anew.
         key = (self.model, store.using, store.user_id)
         found: Found | None = store._querysets.get(key)
         if found is None:

@@ -113,6 +113,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         self, user_id: str | None, order: str, limit: int | None, offset: int, after: str | ChatRecord | None
     ) -> list[ChatRecord]:
         is_another = user_id is not None and self._owner not in (None, user_id)
+        # Two ways to one page: the common one is a statement that is kept ready, all others are compiled by Django.
         if not limit or order not in _PAGES or after is not None or is_another or not self._is_plain():
             return self.visible_to(user_id).in_list_order(order, after).records(limit=limit, offset=offset)
         user_id = self._owner if user_id is None else check_identifier(user_id, "user_id")
@@ -209,6 +210,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         chats = model_of("Chat")._default_manager.using(using)
         record = chats.find(chat_id)
         if record is None:
+            # Of racing callers one creates it; the others meet its row, or one in the trash, and look once more.
             with suppress(IdConflict):
                 return self.create_chat(chat_id, user_id=user_id, title=title, metadata=metadata), True
             if model_of("Chat").trash.using(using).filter(pk=chat_id).exclude(user_id=owner).exists():

@@ -174,6 +174,9 @@ class MessageQuerySet(ContentsQuerySet["models.Message"]):
         """
         owner = self._scope("add")
         using = self.write_db
+        # Inputs of several chats, in any order, come back in the order in which they were given:
+        #
+        #     given    a1 b1 a2        by chat    a: a1 a2    b: b1        back    a1 b1 a2
         chats: dict[str, list[Input]] = {}
         for given in parse_messages(messages):
             chats.setdefault(given.record.chat_id, []).append(given)

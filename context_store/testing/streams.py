@@ -27,6 +27,7 @@ from context_store.streams import BaseStreams
 
 from .base import Contract
 
+# Values that some encoding loses: a zero with a sign, an integer beyond 64 bits, an order of keys, U+0000, U+2028.
 CHUNKS: list[Any] = [
     "text", "", None, True, 0, -1, 10**40, 1.5, -0.0, [], {}, {"z": 1, "a": [None]}, "\u2028 \U0001f40d é\n", "\0",
 ]  # fmt: skip
@@ -212,6 +213,8 @@ class StreamsContract(Contract):
         self.streams.append("s", ["Because"])
         record = self.streams.require("s")
         texts, _ = self.streams.encoded(["of ", "it", "."])
+        # Seq 0 is "Because". The first call stores 1 and 2, and its answer is thought lost; the second has all three
+        # again, of which only the last is new; the third has nothing and tells where the stream is.
         self.assertEqual(self.streams.append_texts(record, texts[:2], after=0), (2, False))
         self.assertEqual(self.streams.append_texts(record, texts, after=0), (3, False))
         self.assertEqual(self.streams.append_texts(record, [], after=3), (3, False))
@@ -229,6 +232,7 @@ class StreamsContract(Contract):
         lost = self.streams.require("s").started_at
         self.streams.finish("s", "failed")
         self.streams.reopen("s")
+        # Claims are told apart by their time in milliseconds.
         time.sleep(0.002)
         self.streams.claim("s")
         self.assertRaises(StreamConflict, self.streams.append, "s", ["old"], started_at=lost)
@@ -307,6 +311,7 @@ class StreamsContract(Contract):
             return {"status": "failed"}
 
         self.assertEqual(self.streams.update("s", end).status, "cancelled")
+        # A chunk comes before the first attempt writes, a cancel before the second, nothing before the third.
         self.assertEqual(seen, [-1, 0, 0])
 
     def test_deleted_stream_is_gone_with_its_chunks(self) -> None:
@@ -374,6 +379,7 @@ class StreamsContract(Contract):
 
     def test_answer_stands_below_its_question_wherever_the_chat_has_gone_on(self) -> None:
         self.running(message_id="m")
+        # The head has moved off the question while the answer was written.
         self.store.append_messages("chat", [{"id": "next", "name": "user", "data": "And?"}])
         self.streams.append("s", ["Because"])
         self.streams.finish("s")
@@ -428,6 +434,7 @@ class StreamsContract(Contract):
         self.streams.create("chat", "s", format="text")
         with self.streams.produce("s") as producer:
             self.streams.cancel("s")
+            # Until a write is told, which takes a batch or a beat; the bound is for a backend that never tells.
             for number in range(LONG * 100):
                 producer.write(f"{number} ")
                 time.sleep(0.01)
@@ -452,6 +459,7 @@ class StreamsContract(Contract):
         self.streams = self.make_streams(LEASE=self.short_lease)
         self.streams.create("chat", "s", format="text")
         with self.streams.produce("s"):
+            # The block writes nothing for three leases: whoever beats for it keeps it.
             time.sleep(self.short_lease * 3)
             self.assertEqual(self.streams.reap().ended, 0)
         self.assertEqual(self.status(), "completed")
@@ -513,6 +521,7 @@ class StreamsContract(Contract):
         self.running()
         self.streams.append("s", ["a", "b"])
         reader = self.in_thread(self.read_all)
+        # Only then the reader waits: what is appended from here on reaches it by a look, not by its first read.
         self.wait_until(lambda: poller().count() == 1)
         for chunk in "cde":
             self.streams.append("s", [chunk])
@@ -533,6 +542,7 @@ class StreamsContract(Contract):
 
     def test_reader_of_many_chunks_gets_each_once(self) -> None:
         self.running()
+        # More than a look reads at once, so that a reader goes through several pages.
         for first in range(0, 1500, 500):
             self.streams.append("s", list(range(first, first + 500)))
         self.streams.finish("s")

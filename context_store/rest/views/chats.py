@@ -115,6 +115,7 @@ class ChatViewSet(StoreViewSet):
         """Create the chat (201), or return the one that is there, unchanged (200): PATCH changes it."""
         body = self.body(shapes.ChatUpsert)
         store = self.get_store(owner_of_new(request, body.pop("user_id", None)))
+        # Only for its conflict: a chat that is there is returned unchanged, whatever it is at.
         expected_revision(request, store, chat_id)
         if is_create_only(request):
             try:
