@@ -84,6 +84,10 @@ async def _write(own: BaseStreams, stream: StreamRecord, answer: Answer, prompt:
 async def ui_chunks(pieces: AsyncIterator[Any], message_id: str) -> AsyncIterator[dict[str, Any]]:
     """Yield the chunks of a UI message stream: text gets its own, other chunks are taken as they are."""
     yield {"type": "start", "messageId": message_id}
+    # "Two ", "minutes", a source, "." become:
+    #
+    #     start   text-start 1   delta "Two "   delta "minutes"   text-end 1   the source
+    #             text-start 2   delta "."      text-end 2        finish
     number, is_open = 0, False
     async for piece in pieces:
         if isinstance(piece, str):

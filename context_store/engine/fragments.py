@@ -27,6 +27,7 @@ class Pairs(list[tuple[str, Any]]):
 
     def merged(self) -> dict[str, Any]:
         """Return an object of plain JSON; values that share a name become an array."""
+        # [("hint", "short"), ("role", "guide"), ("hint", "kind")]   ->   {"hint": ["short", "kind"], "role": "guide"}
         values: dict[str, list[Any]] = {}
         for name, value in self:
             values.setdefault(name, []).append(_merged(value))

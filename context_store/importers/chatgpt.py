@@ -30,6 +30,8 @@ def to_document(value: Any, user_id: str | None) -> Document:
     first_time = now_ms() if created_at is None else created_at
     messages: list[dict[str, Any]] = []
     # At each node the message that is kept, its own or the nearest above.
+    # root (no message) - s (system, empty) - q - a         ->   q - a
+    #                                           \ b                \ b
     nearest: dict[str | None, dict[str, Any] | None] = {None: None}
     for node_id, parent_id in _in_order(nodes):
         parent = nearest[parent_id]

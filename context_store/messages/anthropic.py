@@ -35,6 +35,9 @@ def anthropic_messages(
     system = [system_prompt, *(joined(turn.parts) for turn in turns if turn.role == "system")]
     written = [message for turn in turns if turn.role != "system" for message in _written(turn)]
 
+    # tool: result 1 | tool: result 2 | user: "and?"    ->   user: [result 1, result 2, text "and?"]
+    #
+    # Without ``merge_consecutive`` the text is a message of its own, and the results are one all the same.
     def can_join(first: Message, second: Message) -> bool:
         has_results = _has_results(first) and _has_results(second)
         return first["role"] == second["role"] and (merge_consecutive or has_results)

@@ -60,6 +60,8 @@ def entries_of(messages: Iterable[MessageRecord]) -> list[ConversationEntry]:
     entries: list[ConversationEntry] = []
     names: dict[str, str] = {}
     for message in messages:
+        # A message m of another writer, which has a call and its result, is a response ``m#1`` and below it a request
+        # ``m``: what points to m finds both.
         written = [next(validated)] if message.type == MESSAGE else list(_written(message, names))
         for index, one in enumerate(written, 1):
             entry_id = message.id if index == len(written) else f"{message.id}#{index}"
