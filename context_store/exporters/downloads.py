@@ -1,6 +1,7 @@
 """Files that are sent piece by piece, as they are made."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextvars import Context, copy_context
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
@@ -9,8 +10,13 @@ from django.utils.http import content_disposition_header
 
 
 def download(request: HttpRequest, chunks: Iterator[bytes], kind: str, name: str) -> StreamingHttpResponse:
-    """Return the pieces as a file of this kind and name, which nothing between here and the person keeps."""
-    content = _asynchronous(chunks) if isinstance(request, ASGIRequest) else chunks
+    """
+    Return the pieces as a file of this kind and name, which nothing between here and the person keeps.
+
+    They are made when the middleware is done: what it has set for the request, as its tenant, holds for them, too.
+    """
+    pieces = _in_context(chunks, copy_context())
+    content = _asynchronous(pieces) if isinstance(request, ASGIRequest) else pieces
     return StreamingHttpResponse(
         content,
         content_type=kind,
@@ -20,6 +26,11 @@ def download(request: HttpRequest, chunks: Iterator[bytes], kind: str, name: str
             "Cache-Control": "no-store",
         },
     )
+
+
+def _in_context(chunks: Iterator[bytes], context: Context) -> Iterator[bytes]:
+    while (chunk := context.run(next, chunks, None)) is not None:
+        yield chunk
 
 
 async def _asynchronous(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:

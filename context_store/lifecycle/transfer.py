@@ -40,15 +40,16 @@ def export_user(user_id: str, *, using: str | None = None) -> Iterator[bytes]:
     Memory does not grow with what there is. Chats are read one after another, each as it is then.
     """
     check_identifier(user_id, "user_id")
-    # Who asks is known now; where a server sends the pieces, nobody acts any more.
-    return _exported(using, user_id, audit.actor())
-
-
-def _exported(using: str | None, user_id: str, actor: str) -> Iterator[bytes]:
     alias = using or router.db_for_read(rows("Chat").model)
+    log = using or router.db_for_write(rows("AuditEntry").model)
+    # Who asks, and where, is known now; when a server sends the pieces, the request is over.
+    return _exported(alias, log, user_id, audit.actor())
+
+
+def _exported(alias: str, log: str, user_id: str, actor: str) -> Iterator[bytes]:
     # Before the first piece: who leaves in the middle has read as well.
     with audit.acting(actor):
-        audit.record("export_user", using=using or router.db_for_write(rows("AuditEntry").model), user_id=user_id)
+        audit.record("export_user", using=log, user_id=user_id)
     files: dict[str, dict[str, Any]] = {}
     archive = ZipStream(compress_type=ZIP_DEFLATED)
     sources: dict[str, Iterator[Iterator[str]]] = {

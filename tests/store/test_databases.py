@@ -2,15 +2,19 @@
 
 import inspect
 from contextvars import ContextVar, copy_context
+from io import BytesIO
+from zipfile import ZipFile
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connections, transaction
 
 from context_store import signals
 from context_store.asynchronous import asynchronous
 from context_store.exceptions import IdConflict
+from context_store.lifecycle import export_user
 from context_store.models import Chat, Message
 from context_store.store import ContextStore
 from context_store.streams import streams
@@ -80,9 +84,14 @@ class ByTenant:
     tenant: ContextVar[str | None] = ContextVar("tenant", default=None)
 
     def db_for_read(self, model, **hints):
-        return self.tenant.get()
+        return self.tenant.get() if model._meta.app_label == "context_store" else None
 
     db_for_write = db_for_read
+
+
+def of_tenant(get_response):
+    """Say whose each request is: a middleware."""
+    return lambda request: in_tenant(lambda: get_response(request))
 
 
 def in_tenant(function):
@@ -107,6 +116,28 @@ def test_who_reads_on_stays_in_the_database_of_the_request(settings):
         first, changed = next(iter(follower)), next(iter(changes))
     assert (first.data, changed.kind) == ("Sencha.", "stream")
     assert in_tenant(lambda: store.get_messages("chat")[-1].data) == {"content": "Sencha."}
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_what_is_downloaded_comes_from_the_database_of_the_request(settings, client):
+    settings.DATABASE_ROUTERS = [f"{__name__}.ByTenant"]
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.of_tenant"]
+    client.force_login(User.objects.create_superuser("boss"))
+    in_tenant(lambda: ContextStore(user_id="alice").create_chat("chat"))
+    chosen = {"action": "export_json", "_selected_action": ["chat"]}
+    assert b'"chat"' in b"".join(client.post("/admin/context_store/chat/", chosen).streaming_content)
+    with ZipFile(BytesIO(b"".join(client.get("/api/users/alice/export/").streaming_content))) as archive:
+        assert b'"chat"' in archive.read("chats.jsonl")
+    log = client.get("/admin/context_store/auditentry/export/?format=jsonl")
+    assert b"export_user" in b"".join(log.streaming_content)
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_an_export_stays_in_the_database_where_it_was_asked_for(settings):
+    settings.DATABASE_ROUTERS = [f"{__name__}.ByTenant"]
+    in_tenant(lambda: ContextStore(user_id="alice").create_chat("chat"))
+    with ZipFile(BytesIO(b"".join(in_tenant(lambda: export_user("alice"))))) as archive:
+        assert b'"chat"' in archive.read("chats.jsonl")
 
 
 @pytest.mark.django_db(databases=["default", "other"])
