@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
+from copy import copy
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -170,7 +171,8 @@ class BaseContexts(BaseBackend):
         self._stats = Stats(alias, self.options["OBSERVER"], self.options["LOG_INTERVAL"])
         self._scope = ""
         self.storage = self.make_storage()
-        self.source = ContextSource(self)
+        # Those of other scopes, and of one database, share them.
+        self._sources: dict[str | None, ContextSource] = {}
 
     def make_storage(self) -> Storage:
         """Return where the values lie: a subclass of ``Storage``, made once for each alias and scope."""
@@ -196,6 +198,12 @@ class BaseContexts(BaseBackend):
     def prefix(self) -> str:
         """What the keys begin with where they are stored."""
         return str(self.options["PREFIX"])
+
+    def on(self, using: str | None) -> Self:
+        """Return these contexts as they are in a database, where routers choose it; others are the same in all."""
+        inner = copy(self)
+        inner.storage = self.storage.on(using)
+        return inner
 
     def resolve(self, stored: str) -> BoundContext:
         """
@@ -308,10 +316,14 @@ class BaseContexts(BaseBackend):
         Without a tag from the value on that is there as the watching begins.
         """
         stored = stored_key(self._scope, key, "key")
+        # Routers may go by the request, which a thread that reads on knows nothing of.
+        database = self.storage.database
+        there = self.on(database)
+        source = self._sources.setdefault(database, ContextSource(there))
 
         def begin() -> Subscription:
-            position = tag_of(self.get(key, MISSING)) if tag is None else tag
-            return Subscription(self.source, stored, position)
+            position = tag_of(there.get(key, MISSING)) if tag is None else tag
+            return Subscription(source, stored, position)
 
         return Watcher(begin)
 

@@ -85,9 +85,12 @@ class DatabaseStorage(Storage):
         self._prefix = prefix
 
     @property
-    def database(self) -> str:
+    def database(self) -> str:  # type: ignore[override]
         """The alias of the database that is written to."""
         return self._using or router.db_for_write(ContextEntry)
+
+    def on(self, using: str | None) -> "DatabaseStorage":
+        return self if self._using else DatabaseStorage(using, self._prefix)
 
     @property
     def in_transaction(self) -> bool:

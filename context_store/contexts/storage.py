@@ -173,6 +173,12 @@ class Storage(ABC):
     guarded: tuple[str, ...] = USERS
     # The database whose tombstones are looked at, beside the one of the chats.
     tombstones: str | None = None
+    # The database that it is in now, where it is in one.
+    database: str | None = None
+
+    def on(self, using: str | None) -> "Storage":
+        """Return it as it is in this database, where routers choose it; else itself."""
+        return self
 
     def load(self, key: str) -> Any:
         """Return the value, or ``MISSING``."""

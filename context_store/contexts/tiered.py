@@ -13,11 +13,11 @@ die.
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, ClassVar, TypeVar
 
 from django.core.checks import CheckMessage
-from django.db import transaction
+from django.db import router, transaction
 
 from context_store.exceptions import CorruptContext
 from context_store.ids import now_ms
@@ -51,12 +51,17 @@ class TieredContexts(BaseContexts):
     def make_storage(self) -> Storage:
         options = self.options
         lifetime = milliseconds(options["FRONT_TTL"], "FRONT_TTL") or 1
-        cache = storage_on(options["CACHE"], options["CACHE_PREFIX"])
         # A process's own memory does not learn what other processes write.
-        self.supports_processes = not isinstance(cache, MemoryStorage)
-        cache.guarded = ()
-        breaker = CircuitBreaker(cache, lifetime, self.report_failure)
-        return TieredStorage(DatabaseStorage(options["USING"], options["PREFIX"]), breaker)
+        self.supports_processes = not isinstance(storage_on(options["CACHE"], ""), MemoryStorage)
+
+        def front(database: str) -> CircuitBreaker:
+            # Of databases between which routers choose none is answered what another one has.
+            part = f"{database}:" if router.routers and not options["USING"] else ""
+            cache = storage_on(options["CACHE"], f"{options['CACHE_PREFIX']}{part}")
+            cache.guarded = ()
+            return CircuitBreaker(cache, lifetime, self.report_failure)
+
+        return TieredStorage(DatabaseStorage(options["USING"], options["PREFIX"]), cache(front))
 
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> list[CheckMessage]:
@@ -70,14 +75,28 @@ class TieredContexts(BaseContexts):
 
 
 class TieredStorage(Storage):
-    """The database's storage, ``record``, and a cache that answers reads for it."""
+    """The database's storage, ``record``, and by ``front`` a cache for each database that answers reads for it."""
 
     errors = DatabaseStorage.errors
 
-    def __init__(self, record: DatabaseStorage, breaker: CircuitBreaker) -> None:
+    def __init__(self, record: DatabaseStorage, front: Callable[[str], CircuitBreaker]) -> None:
         self.record = record
-        self.breaker = breaker
-        self.cache = breaker.storage
+        self._front = front
+
+    @property
+    def database(self) -> str:  # type: ignore[override]
+        return self.record.database
+
+    @property
+    def breaker(self) -> CircuitBreaker:
+        return self._front(self.database)
+
+    @property
+    def cache(self) -> Storage:
+        return self.breaker.storage
+
+    def on(self, using: str | None) -> Storage:
+        return TieredStorage(self.record.on(using), self._front)
 
     def load(self, key: str) -> Any:
         if self.record.in_transaction:

@@ -20,7 +20,7 @@ from django.apps import apps
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Q
 
-from context_store.contexts import contexts
+from context_store.contexts import BaseContexts, contexts
 from context_store.contexts.storage import LOCK, SEPARATOR, SESSION, escape, unescape
 from context_store.db import CHUNK_SIZE, chunked
 from context_store.graph import LockedChat, locked
@@ -94,10 +94,10 @@ class ContextsHolder(Holder):
     name = "contexts"
 
     def export(self, using: str, user_id: str) -> Iterator[dict[str, Any]]:
-        for alias in contexts:
-            for stored in contexts[alias].storage.keys(_scope(user_id)):
+        for there in _contexts(using):
+            for stored in there.storage.keys(_scope(user_id)):
                 key = stored.removeprefix(_scope(user_id))
-                yield {"alias": alias, "key": key, "value": contexts[alias].resolve(stored).get()}
+                yield {"alias": there.alias, "key": key, "value": there.resolve(stored).get()}
 
     def restore(self, using: str, user_id: str, item: dict[str, Any]) -> bool:
         if item["alias"] not in contexts:
@@ -106,14 +106,14 @@ class ContextsHolder(Holder):
         return True
 
     def users(self, using: str) -> Iterator[str]:
-        for alias in contexts:
-            for stored in contexts[alias].storage.keys("user:"):
+        for there in _contexts(using):
+            for stored in there.storage.keys("user:"):
                 yield unescape(stored.partition(SEPARATOR)[0]).removeprefix("user:")
 
     def erase(self, using: str, user_id: str) -> Iterator[int]:
-        for alias in contexts:
+        for there in _contexts(using):
             for start in (_scope(user_id), f"{LOCK}{_scope(user_id)}"):
-                yield from _remove_keys(contexts[alias].storage, start)
+                yield from _remove_keys(there.storage, start)
 
     def purge(self, using: str, before: int) -> Iterator[int]:
         rest = entries = rows("ContextEntry").using(using).order_by("pk")
@@ -121,6 +121,15 @@ class ContextsHolder(Holder):
             old = [key for key, updated_at in found if updated_at < before]
             yield entries.filter(pk__in=old, updated_at__lt=before).delete()[0]
             rest = entries.filter(pk__gt=found[-1][0])
+
+
+def _contexts(using: str) -> Iterator[BaseContexts]:
+    """Give the contexts of each alias, and those in the database that routers choose elsewhere, as in a request."""
+    for alias in contexts:
+        here, there = contexts[alias], contexts[alias].on(using)
+        yield here
+        if there.storage.database != here.storage.database:
+            yield there
 
 
 def _scope(user_id: str) -> str:
@@ -161,7 +170,9 @@ class SessionsHolder(Holder):
             # more.
             while not backend.supports_chats and (found := mine.list(user_id=user_id, limit=SESSIONS)):
                 yield sum(mine.delete(session.id) for session in found)
-            yield from _remove_keys(backend.lock_storage, f"{LOCK}{SESSION}{SEPARATOR}{escape(user_id)}{SEPARATOR}")
+            locks, start = backend.lock_storage, f"{LOCK}{SESSION}{SEPARATOR}{escape(user_id)}{SEPARATOR}"
+            for database in {locks.database, locks.on(using).database}:
+                yield from _remove_keys(locks.on(database), start)
 
 
 class AdminLogHolder(Holder):

@@ -13,9 +13,12 @@ from django.db import connections, transaction
 
 from context_store import signals
 from context_store.asynchronous import asynchronous
+from context_store.contexts import contexts
+from context_store.contexts.database import DatabaseContexts
+from context_store.contexts.tiered import TieredContexts
 from context_store.exceptions import IdConflict
-from context_store.lifecycle import export_user
-from context_store.models import Chat, Message
+from context_store.lifecycle import erase_user, export_user
+from context_store.models import Chat, ContextEntry, Message
 from context_store.store import ContextStore
 from context_store.streams import streams
 from tests.store.data import ids, message
@@ -138,6 +141,34 @@ def test_an_export_stays_in_the_database_where_it_was_asked_for(settings):
     in_tenant(lambda: ContextStore(user_id="alice").create_chat("chat"))
     with ZipFile(BytesIO(b"".join(in_tenant(lambda: export_user("alice"))))) as archive:
         assert b'"chat"' in archive.read("chats.jsonl")
+
+
+@pytest.mark.django_db(databases=["default", "other"], transaction=True)
+def test_who_watches_a_context_stays_in_the_database_of_the_request(settings):
+    settings.DATABASE_ROUTERS = [f"{__name__}.ByTenant"]
+    notes = DatabaseContexts("notes", {})
+    notes.set("k", "south")
+    watcher = in_tenant(lambda: (notes.set("k", "north"), notes.watched("k", "none"))[1])
+    assert next(watcher.batches(5)) == ["north"]
+
+
+@pytest.mark.django_db(databases=["default", "other"], transaction=True)
+def test_a_cache_in_front_answers_nothing_of_another_tenant(settings):
+    settings.DATABASE_ROUTERS = [f"{__name__}.ByTenant"]
+    notes = TieredContexts("tenants", {"CACHE_PREFIX": "tenants:"})
+    in_tenant(lambda: notes.set("k", "north"))
+    assert (notes.get("k"), in_tenant(lambda: notes.get("k"))) == (None, "north")
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_an_erasure_finds_the_contexts_of_its_database(settings):
+    settings.CONTEXT_STORE_CONTEXTS = {"default": {"BACKEND": "context_store.contexts.database.DatabaseContexts"}}
+    settings.DATABASE_ROUTERS = [f"{__name__}.ByTenant"]
+    in_tenant(lambda: contexts["default"].scoped("user:alice").set("k", "secret"))
+    # As a command does, for which no middleware has said whose it is.
+    assert b"secret" in ZipFile(BytesIO(b"".join(export_user("alice", using="other")))).read("contexts.jsonl")
+    erase_user("alice", reason="Asked", using="other")
+    assert not ContextEntry.objects.using("other").exists()
 
 
 @pytest.mark.django_db(databases=["default", "other"])
