@@ -9,13 +9,14 @@ from typing import Any
 
 from asgiref.sync import SyncToAsync, async_to_sync
 from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist
-from django.db import connections
+from django.db import connections, router, transaction
 from django.utils.module_loading import import_string
 
 from context_store.conf import settings
 from context_store.engine import ContextEngine
 from context_store.engine.records import Prompt
 from context_store.exceptions import InvalidData
+from context_store.models import Stream
 from context_store.records import StreamRecord
 from context_store.store import ContextStore
 from context_store.streams import BaseStreams, streams
@@ -51,7 +52,9 @@ def begin(store: ContextStore, chat_id: str) -> StreamRecord:
     context = copy_context()
     context.run(SyncToAsync.thread_sensitive_context.set, None)  # type: ignore[arg-type]
     written = partial(context.run, _run, own, stream, answer, prompt)
-    Thread(target=written, name=f"answer-{stream.id}", daemon=True).start()
+    thread = Thread(target=written, name=f"answer-{stream.id}", daemon=True)
+    # In a transaction of the request the thread would not find the stream yet.
+    transaction.on_commit(thread.start, using=store.using or router.db_for_write(Stream))
     return stream
 
 

@@ -74,6 +74,12 @@ def test_what_a_request_has_set_holds_for_its_answer(store: ContextStore, client
     assert text == "north with 1 user"
 
 
+def test_an_answer_begins_when_its_stream_is_stored(store: ContextStore, client: Client, settings: Any) -> None:
+    # What the audit log records is in a transaction.
+    settings.CONTEXT_STORE_AUDIT_ACCESS = "all"
+    assert ended(ask(store, client, "Green tea?")).status == "completed"
+
+
 def test_thoughts_and_tools_are_kept(store: ContextStore, client: Client) -> None:
     ended(ask(store, client, "think, use a tool"))
     kinds = [part["type"] for part in store.get_messages("tea")[-1].data["parts"]]
