@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum, TextField, Window
+from django.db.models import F, Q, QuerySet, Sum, TextField, Window
 from django.db.models.functions import Cast, Length
 from django.http import HttpRequest
 from django.utils import timezone
@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy
 from context_store.exceptions import InvalidData, SearchUnavailable
 from context_store.exporters.legible import visible
 from context_store.graph.previews import last_texts
-from context_store.models import Branch, Message, SearchEntry, UsageEntry
+from context_store.models import Message, SearchEntry, UsageEntry
 from context_store.records import SearchHit, SearchHits
 from context_store.search.budget import Budget, TimeUpError, limited
 from context_store.validation import check_identifier, check_metadata, check_time
@@ -178,10 +178,9 @@ class TrashFilter(ChoiceFilter):
 class BranchesFilter(ConditionFilter):
     title = gettext_lazy("branches")
     parameter_name = "branches"
-    # One branch is active: another one is not.
     conditions: ClassVar[Mapping[str, Any]] = {
-        "many": (gettext_lazy("With more than one branch"), lambda: Q(_other_branches())),
-        "one": (gettext_lazy("With one branch"), lambda: ~Q(_other_branches())),
+        "many": (gettext_lazy("With more than one branch"), lambda: Q(branch_count__gt=1)),
+        "one": (gettext_lazy("With one branch"), lambda: Q(branch_count=1)),
     }
 
 
@@ -252,10 +251,6 @@ def _ms(time: datetime) -> int:
 
 def _days_ago(days: int) -> int:
     return _ms(timezone.localtime() - timedelta(days=days))
-
-
-def _other_branches() -> Exists:
-    return Exists(Branch.objects.filter(chat=OuterRef("pk"), is_active=False))
 
 
 def _choices(sample: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:

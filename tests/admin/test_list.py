@@ -154,6 +154,8 @@ def test_branches_filter(reader: Client, chat: str, store: ContextStore) -> None
     store.create_chat("single", user_id="bob")
     assert found(reader, branches="many") == [chat]
     assert found(reader, branches="one") == ["single"]
+    store.trash_chat(chat)
+    assert found(reader, branches="many", trashed="1") == [chat]
 
 
 def test_metadata_filter_offers_keys_and_values(reader: Client, chat: str, store: ContextStore) -> None:
