@@ -42,6 +42,7 @@ LISTENING = 2.0
 RETRY = 1.0
 # Seconds that readers wait for a server that does not answer.
 OUTAGE = 30.0
+NOT_LISTENING = "News is looked for, as nobody can listen to the server: %s"
 
 
 class Source:
@@ -196,7 +197,7 @@ class Listener:
                         elif keys:
                             poller().nudge(self._source, partial(_concerns, keys))
             except Exception as error:
-                logger.warning("News is looked for, as nobody can listen to the server: %s", error)
+                logger.warning(NOT_LISTENING, error)
             if not is_over.is_set():
                 self._source.is_listening = False
                 is_over.wait(RETRY)
@@ -318,7 +319,10 @@ class Poller:
                 for gone in started - sources.keys():
                     gone.stop()
                 for source in sources.keys() - started:
-                    source.start()
+                    try:
+                        source.start()
+                    except Exception as error:
+                        logger.warning(NOT_LISTENING, error)
                 started = set(sources)
                 for source, waiting in due.items():
                     self._look(source, waiting)

@@ -1,18 +1,36 @@
 """PostgreSQL's LISTEN and NOTIFY: who waits is told, over one connection, and looks for itself without it."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import pytest
 from django.core.checks import run_checks
 from django.db import connection
 from django.test import override_settings
 
-from context_store.polling import poller
+from context_store.polling import Source, Subscription, poller
 from context_store.store import ContextStore
 from context_store.streams.database import DatabaseStreams
 from tests.servers import wait_until
 
 LISTENERS = "FROM pg_stat_activity WHERE query LIKE 'LISTEN %%' AND datname = current_database()"
+
+
+class Mute(Source):
+    """Says that there is something, and cannot be listened to."""
+
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def look(self, waiting: Mapping[Hashable, Sequence[Subscription]]) -> set[Hashable]:
+        for readers in waiting.values():
+            for reader in readers:
+                reader.deliver(["news"])
+        return set(waiting)
+
+
+def test_news_is_looked_for_where_nobody_can_begin_to_listen() -> None:
+    with Subscription(Mute(), "key") as subscription:
+        assert subscription.take(10) == ["news"]
 
 
 @pytest.fixture
