@@ -6,11 +6,21 @@ from typing import Any
 from django.core.checks import CheckMessage, Error
 
 from context_store.conf import settings
+from context_store.exceptions import InvalidData
+from context_store.validation import MAX_COUNT, check_filters, check_identifier
 
 from .holders import holders
 
 HORIZONS = ("inactive_days", "age_days")
 RULE = {"name", "user_id", "title", "metadata", "keep", "action", "except_pinned", *HORIZONS}
+KINDS = (
+    ("name", str, "text"),
+    ("user_id", str, "text"),
+    ("title", str, "text"),
+    ("metadata", dict, "dict"),
+    ("keep", bool, "True or False"),
+    ("except_pinned", bool, "True or False"),
+)
 ACCESS = ("others", "all", None)
 
 
@@ -60,8 +70,15 @@ def _wrong_with(rule: Any) -> str | None:
         return f"it knows no {', '.join(sorted(map(repr, unknown)))}"
     if rule.get("action", "delete") not in ("delete", "trash"):
         return "its action is not 'delete' or 'trash'"
-    if not isinstance(rule.get("metadata", {}), dict):
-        return "its metadata is no dict"
+    for name, kind, what in KINDS:
+        if name in rule and not isinstance(rule[name], kind):
+            return f"its {name} is no {what}"
+    try:
+        # What no chat can have would keep none: a rule behind it would delete what it is to protect.
+        check_identifier(rule.get("user_id", "anybody"), "user_id")
+        check_filters(rule.get("metadata", {}), "metadata")
+    except InvalidData as error:
+        return f"its {error}"
     days = [rule[name] for name in HORIZONS if name in rule]
     if not all(map(_are_days, days)):
         return "its days are no numbers"
@@ -69,4 +86,4 @@ def _wrong_with(rule: Any) -> str | None:
 
 
 def _are_days(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
