@@ -1,15 +1,17 @@
 """System checks: stable ids, and hints that say what to do."""
 
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import Error as DatabaseError
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
 from .backends import check_backends, check_prefixes
-from .conf import settings
+from .conf import PREFIX, Settings, settings
 from .contexts import BaseContexts, contexts
 from .db.distribution import MAX_PARTITIONS, MIN_PARTITIONS, state_of
 from .lifecycle.checks import check_lifecycle
@@ -21,6 +23,17 @@ register("context_store")(check_search)
 register("context_store", Tags.database)(check_search_index)
 register("context_store")(check_lifecycle)
 
+# Settings that are whole numbers over 0, and those that may be None.
+NUMBERS = (
+    "PAGE_SIZE",
+    "MAX_PAGE_SIZE",
+    "MAX_BODY_BYTES",
+    "MAX_IMPORT_BYTES",
+    "MAX_MESSAGES_PER_REQUEST",
+    "MAX_STREAM_READERS",
+    "CHAT_MESSAGES",
+)
+OPTIONAL = ("MAX_BODY_BYTES", "CHAT_MESSAGES", "PEOPLE")
 # Seconds that a writer waits for another one; a busy site needs more than SQLite's own 5.
 SQLITE_TIMEOUT = 20
 
@@ -29,7 +42,10 @@ SQLITE_TIMEOUT = 20
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     """Check the app's own settings."""
     return [
+        *_unknown_names(),
         *_payload_size(),
+        *_numbers(),
+        *_functions(),
         *_search_language(),
         *_text_extractor(),
         *_message_formats(),
@@ -93,6 +109,42 @@ def _payload_size() -> Iterator[CheckMessage]:
             hint="Remove it for the default of 4 MiB, or set a whole number.",
             id="context_store.E001",
         )
+
+
+def _unknown_names() -> Iterator[CheckMessage]:
+    known = {name for name in vars(Settings) if not name.startswith("_")}
+    for name in dir(django_settings):
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in known:
+            near = get_close_matches(name.removeprefix(PREFIX), known, 1)
+            yield Warning(
+                f"There is no setting {name}: nothing reads it.",
+                hint=f"Is it {PREFIX}{near[0]}?" if near else "Remove it, or see docs/settings.md for those there are.",
+                id="context_store.W005",
+            )
+
+
+def _numbers() -> Iterator[CheckMessage]:
+    for name in NUMBERS:
+        number = getattr(settings, name)
+        if (number is None and name in OPTIONAL) or (type(number) is int and number > 0):
+            continue
+        yield Error(
+            f"{PREFIX}{name} is {number!r}, not a whole number over 0.",
+            hint=f"Remove it for the default of {vars(Settings)[name].default!r}, or set a whole number.",
+            id="context_store.E005",
+        )
+
+
+def _functions() -> Iterator[CheckMessage]:
+    for name in ("USER_ID", "PEOPLE"):
+        given = getattr(settings, name)
+        reason = "" if callable(given) or (given is None and name in OPTIONAL) else _why_no_function(given)
+        if reason:
+            yield Error(
+                f"{PREFIX}{name} is {given!r}: {reason}.",
+                hint="Give a function, or its dotted path: see docs/settings.md.",
+                id="context_store.E006",
+            )
 
 
 def _search_language() -> Iterator[CheckMessage]:

@@ -25,6 +25,33 @@ def test_a_payload_limit_that_is_no_size_is_an_error(settings, size):
     assert (type(message), message.id) == (Error, "context_store.E001")
 
 
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("PAGE_SIZE", 0), ("MAX_PAGE_SIZE", "200"), ("MAX_BODY_BYTES", 2.5), ("MAX_STREAM_READERS", None)],
+)
+def test_a_number_that_is_none_is_an_error(settings, name, number):
+    setattr(settings, f"CONTEXT_STORE_{name}", number)
+    assert ids(check_settings()) == ["context_store.E005"]
+
+
+def test_functions_that_are_none_are_errors(settings):
+    settings.CONTEXT_STORE_USER_ID = "nowhere.user_id"
+    settings.CONTEXT_STORE_PEOPLE = 5
+    assert ids(check_settings()) == ["context_store.E006", "context_store.E006"]
+
+
+def test_what_may_be_left_out_passes(settings):
+    settings.CONTEXT_STORE_USER_ID = str
+    settings.CONTEXT_STORE_PEOPLE = settings.CONTEXT_STORE_MAX_BODY_BYTES = settings.CONTEXT_STORE_CHAT_MESSAGES = None
+    assert check_settings() == []
+
+
+def test_a_setting_that_is_misspelt_warns_with_the_right_name(settings):
+    settings.CONTEXT_STORE_AUDIT_ACESS = None
+    (message,) = check_settings()
+    assert (message.id, message.hint) == ("context_store.W005", "Is it CONTEXT_STORE_AUDIT_ACCESS?")
+
+
 @pytest.mark.parametrize("language", ["", "eng lish", "x'; --", 5])
 def test_a_search_language_that_is_no_name_is_an_error(settings, language):
     settings.CONTEXT_STORE_SEARCH_LANGUAGE = language
