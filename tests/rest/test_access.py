@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import override_settings
+from rest_framework.exceptions import ValidationError
+from rest_framework.test import APIRequestFactory, force_authenticate
 
 from context_store.lifecycle import erase_user
 from context_store.models import AuditEntry, Chat, Message
+from context_store.rest.views import ChatViewSet
 from tests.rest.client import Client
 
 AS_ALICE = "?user_id=alice"
@@ -99,6 +104,21 @@ def test_what_is_refused_leaves_no_entry(
     assert (Chat.objects.count(), Message.objects.count()) == (1, 3)
 
 
+class RefusingViewSet(ChatViewSet):
+    """A project's own, which looks again at what was written."""
+
+    def create(self, request: Any) -> Any:
+        super().create(request)
+        raise ValidationError({"title": ["Not here."]})
+
+
+def test_what_was_written_before_it_was_refused_is_undone(service: User, chat: str) -> None:
+    request = APIRequestFactory().post(f"/{AS_ALICE}", {"id": "new"}, format="json")
+    force_authenticate(request, service)
+    assert RefusingViewSet.as_view({"post": "create"})(request).status_code == 400
+    assert (entries(), Chat.objects.count()) == ([], 1)
+
+
 def test_who_may_not_act_for_others_leaves_none(mallory: User, chat: str) -> None:
     assert Client(mallory).get(f"chats/chat/{AS_ALICE}").status_code == 403
     assert entries() == []
@@ -111,23 +131,42 @@ def test_who_has_the_answer_already_reads_nothing(service: User, chat: str) -> N
     assert len(entries()) == 1
 
 
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("method", "path"), [("get", "messages/"), ("post", "messages/"), ("delete", "")])
-def test_what_cannot_be_recorded_is_not_done(service: User, chat: str, method: str, path: str) -> None:
+@contextmanager
+def without_log() -> Iterator[None]:
+    """Take the audit log away."""
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE context_store_auditentry RENAME TO away")
     try:
-        client = Client(service)
-        client.client.raise_request_exception = False
-        body = TEXT if method == "post" else None
-        answer = client.request(method, f"/api/chats/chat/{path}{AS_ALICE}", body)
-        # On SQLite a table that is missing is an OperationalError.
-        assert answer.status_code in (500, 503)
-        assert b"text of m1" not in answer.content
+        yield
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE away RENAME TO context_store_auditentry")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("method", "path"), [("get", "messages/"), ("post", "messages/"), ("delete", "")])
+def test_what_cannot_be_recorded_is_not_done(service: User, chat: str, method: str, path: str) -> None:
+    client = Client(service)
+    client.client.raise_request_exception = False
+    with without_log():
+        body = TEXT if method == "post" else None
+        answer = client.request(method, f"/api/chats/chat/{path}{AS_ALICE}", body)
+    # On SQLite a table that is missing is an OperationalError.
+    assert answer.status_code in (500, 503)
+    assert b"text of m1" not in answer.content
     assert Message.objects.count() == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_reader_who_cannot_be_recorded_gives_its_place_back(service: User, chat: str) -> None:
+    client = Client(service)
+    client.client.raise_request_exception = False
+    with override_settings(CONTEXT_STORE_MAX_STREAM_READERS=1):
+        with without_log():
+            assert client.get(f"chats/chat/events/{AS_ALICE}").status_code in (500, 503)
+        answer = client.get(f"chats/chat/events/{AS_ALICE}")
+        assert answer.status_code == 200
+        answer.close()
 
 
 @pytest.mark.django_db(transaction=True)
