@@ -76,7 +76,6 @@ def test_message_formats_that_are_functions_pass(settings):
     assert check_settings() == []
 
 
-@pytest.mark.vendor("sqlite")
 @pytest.mark.parametrize(
     "retention",
     [
@@ -117,6 +116,7 @@ def test_a_choice_of_audit_that_is_none_is_an_error(settings):
     assert ids(check_lifecycle()) == ["context_store.E501"]
 
 
+@pytest.mark.vendor("sqlite")
 def test_sqlite_without_the_options_of_a_busy_site_warns(monkeypatch):
     monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", {})
     messages = check_sqlite_options()
