@@ -203,6 +203,15 @@ def test_others_have_their_time_after_each_batch(store: ContextStore, monkeypatc
     assert sum(pauses) > 0.6 * (time.monotonic() - started)
 
 
+@override_settings(CONTEXT_STORE_RETENTION=RULES)
+def test_a_run_that_has_to_end_does_not_wait_beyond(store: ContextStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(store, "old", 101)
+    pauses: list[float] = []
+    monkeypatch.setattr(retention.time, "sleep", pauses.append)
+    apply_retention(seconds=5, pause=10**9)
+    assert 0 < max(pauses) <= 5
+
+
 def test_what_a_dead_worker_gave_up_is_finished(store: ContextStore) -> None:
     make(store, "gone", 0, trashed_at=0)
     assert store.list_chats(trashed=True) == []
