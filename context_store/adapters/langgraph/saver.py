@@ -371,8 +371,10 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
 
         begins = not place.checkpoint_id and not (place.namespace and memory.is_there)
         # As a rule the list is longer by what is new: then the chat's row is written once, and else corrected.
-        adding = sum(len(value.typed) for value in lists.values() if value.is_chat and value.start)
-        self._write(place, work, begins=begins, touch=True, adding=adding)
+        in_chat = [value for value in lists.values() if value.is_chat]
+        adding = sum(len(value.typed) for value in in_chat if value.start)
+        total = sum(len(value.values) for value in in_chat)
+        self._write(place, work, begins=begins, touch=True, adding=adding, total=total)
         return place.config(row.id)
 
     async def aput(
@@ -545,7 +547,16 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
     def _connected(self) -> Connected:
         return Connected(self._alias())
 
-    def _write(self, place: Place, work: Callable[..., Memory], *, begins: bool, touch: bool, adding: int = 0) -> None:
+    def _write(
+        self,
+        place: Place,
+        work: Callable[..., Memory],
+        *,
+        begins: bool,
+        touch: bool,
+        adding: int = 0,
+        total: int = 0,
+    ) -> None:
         """
         Do the work with the thread's chat, which is made if this ``begins`` the thread.
 
@@ -553,7 +564,8 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         task saves may come before that: then ``begins`` is what this saver has seen of the thread. What comes when the
         thread was there before is from a run of a thread that was deleted.
 
-        The work supposes that all is new, which saves it from looking; if the database refuses that, it looks.
+        The work supposes that all is new, which saves it from looking; if the database refuses that, it looks. It adds
+        so many messages to the chat (``adding``), to one that is made for it all that there are (``total``).
         """
 
         alias = place.using
@@ -568,15 +580,16 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         # The connection is taken last: then what a graph saves goes through one.
         with nullcontext() if is_inside else self._turn(alias, place.chat_id), Connected(alias) as using:
             try:
-                attempt(using, is_new=True, adding=adding)
+                try:
+                    attempt(using, is_new=True, adding=adding)
+                except Chat.DoesNotExist:
+                    if not begins:
+                        raise
+                    _, is_made = Chat.objects.using(using).upsert_chat(place.chat_id, user_id=place.user_id)
+                    attempt(using, is_new=is_made, adding=total if is_made else 0)
             # Something is there already. The refused transaction is undone as a whole, so that this one begins anew and
             # looks first.
             except IntegrityError:
-                attempt(using, is_new=False, adding=0)
-            except Chat.DoesNotExist:
-                if not begins:
-                    raise
-                Chat.objects.using(using).upsert_chat(place.chat_id, user_id=place.user_id)
                 attempt(using, is_new=False, adding=0)
 
     def _turn(self, using: str, chat_id: str) -> Any:

@@ -359,6 +359,20 @@ def test_statements_of_a_step_and_of_a_load(saver: DjangoSaver, django_assert_ma
                 assert other.get_tuple(config()) == stored
 
 
+def test_statements_of_a_thread_that_begins(saver: DjangoSaver, django_assert_max_num_queries: Any) -> None:
+    versions = {"messages": saver.get_next_version(None, None)}
+    messages = [HumanMessage(text, id=text) for text in ("a", "b", "c")]
+    checkpoint = {**empty_checkpoint(), "channel_values": {"messages": messages}, "channel_versions": versions}
+    put_note(saver, "of another thread", "other")
+    # Transactions and savepoints included.
+    with django_assert_max_num_queries(23):
+        saver.put(config(), checkpoint, {}, versions)
+    assert texts() == ["a", "b", "c"]
+    chat = ContextStore().get_chat("tea")
+    assert chat is not None
+    assert (chat.message_count, chat.last_message_at) == (3, chat.updated_at)
+
+
 def put_note(saver: DjangoSaver, note: str, thread_id: str = "tea") -> None:
     """Store a checkpoint whose ids and versions are always the same."""
     checkpoint = {**empty_checkpoint(), "id": "1", "channel_values": {"note": note}, "channel_versions": {"note": 1}}
