@@ -65,6 +65,8 @@ class Producer:
         self._stored_at = time.monotonic()
         # A third of the lease (milliseconds to seconds): two beats may fail before it is over.
         self._beat = min(BEAT, streams.lease / 3000)
+        # When something is stored, or the lease renewed, at the latest.
+        self._due = self._stored_at + self._beat
 
     @property
     def is_cancelled(self) -> bool:
@@ -93,6 +95,7 @@ class Producer:
                 self.last_seq, asked = self.streams.append_texts(self.record, batch, after=self.last_seq)
             except StreamsUnavailable as error:
                 # A server that is back before the lease is over has not been missed.
+                self._due = time.monotonic() + LINGER
                 if time.monotonic() - self._stored_at > self.streams.lease / 1000:
                     self._problem = error
                 logger.warning("Stream %r waits for its server: %s", self.record.id, error)
@@ -103,13 +106,13 @@ class Producer:
                 # Only now: until there is an answer the chunks are in memory.
                 del self._waiting[: len(batch)]
                 self._stored_at = time.monotonic()
+                self._due = self._stored_at + (LINGER if self._waiting else self._beat)
                 self._is_cancelled = self._is_cancelled or asked
 
     def _pause(self, first_at: float | None) -> float:
         """Return the seconds until something has to be stored, given when the first of what waits came."""
         now = time.monotonic()
-        beat = self._stored_at + self._beat - now
-        return beat if first_at is None else min(beat, first_at + LINGER - now)
+        return (self._due if first_at is None else min(self._due, first_at + LINGER)) - now
 
     def _end(self, error: BaseException | None) -> None:
         """Store the rest and end the stream as the block has ended."""
@@ -181,9 +184,6 @@ class SyncProducer(Producer):
                         continue
                     self._first_at = None
                 self._store()
-                if self._waiting:
-                    # The server did not take it: in a moment again.
-                    time.sleep(LINGER)
         finally:
             connections.close_all()
 
@@ -268,8 +268,6 @@ class AsyncProducer(Producer):
                 self._has_interrupted = True
                 self._block.cancel()
                 return
-            if self._waiting:
-                self._first_at = self._first_at or time.monotonic()
 
     def start(self) -> None:
         block = asyncio.current_task()

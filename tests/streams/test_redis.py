@@ -1,11 +1,13 @@
 """Chunks in Redis: what is left of a stream when Redis is gone or has lost them, and what is left in Redis."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.checks import run_checks
 from django.test import override_settings
 
@@ -99,6 +101,48 @@ def test_redis_that_is_back_before_the_lease_is_over_was_not_missed(private_cach
         client(private_cache).execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         producer.write("b")
     assert [chunk.data for chunk in answers.read("t")] == ["a", "b"]
+
+
+@pytest.mark.parametrize("talks", [True, False])
+def test_producer_whose_redis_stays_away_is_told_when_its_lease_is_over(
+    answers: BaseStreams, redis_server: RedisServer, caplog: pytest.LogCaptureFixture, *, talks: bool
+) -> None:
+    short = RedisStreams("short", {"CACHE": "private", "LEASE": 0.5})
+
+    def talk() -> None:
+        with short.produce("t") as producer:
+            producer.write("a")
+            producer.flush()
+            redis_server.kill()
+            time.sleep(0.7)
+            if talks:
+                producer.write("b")
+
+    short.create("chat", "t", format="text")
+    with pytest.raises(StreamsUnavailable):
+        talk()
+    # It asks again in a moment, not at once.
+    assert 0 < len(caplog.records) < 20
+    assert short.reap().ended == 1
+
+
+def test_asynchronous_producer_whose_redis_stays_away_is_interrupted(
+    answers: BaseStreams, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = RedisStreams("short", {"CACHE": "private", "LEASE": 0.5})
+
+    async def talk() -> None:
+        async with short.produce("t") as producer:
+            await producer.awrite("a")
+            await producer.flush()
+            assert [chunk.data for chunk in await short.aread("t")] == ["a"]
+            await sync_to_async(redis_server.kill)()
+            await asyncio.sleep(30)
+
+    short.create("chat", "t", format="text")
+    with pytest.raises(StreamsUnavailable):
+        async_to_sync(talk)()
+    assert 0 < len(caplog.records) < 20
 
 
 def test_deleted_chat_leaves_nothing_in_redis(answers: BaseStreams, redis_server: RedisServer) -> None:
