@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from context_store.messages import answer_of
+import pytest
+
+from context_store.messages import answer_of, as_ui_chunks, error_of
 
 CALL = {"type": "tool-input-available", "toolCallId": "c", "toolName": "look", "input": {}}
 PART = {"type": "tool-look", "toolCallId": "c", "input": {}}
@@ -46,3 +48,53 @@ def test_metadata_of_all_chunks_is_kept() -> None:
     first, last = {"usage": {"input": 5}, "model": "m"}, {"usage": {"output": 7}}
     answer = said({"type": "start", "messageMetadata": first}, CALL, {"type": "finish", "messageMetadata": last})
     assert answer["metadata"] == {"usage": {"input": 5, "output": 7}, "model": "m"}
+
+
+def test_text_keeps_what_its_model_wants_back() -> None:
+    signature = {"google": {"thoughtSignature": "s"}}
+    thought = [{"type": "reasoning-start", "id": "1"}, {"type": "reasoning-delta", "id": "1", "delta": "Hm"}]
+    [part] = said(*thought, {"type": "reasoning-end", "id": "1", "providerMetadata": signature})["parts"]
+    assert part == {"type": "reasoning", "text": "Hm", "providerMetadata": signature}
+
+
+def test_data_is_replaced_by_its_id_and_what_is_transient_is_not_kept() -> None:
+    file = {"type": "file", "mediaType": "text/plain", "url": "https://example.com/a.txt"}
+    loading, loaded = ({"type": "data-weather", "id": "w", "data": data} for data in ("…", "Sunny"))
+    progress = {"type": "data-progress", "data": 50, "transient": True}
+    nameless = {"type": "data-note", "data": 1}
+    assert said(loading, progress, file, nameless, nameless, loaded)["parts"] == [loaded, file, nameless, nameless]
+
+
+def test_what_is_no_chunk_says_nothing() -> None:
+    foreign = [{"type": 5}, "text", None, {"type": "tool-approval-response", "approvalId": "of no call"}]
+    assert answer_of("ui", foreign) is None
+    assert answer_of("of one's own", ["text"]) is None
+    assert said(CALL, {"type": "tool-input-delta", "toolCallId": "c"}, *foreign)["parts"] == [
+        {**PART, "state": "input-available"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chunk", "text"),
+    [
+        ({"type": "error", "errorText": "Overloaded"}, "Overloaded"),
+        ({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "Overloaded"),
+        ({"type": "error", "error": {"code": 529}}, "The model reported an error."),
+        ({"type": "text-delta"}, None),
+        ("error", None),
+    ],
+)
+def test_errors_of_all_providers_are_told(chunk: Any, text: str | None) -> None:
+    assert error_of(chunk) == text
+
+
+def test_clients_of_the_ai_sdk_get_chunks_of_every_format() -> None:
+    error = {"type": "error", "error": {"message": "Overloaded"}}
+    assert list(as_ui_chunks("text", ["Hi", error, 5], "m")) == [
+        {"type": "text-delta", "id": "m", "delta": "Hi"},
+        {"type": "error", "errorText": "Overloaded"},
+        {"type": "data-chunk", "data": 5},
+    ]
+    assert list(as_ui_chunks("of one's own", ["Hi"], "m")) == [{"type": "data-chunk", "data": "Hi"}]
+    # With this pydantic-ai ends; the AI SDK's client refuses what it does not know.
+    assert list(as_ui_chunks("ui", [CALL, {"type": "done"}], "m")) == [CALL]
