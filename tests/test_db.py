@@ -4,8 +4,18 @@ import threading
 
 import pytest
 from django.db import DataError, Error, IntegrityError, OperationalError, ProgrammingError, connection, transaction
+from django.db.models import Value
 
-from context_store.db import driver_errors, is_deadlock, is_timeout, retried, retries
+from context_store.db import (
+    FloatsField,
+    can_compare,
+    cosine_distance,
+    driver_errors,
+    is_deadlock,
+    is_timeout,
+    retried,
+    retries,
+)
 from context_store.models import Chat
 from context_store.store import ContextStore
 
@@ -158,3 +168,25 @@ def wait_for_lock(chat_id):
                 return
             transaction.set_rollback(True)
     raise AssertionError("Nobody took the lock.")
+
+
+@pytest.mark.django_db
+def test_lists_of_floats_come_back_as_they_went_in():
+    chats = ContextStore().create_chat("tea", user_id="alice") and Chat.objects.filter(pk="tea")
+    given = Value([1.0, 0.5, -2.0], output_field=FloatsField())
+    nothing = Value(None, output_field=FloatsField())
+    assert chats.annotate(given=given, nothing=nothing).values_list("given", "nothing")[0] == ((1.0, 0.5, -2.0), None)
+
+
+@pytest.mark.django_db
+@pytest.mark.vendor("postgresql")
+def test_pgvector_compares_lists_of_floats_where_it_is():
+    assert not can_compare("default")
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE EXTENSION vector")
+    assert can_compare("default")
+    ContextStore().create_chat("tea", user_id="alice")
+    for values, distance in (([2.0, 0.0], 0.0), ([0.0, 1.0], 1.0), ([-1.0, 0.0], 2.0), ([0.0, 0.0], 1.0)):
+        given = Value([1.0, 0.0], output_field=FloatsField())
+        found = Chat.objects.annotate(given=given).annotate(distance=cosine_distance("given", values))
+        assert [chat.distance for chat in found] == [pytest.approx(distance)]

@@ -5,9 +5,11 @@ from contextvars import ContextVar, copy_context
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.test import Client
 
+from context_store.chat.answers import ui_chunks
 from context_store.engine import Prompt
 from context_store.records import StreamRecord
 from context_store.store import ContextStore
@@ -16,6 +18,7 @@ from tests.servers import wait_until
 
 # Answers are written in threads, which see what is committed.
 pytestmark = pytest.mark.django_db(transaction=True)
+CALL = {"type": "tool-input-available", "toolCallId": "c", "toolName": "look", "input": {}}
 
 
 @pytest.fixture
@@ -130,3 +133,20 @@ def test_a_chat_has_so_many_answers_at_a_time(store: ContextStore, client: Clien
     for stream_id in ids:
         client.post(f"/api/chats/tea/streams/{stream_id}/cancel/", {}, "application/json")
     assert {ended(stream_id).status for stream_id in ids} == {"cancelled"}
+
+
+def test_pieces_may_be_text_and_chunks_in_turn() -> None:
+    async def pieces() -> AsyncIterator[Any]:
+        for piece in ({"type": "start"}, "I ", "look.", CALL, "Found.", {"type": "finish"}):
+            yield piece
+
+    async def written() -> list[tuple[str, Any]]:
+        return [(chunk["type"], chunk.get("id")) async for chunk in ui_chunks(pieces(), "m")]
+
+    assert async_to_sync(written)() == [
+        ("start", None),
+        *[(f"text-{what}", "text-1") for what in ("start", "delta", "delta", "end")],
+        ("tool-input-available", None),
+        *[(f"text-{what}", "text-2") for what in ("start", "delta", "end")],
+        ("finish", None),
+    ]

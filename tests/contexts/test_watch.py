@@ -1,13 +1,18 @@
 """New values of contexts."""
 
+import asyncio
+from itertools import count
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 
 from context_store.contexts import BaseContexts
 from context_store.contexts.cache import CacheContexts
 from context_store.contexts.database import DatabaseContexts
 from context_store.contexts.tiered import TieredContexts
+from context_store.exceptions import ContextsUnavailable
+from tests.servers import RedisServer
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis_url")]
 
@@ -52,3 +57,32 @@ def test_deleted_value_is_no_value(contexts: BaseContexts) -> None:
     batches.close()
     contexts.set("k", 2)
     del values
+
+
+def test_values_are_watched_without_a_thread(contexts: BaseContexts) -> None:
+    async def write() -> None:
+        for number in count():
+            await contexts.aset("k", number)
+            await asyncio.sleep(0.02)
+
+    async def watched() -> list[int]:
+        found: list[int] = []
+        writer = asyncio.create_task(write())
+        async for value in contexts.watch("k"):
+            found.append(value)
+            if len(found) == 2:
+                break
+        writer.cancel()
+        return found
+
+    first, second = async_to_sync(watched)()
+    assert first < second
+
+
+def test_server_that_stays_away_is_told(private_cache: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("context_store.polling.OUTAGE", 0.1)
+    batches = CacheContexts("away", {"CACHE": "private"}).watched("k").batches(timeout=0.01)
+    next(batches)
+    private_cache.kill()
+    with pytest.raises(ContextsUnavailable, match="'away' do not answer"):
+        list(batches)

@@ -588,6 +588,16 @@ def test_erasures_are_applied_again_after_a_restore(db: None) -> None:
     assert list(Chat._base_manager.values_list("pk", flat=True)) == ["bobs"]
 
 
+def test_who_has_nothing_but_a_context_is_erased_again_after_a_restore(everywhere: None, db: None) -> None:
+    mine = contexts["kept"].scoped("user:al|ice")
+    mine.set("key", 1)
+    row = ContextEntry.objects.get()
+    erase_user("al|ice", reason="Asked")
+    row.save(force_insert=True)  # The backup.
+    assert len(replay_erasures()) == 1
+    assert not ContextEntry.objects.exists()
+
+
 def test_a_large_chat_goes_in_pieces(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules["context_store.graph.locked"], "MAX_DELETED", 10)
     store = ContextStore(user_id="alice")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from io import StringIO
@@ -13,9 +14,11 @@ from django.test.utils import CaptureQueriesContext
 
 from context_store.adapters.a2a.models import AgentTask
 from context_store.contexts.database import DatabaseStorage
+from context_store.exceptions import LockTimeout
 from context_store.ids import now_ms
-from context_store.lifecycle import apply_retention, hold, retention
+from context_store.lifecycle import apply_retention, hold, lift_erasure, retention
 from context_store.lifecycle.audit import ACTIONS
+from context_store.lifecycle.holders import Holder
 from context_store.lifecycle.retention import DAY, LOCK
 from context_store.models import AuditEntry, Chat, ContextEntry, Erasure, Message, Stream, StreamChunk
 from context_store.store import ContextStore
@@ -26,6 +29,7 @@ RULES: dict[str, Any] = {
     "chats": [
         {"metadata": {"kind": "contract"}, "keep": True},
         {"metadata": {"kind": "draft"}, "age_days": 7, "action": "trash", "name": "drafts"},
+        {"title": "Test ", "age_days": 1, "name": "tests"},
         {"user_id": "bot", "inactive_days": 1, "except_pinned": False, "name": "bots"},
         {"inactive_days": 100, "name": "old"},
     ],
@@ -56,13 +60,17 @@ def test_the_first_rule_that_matches_decides(store: ContextStore) -> None:
     make(store, "draft", 8, metadata={"kind": "draft"})
     make(store, "new draft", 6, metadata={"kind": "draft"})
     make(store, "bot", 2, user_id="bot", pinned_at=1)
+    make(store, "test", 2, title="Test of tea")
+    make(store, "no test", 2, title="A Test of tea")
     make(store, "old", 101)
     make(store, "old but pinned", 101, pinned_at=1)
     make(store, "new", 99)
     report = apply_retention()
-    assert left() == ["contract", "new", "new draft", "old but pinned"]
+    assert left() == ["contract", "new", "new draft", "no test", "old but pinned"]
     assert list(Chat.trash.values_list("pk", flat=True)) == ["draft"]
-    assert {name: report.counts.get(name) for name in ("drafts", "bots", "old")} == {"drafts": 1, "bots": 1, "old": 1}
+    assert {name: report.counts.get(name) for name in ("drafts", "tests", "bots", "old")} == {
+        "drafts": 1, "tests": 1, "bots": 1, "old": 1,
+    }  # fmt: skip
     assert AuditEntry.objects.filter(action="retention").count() == 1
     assert not Message._base_manager.filter(chat__in=["old", "bot"]).exists()
 
@@ -84,6 +92,18 @@ def test_what_is_held_stays(store: ContextStore) -> None:
     hold(chat_id="held", reason="Case 7", who="counsel")
     apply_retention()
     assert left() == ["held"]
+
+
+@override_settings(CONTEXT_STORE_RETENTION=RULES)
+def test_what_a_hold_is_about_by_now_stays(store: ContextStore) -> None:
+    make(store, "late", 999)
+    make(store, "other", 999)
+    hold(metadata={"case": 7}, reason="Case 7", who="counsel")
+    # As when somebody wrote past the store.
+    Chat._base_manager.filter(pk="late").update(metadata={"case": 7})
+    apply_retention()
+    assert left() == ["late"]
+    assert Chat.objects.get(pk="late").held
 
 
 @override_settings(CONTEXT_STORE_RETENTION=RULES)
@@ -116,6 +136,38 @@ def test_one_worker_at_a_time(store: ContextStore) -> None:
     storage.unlock(LOCK, 1)
     call_command("apply_retention", stdout=StringIO())
     assert left() == []
+
+
+@override_settings(CONTEXT_STORE_RETENTION=RULES)
+def test_a_worker_whose_lock_another_has_stops(store: ContextStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "RENEWAL", 0)
+    monkeypatch.setattr(retention, "MOST_ROWS", 3)
+    for number in range(3):
+        make(store, f"c{number}", 101)
+    storage = DatabaseStorage("default", "")
+
+    def take_over(count: int) -> None:
+        if len(left()) == 1:
+            ContextEntry.objects.all().delete()
+            assert storage.lock(LOCK, 1, 60_000)
+
+    assert not apply_retention(progress=take_over).is_complete
+    assert left() == ["c2"]
+    with pytest.raises(LockTimeout):
+        apply_retention()
+
+
+@override_settings(CONTEXT_STORE_RETENTION={"checkpoints": 5})
+def test_threads_are_trimmed_by_their_holders(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Drafts(Holder):
+        name = "drafts"
+
+        def trim(self, using: str, newest: int, *, dry_run: bool = False) -> list[int]:
+            return [newest, 2] if dry_run else [newest]
+
+    monkeypatch.setitem(sys.modules[Holder.__module__]._holders, "drafts", Drafts())
+    assert apply_retention(dry_run=True).counts == {"trash": 0, "drafts": 7}
+    assert apply_retention().counts == {"drafts": 5}
 
 
 @override_settings(CONTEXT_STORE_RETENTION=RULES)
@@ -232,6 +284,18 @@ def test_erasures_go_to_a_file_and_back(store: ContextStore, tmp_path: Any) -> N
     row.save(force_insert=True)  # The backup.
     call_command("replay_erasures", source=file, stdout=StringIO())
     assert not Chat._base_manager.exists()
+
+
+def test_an_erasure_that_was_lifted_since_the_backup_is_lifted_again(store: ContextStore, tmp_path: Any) -> None:
+    call_command("erase_user", "alice", reason="Asked", yes=True, stdout=StringIO())
+    lift_erasure("alice")
+    file = tmp_path / "erasures.jsonl"
+    call_command("replay_erasures", write=file, stdout=StringIO())
+    make(store, "tea", 0)
+    Erasure.objects.update(lifted_at=None)  # The backup.
+    call_command("replay_erasures", source=file, stdout=StringIO())
+    assert left() == ["tea"]
+    assert Erasure.objects.count() == 1
 
 
 @pytest.mark.django_db(transaction=True)

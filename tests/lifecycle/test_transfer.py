@@ -100,17 +100,32 @@ def test_another_user_may_get_it(store: ContextStore) -> None:
     assert [chat.id for chat in ContextStore(user_id="carol").list_chats()] == ["tea"]
 
 
-def test_an_archive_that_was_changed_is_refused(store: ContextStore) -> None:
-    changed = BytesIO()
-    with ZipFile(BytesIO(archived())) as source, ZipFile(changed, "w") as target:
-        for name in source.namelist():
-            target.writestr(name, source.read(name).replace(b"again", b"other"))
+def test_what_has_no_place_in_this_project_is_left_out(store: ContextStore) -> None:
+    archive = archived()
     erase_user("alice", reason="Asked")
     lift_erasure("alice")
-    for data in (changed, BytesIO(empty())):
+    with override_settings(CONTEXT_STORE_CONTEXTS={}, CONTEXT_STORE_SESSIONS={}):
+        counts = import_user(BytesIO(archive))
+    assert counts.items() >= {"chats.jsonl": 1, "contexts.jsonl": 0, "sessions.jsonl": 0}.items()
+
+
+def test_an_archive_that_was_changed_is_refused(store: ContextStore) -> None:
+    changed = [rewritten(archived(), b"again", b"other"), rewritten(archived(), b'"version": 1', b'"version": 9')]
+    erase_user("alice", reason="Asked")
+    lift_erasure("alice")
+    for data in (*changed, empty()):
         with pytest.raises(InvalidData):
-            import_user(data)
+            import_user(BytesIO(data))
     assert not Chat._base_manager.filter(user_id="alice").exists()
+
+
+def rewritten(archive: bytes, old: bytes, new: bytes) -> bytes:
+    """Return the archive with other bytes in its files."""
+    changed = BytesIO()
+    with ZipFile(BytesIO(archive)) as source, ZipFile(changed, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name).replace(old, new))
+    return changed.getvalue()
 
 
 def empty() -> bytes:

@@ -142,3 +142,27 @@ def test_append_costs_no_statement_more_with_a_watcher(store: ContextStore, djan
     batches.close()
     with django_assert_num_queries(7):
         store.append_messages("c", [{"name": "user", "data": "unwatched"}])
+
+
+def test_changes_are_given_one_by_one_without_a_thread(store: ContextStore) -> None:
+    seen = store.get_revision("c")
+    store.create_checkpoint("c", "later", "m2")
+
+    async def first() -> str:
+        async for change in store.watch("c", after=seen):
+            return change.kind
+        return "nothing"
+
+    assert async_to_sync(first)() == "checkpoint"
+
+
+def test_chat_that_goes_down_a_long_list_is_not_told_as_deleted(
+    store: ContextStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "LISTED", 1)
+    batches = store.watch_list().batches()
+    next(batches)
+    store.create_chat("new")
+    [(told, _)] = next(batches)
+    batches.close()
+    assert [(change.kind, change.chat_id) for change in told] == [("chat", "new")]

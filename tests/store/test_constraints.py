@@ -6,6 +6,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from context_store.db import CompositeForeignKey
 from context_store.exceptions import InvalidData
 from context_store.models import Branch, Chat, Checkpoint, Message
 from tests.store.data import message, node
@@ -132,3 +133,20 @@ def test_pages_of_pointers_are_not_sorted(store, chat, read):
             plan = "\n".join(str(row) for row in cursor.fetchall())
             assert "Sort" not in plan
             assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.vendor("postgresql")
+def test_a_key_of_several_columns_goes_and_comes_back_by_a_migration(elsewhere):
+    [key] = [each for each in Checkpoint._meta.constraints if isinstance(each, CompositeForeignKey)]
+    connection.check_constraints()
+    with connection.schema_editor() as editor:
+        editor.remove_constraint(Checkpoint, key)
+    with transaction.atomic():
+        Checkpoint.objects.update(message_id=elsewhere)
+        connection.check_constraints()
+        transaction.set_rollback(True)
+    with connection.schema_editor() as editor:
+        editor.add_constraint(Checkpoint, key)
+    refuses(lambda: Checkpoint.objects.update(message_id=elsewhere))
+    assert key == key.clone()
+    assert key != object()

@@ -27,9 +27,9 @@ class Command(BaseCommand):
     def handle(self, *, repair: bool, chat_id: list[str] | None, database: str | None, **options: Any) -> None:
         # Those in the trash as well, but for what is being deleted.
         chats = Chat._base_manager.using(database).exclude(trashed_at=0)
-        if chat_id is not None:
-            chats = chats.filter(pk__in=chat_id)
         try:
+            if chat_id is not None:
+                chats = chats.filter(pk__in=chat_id)
             total = chats.count()
         except InvalidData as error:
             raise CommandError(f"--chat-id: {error.reason}") from error
