@@ -39,9 +39,11 @@ def whole(transactional_db):
 
 
 @pytest.fixture
-def store() -> ContextStore:
+def store(monkeypatch: pytest.MonkeyPatch) -> ContextStore:
+    """Return a store with chats for several transactions of a move."""
+    monkeypatch.setattr("context_store.db.distribution.CHATS_AT_ONCE", 5)
     store = ContextStore()
-    for number in range(60):
+    for number in range(12):
         store.create_chat(f"c{number}", user_id="alice")
         store.append_messages(f"c{number}", [{"id": f"m{i}", "name": "user", "data": f"Word {i}"} for i in range(3)])
     store.rewind("c1", "m0")
@@ -108,7 +110,7 @@ def test_writers_go_on_during_a_move(store):
     def write() -> None:
         try:
             while not stop.is_set():
-                for number in range(0, 60, 7):
+                for number in range(0, 12, 2):
                     [message] = store.append_messages(f"c{number}", [{"name": "user", "data": "More"}])
                     written.append(message.id)
                 store.add_messages([{"id": "m1", "chat_id": "c3", "name": "user", "data": len(written)}])
