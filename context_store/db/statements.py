@@ -104,13 +104,11 @@ class Prepared:
             return _execute(self.build(**values), using)
         # _messages(using, chat_id="tea", ids=["a", "b"]):
         #
-        #     shape     ("sqlite", "", 2)
+        #     shape     ("sqlite", "chat_id", "ids", "", 2)
         #     text      SELECT … WHERE (chat_id = %s AND id IN (%s, %s))
         #     slots     [("chat_id", None), ("ids", 0), ("ids", 1)]    ->  params ["tea", "a", "b"]
         #
-        # The shape has no names. Call sites that name the values in different orders must differ in a value that
-        # decides.
-        shape: list[Any] = [connection.vendor]
+        shape: list[Any] = [connection.vendor, *values]
         for value in values.values():
             # Of text and numbers only that they are there.
             kind = type(value)
