@@ -321,6 +321,7 @@ def requests(target: Target) -> dict[str, Callable[[], Request]]:
         "list branches": get(f"{wide}/branches/"),
         "list checkpoints": get(f"{wide}/checkpoints/"),
         "list children": get(f"{wide}/messages/{target.wide.message_ids[0]}/children/"),
+        "page with a message of very many versions": get(f"{wide}/messages/?limit=200&siblings=true"),
         "graph of a long chat": get(f"{long}/graph/"),
         "graph of a wide chat": get(f"{wide}/graph/"),
         "chain of a long chat": get(f"{long}/messages/{target.long.head_id}/chain/"),

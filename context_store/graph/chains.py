@@ -11,10 +11,10 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from django.apps import apps
-from django.db.models import Exists, Func, IntegerField, OuterRef, Q, QuerySet, Subquery, TextField
-from django.db.models.functions import Cast
+from django.db.models import Count, Exists, F, Func, IntegerField, OuterRef, Q, QuerySet, Subquery, TextField, Window
+from django.db.models.functions import Cast, Lag, Lead, RowNumber
 
-from context_store.db import Prepared, chunked, outside_trash
+from context_store.db import Prepared, chunked, outside_trash, padded
 from context_store.exact_json import loads, loads_each
 from context_store.exceptions import CorruptChat
 from context_store.records import BranchRecord, MessageRecord, Siblings, VersionedMessageRecord
@@ -392,23 +392,40 @@ def with_siblings(using: str, chat_id: str, records: Sequence[MessageRecord]) ->
     """
     Return the messages of one chat, each with its place among the messages under its parent, oldest first.
 
-    Takes one statement for replies, and one for first messages where there is one.
+    Takes one statement for replies, and one for first messages where there is one. The database counts: a message may
+    have very many versions, of which the page needs those beside its own.
     """
-    versions: dict[str | None, list[str]] = {}
-    messages = rows("Message").using(using).filter(chat_id=chat_id).order_by("created_at", "id")
-    for parents in chunked(record.parent_id for record in records if record.parent_id is not None):
-        for parent_id, message_id in messages.filter(parent_id__in=parents).values_list("parent_id", "id"):
-            versions.setdefault(parent_id, []).append(message_id)
-    if any(record.parent_id is None for record in records):
-        versions[None] = list(messages.filter(parent_id__isnull=True).values_list("id", flat=True))
+    replies = [record for record in records if record.parent_id is not None]
+    pages = [([record.parent_id for record in some], some) for some in chunked(replies)]
+    if first := [record for record in records if record.parent_id is None]:
+        pages.append(([], first))
     places: dict[str, Siblings] = {}
-    for ids in versions.values():
-        beside = zip([None, *ids], ids, [*ids[1:], None], strict=False)
-        for number, (before, message_id, behind) in enumerate(beside, start=1):
-            places[message_id] = Siblings(number, len(ids), before, behind)
+    for parents, some in pages:
+        ids = padded([record.id for record in some])
+        for row in _siblings(using, chat_id=chat_id, parents=padded(parents), ids=ids):
+            places[row[0]] = Siblings(*row[1:])
     # One that has been moved or deleted since the page was read stands alone.
     alone = Siblings(1, 1, None, None)
     return [VersionedMessageRecord.of(record, places.get(record.id, alone)) for record in records]
+
+
+@Prepared
+def _siblings(*, chat_id: str, parents: list[str], ids: list[str]) -> QuerySet[Any]:
+    """The places of messages with these ids below these parents, or without a parent."""
+    below = Q(parent_id__in=parents) if parents else Q(parent_id__isnull=True)
+    same: dict[str, Any] = {"partition_by": F("parent_id")}
+    order: Any = {**same, "order_by": ("created_at", "id")}
+    places = rows("Message").filter(below, chat_id=chat_id)
+    places = places.annotate(
+        number=Window(RowNumber(), **order),
+        count=Window(Count("id"), **same),
+        previous=Window(Lag("id"), **order),
+        next=Window(Lead("id"), **order),
+    )
+    # Django counts what a condition leaves, unless that is about what was counted.
+    among = places.filter(Q(id__in=ids) | Q(number__lt=1))
+    found: QuerySet[Any] = among.values_list("id", "number", "count", "previous", "next")
+    return found
 
 
 def read_messages(using: str, chat_id: str, ids: Iterable[str]) -> dict[str, MessageRecord]:

@@ -57,3 +57,14 @@ def test_siblings_take_two_statements_more(store, chat, django_assert_num_querie
     assert sum(record.siblings.count == 2 for record in page) == 8
     with django_assert_num_queries(4):
         store.get_messages(chat, siblings=True)
+
+
+@pytest.mark.parametrize("parent", [None, "m1"])
+def test_a_message_of_very_many_versions(store, chat, parent):
+    above = {"chat_id": chat, "parent_id": parent}
+    store.add_messages([{**above, "id": f"v{number}", "name": "user", "data": "x"} for number in range(1_200)])
+    store.activate_message(chat, "v300")
+    record = store.get_messages(chat, siblings=True)[-1]
+    beside = [sibling.id for sibling in store.get_siblings("v300", chat_id=chat, limit=None)]
+    place = beside.index("v300")
+    assert record.siblings == Siblings(place + 1, len(beside), beside[place - 1], beside[place + 1])
