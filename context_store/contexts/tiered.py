@@ -85,14 +85,17 @@ class TieredStorage(Storage):
 
     @property
     def database(self) -> str:  # type: ignore[override]
+        """The alias of the database that has the entries."""
         return self.record.database
 
     @property
     def breaker(self) -> CircuitBreaker:
+        """What keeps a cache that fails from being asked again and again."""
         return self._front(self.database)
 
     @property
     def cache(self) -> Storage:
+        """The cache of that database."""
         return self.breaker.storage
 
     def on(self, using: str | None) -> Storage:
