@@ -30,7 +30,7 @@ UNFINISHED = Q(status__in=[QUEUED, RUNNING])
 CHUNK_COLUMNS = ("chat_id", "stream_id", "seq", "data", "created_at")
 # Payloads that the chunks of a stream may take in all, and bytes that each counts beside its text: whoever reads a
 # stream, or makes a message of it, takes so much time and memory at most.
-PAYLOADS, BYTES_A_CHUNK = 8, 256
+PAYLOADS, BYTES_A_CHUNK = 16, 256
 # Streams of which the reaper removes the chunks in one go.
 REAPED_AT_ONCE = 100
 

@@ -195,7 +195,7 @@ class StreamsContract(Contract):
 
     def test_stream_has_a_size_that_it_does_not_exceed(self) -> None:
         self.running()
-        with override_settings(CONTEXT_STORE_MAX_PAYLOAD_BYTES=200):
+        with override_settings(CONTEXT_STORE_MAX_PAYLOAD_BYTES=100):
             self.streams.append("s", ["a"] * 5)
             with self.assertRaises(InvalidData) as caught:
                 self.streams.append("s", ["b", "c"])
