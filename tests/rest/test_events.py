@@ -104,8 +104,8 @@ def test_client_that_comes_back_goes_on_where_it_was(start: Any, kind: str) -> N
 def test_client_of_the_ai_sdk_gets_the_whole_answer_of_any_format(start: Any, kind: str) -> None:
     url = start(kind)
     streams["default"].append("s", ["a"])
-    thread = later(write_and_finish)
     with closing(get(url, "/chats/chat/stream/")) as response:
+        thread = later(write_and_finish)
         assert response.headers["x-vercel-ai-ui-message-stream"] == "v1"
         assert response.headers["X-Stream-Id"] == "s"
         *chunks, done = [event["data"] for event in events(response)]
