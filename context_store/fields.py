@@ -86,6 +86,7 @@ class PayloadField(models.Field):  # type: ignore[type-arg]
     description = "JSON text"
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:
+        # Not ``jsonb``, which sorts keys and writes numbers anew.
         return {"postgresql": "json", "microsoft": "nvarchar(max)"}.get(connection.vendor, "text")
 
     def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:  # noqa: FBT001, FBT002
@@ -221,6 +222,7 @@ class HoldsItem(HasEntry):
 
     def as_microsoft(self, compiler: Any, connection: Any) -> Any:
         column, params, key, value = self._parts(compiler, connection)
+        # Types of OPENJSON: 0 null, 1 text, 2 number, 3 true or false, 4 array, 5 object.
         same_key = _same_on_microsoft("has.[key]", "want.[key]")
         same_value = _same_on_microsoft("item.[value]", "want.[value]")
         return (

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 
+# The order counts: rows of ``CHAT_COLUMNS`` become records as they come. What the row of a chat has not stands last.
 class ChatRecord(NamedTuple):
     """
     A chat, without its messages. ``metadata`` is the site's own; counts are those of the whole chat.
@@ -39,6 +40,7 @@ class Siblings(NamedTuple):
     next_id: str | None
 
 
+# The order counts here, too: ``to_records`` decodes the sixth, ``data``.
 class MessageRecord(NamedTuple):
     """
     A message. ``name`` is the role (``user``, ``assistant``, …), ``data`` any JSON value, as it was given.

@@ -885,6 +885,7 @@ class ContextStore:
         self, query: str, *, user_id: str | None = None, roles: Iterable[str] | None = None, limit: int = 20
     ) -> SearchHits:
         """Search all chats of one user, best hit first; ``user_id`` may be left out in a store of one user."""
+        # Where neither names a user this is ``InvalidData``: nobody searches all chats by leaving something out.
         owner = check_identifier(self.user_id if user_id is None else user_id, "user_id")
         return self._entries.hits(query, user_id=owner, roles=roles, limit=limit)
 
@@ -938,6 +939,7 @@ class ContextStore:
 
     def _of_chat(self, chat_id: str, items: list[Item]) -> list[Item]:
         """Return the items; where there are none, make sure that there is a chat."""
+        # Only an empty list asks: what was found proves the chat, and costs no statement more.
         if not items:
             self._chats.require(chat_id)
         return items

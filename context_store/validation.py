@@ -57,6 +57,7 @@ def check_identifier(value: Any, *path: str | int) -> str:
         raise InvalidData(f"must be text, not {type(value).__name__}", path)
     if not 1 <= len(value) <= MAX_IDENTIFIER_LENGTH:
         raise InvalidData(f"must have 1 to {MAX_IDENTIFIER_LENGTH} characters, has {len(value)}", path)
+    # That leaves out U+0000, lone surrogates and byte order marks as well, for which ``check_text`` has to look.
     if not value.isprintable():
         raise InvalidData("must not contain control characters or others that cannot be printed", path)
     if value != value.strip():

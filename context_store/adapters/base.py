@@ -75,6 +75,10 @@ def stored_name(name: str, longest: int = MAX_IDENTIFIER_LENGTH) -> str:
 
     A name that looks like a digest is replaced by its own, so that two names never meet.
     """
+    # Frameworks take any text for an id, also with lone surrogates and blanks at its ends, which the store refuses:
+    #
+    #     "tea"           tea                    "sha256:ab"     sha256:<digest of "sha256:ab">
+    #     " tea"          sha256:<digest>        "x" * 1_000     sha256:<digest>
     encoded = name.encode("utf-16-le", errors="surrogatepass")
     if len(encoded) <= 2 * longest and not name.startswith("sha256:"):
         with suppress(InvalidData):

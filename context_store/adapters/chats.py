@@ -59,6 +59,7 @@ def delete_with_messages(chat: LockedChat, name: str) -> None:
     """Delete a branch, and its messages from the last one up to that which something else points to."""
     branch = chat.use_branch(name)
     messages = read_page(chat.using, chat.id, branch=name)
+    # ``LockedChat.delete_branch`` refuses the active branch: the oldest of the others takes over.
     others = [other for other in chat.branches() if other.name != name]
     if branch.is_active and others:
         chat.activate(others[0])

@@ -68,6 +68,7 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
     """Show the conversation of a link to whoever has it, without a script; 404 for a link that shows nothing."""
     before = request.GET.get("before", "")
     number = int(before) if before.isascii() and before.isdecimal() and len(before) < MAX_DIGITS else None
+    # Nobody's store: here the token alone decides.
     found, renderer = ContextStore().shared(token, limit=SHARED_PAGE, before=number), Renderer()
     messages = [(message, renderer.html(message.name, message.data)) for message in found.messages] if found else []
     context = {

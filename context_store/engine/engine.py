@@ -69,6 +69,8 @@ class ContextEngine:
             raise OwnerMismatch(f"The store is that of {store.user_id!r}, the engine that of {user_id!r}.")
         self.user_id = check_identifier(store.user_id if user_id is None else user_id, "user_id")
         self.chat_id = check_identifier(chat_id, "chat_id")
+        # A copy, which gets the user; the caller's store keeps its own. Both note writes in one place: each reads the
+        # other's.
         self.store = copy.copy(store)
         self.store.user_id = self.user_id
         self.tokenizer = tokenizer or default_tokenizer()
@@ -160,6 +162,7 @@ class ContextEngine:
             lambda: self.store.get_messages(self.chat_id, limit=window.page_size), otherwise=list
         )
         self._head = page[-1].id if page else None
+        # ``read_messages`` asks for no owner: a chat that was seen was found in this user's scope.
         ids = [key for fragment in queued for key in (fragment.id, fragment.edit_id)] if self._was_seen else []
         stored_ids = read_messages(self.store.using or database_for_read(model_of("Message")), self.chat_id, ids)
         stored = newest_first(self.store, page, window.page_size)
@@ -327,6 +330,7 @@ class ContextEngine:
         queued = [fragment.input(self.chat_id).record for fragment in self._resolved_queue() if fragment.name == "user"]
         texts = (" ".join(text_of(message).replace("\0", "").split())[:TITLE_LENGTH] for message in [*stored, *queued])
         text = next(filter(None, texts), None)
+        # Looked at once more under the lock: of racing calls the first one names the chat.
         return self.update_chat(updater=lambda chat: None if chat.title else {"title": text}).title if text else None
 
     atitle = asynchronous(title)

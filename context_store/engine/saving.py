@@ -53,6 +53,7 @@ def save(
             saving.handle_stored(fragment, record)
     saving.append_new()
     outcome = max(saving.outcomes, key=list(Outcome).index)
+    # A save that only repeats another one leaves no trace: even the revision stays.
     chat.undo_unless_added = outcome is Outcome.CONTAINED
     return Saved(chat.branch.head_message_id, chat.branch.name, outcome, saving.saved)
 

@@ -29,6 +29,7 @@ def download(request: HttpRequest, chunks: Iterator[bytes], kind: str, name: str
 
 
 def _in_context(chunks: Iterator[bytes], context: Context) -> Iterator[bytes]:
+    # For each piece anew: a generator runs in the context of whoever asks for the next piece, not of who made it.
     while (chunk := context.run(next, chunks, None)) is not None:
         yield chunk
 

@@ -60,6 +60,7 @@ def markdown_html(text: str) -> SafeString:
         tags=TAGS,
         attributes=ATTRIBUTES,
         attribute_filter=_attribute,
+        # ``data`` for pictures: ``_attribute`` has the last word, and lets it into no ``href``.
         url_schemes={"http", "https", "mailto", "data"},
         link_rel="noopener noreferrer",
         set_tag_attribute_values={"a": {"target": "_blank"}},

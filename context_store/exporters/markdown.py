@@ -30,6 +30,7 @@ def archive(transcripts: Iterable[tuple[str, Iterator[str]]]) -> Iterator[bytes]
     """Yield a ZIP of transcripts, given with the ids of their chats, as it is written: none is held whole."""
     stream = ZipStream(compress_type=ZIP_DEFLATED)
     for number, (chat_id, texts) in enumerate(transcripts, 1):
+        # Numbered, as "a/b" and "a b" become one name.
         stream.add((text.encode() for text in texts), f"{number:04d}-{file_name(chat_id)}.md")
         yield from stream.file()
     yield from stream.finalize()

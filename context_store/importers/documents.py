@@ -11,6 +11,7 @@ from context_store.graph import MAIN
 from context_store.graph.documents import FORMAT, VERSION, Document
 from context_store.validation import MAX_TIME
 
+# Not to be changed: by it a file that is imported once more has the ids of the first time, and is not stored twice.
 NAMESPACE = uuid.UUID("5d2c6b0e-6a4f-5f0b-9d0e-3d1f0f8c7a21")
 TITLE_LENGTH = 80
 
@@ -34,6 +35,8 @@ def make_document(chat: dict[str, Any], messages: list[dict[str, Any]], active_h
 
     ``created_at`` of chat and messages are required; ids of the branches follow from the messages'.
     """
+    # a - b - c     with the active head d:     main at d (active), branch-2 at c
+    #      \ d
     parents = {message["parent_id"] for message in messages}
     leaves = [message["id"] for message in messages if message["id"] not in parents]
     heads = [active_head, *(leaf for leaf in leaves if leaf != active_head)]
@@ -74,6 +77,7 @@ def milliseconds(seconds: Any, *path: str | int) -> int | None:
     """Return a time given in seconds, or ``None`` where none is given."""
     if seconds is None:
         return None
+    # ``not 0 <= …`` and not ``seconds < 0 or …``, which NaN would pass.
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= MAX_TIME // 1000:
         raise InvalidData("must be a time in seconds since 1970", path)
     return round(seconds * 1000)

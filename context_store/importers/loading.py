@@ -74,6 +74,7 @@ def _stored(store: ContextStore, document: Document) -> ChatRecord | None:
     found = store.get_chat(chat["id"])
     if found is None:
         return None
+    # By ids alone: whoever went on in the chat since, or edited a message there, can import the file once more.
     stored = set(Message.objects.using(store.using).filter(chat_id=found.id).values_list("id", flat=True))
     items = messages if isinstance(messages, list) else []
     given = [item["id"] for item in items if isinstance(item, Mapping) and item.get("id") is not None]

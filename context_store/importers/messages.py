@@ -22,6 +22,8 @@ def to_document(value: Any, user_id: str | None) -> Document:
     metadata = {} if record.get("metadata") is None else required(record["metadata"], Mapping, "metadata")
     # What has no id is known by its content: the same record for the same user is the same chat.
     chat_id = record["id"] if record.get("id") is not None else derived_id("messages", user_id, record)
+    # A millisecond apart, so that times have the order of the list, and none lies in the future. At the next import of
+    # the file the times differ, the ids do not.
     created_at = max(0, now_ms() - len(given))
     messages: list[dict[str, Any]] = []
     for index, message in enumerate(given):

@@ -164,6 +164,7 @@ def split_items(chunks: Iterable[bytes], *, is_array: bool, max_bytes: int) -> I
                 item.add(chunk[start : position - is_array])
                 yield item.take()
                 start = position
+            # A bracket too many, between objects, spoils the record behind it alone.
             depth = max(depth, 0)
         item.add(chunk[start:])
     if is_array or (last := item.take()) is None or last.strip():

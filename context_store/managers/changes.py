@@ -63,6 +63,7 @@ class ChatSource(DatabaseSource):
             if after >= revision:
                 continue
             if after not in told:
+                # A row that went leaves nothing that is newer: only ``resync_revision`` tells that there was one.
                 changes = None if after < resync else read_changes(self.using, chat_id, after, revision)
                 told[after] = [ChangeRecord("resync", chat_id, revision)] if changes is None else changes
             reader.position = revision
@@ -126,6 +127,8 @@ class ListSource(DatabaseSource):
                 if isinstance(known, dict):
                     reader.deliver([(self._changes(str(user_id), known, listed), tag)])
                 else:
+                    # ``position``: None, or the tag "1c291ca3" that the reader came with; from here on what it knows,
+                    # as ids with revisions: {"tea": 7, "ships": 4}.
                     is_behind = known not in (None, tag)
                     reader.deliver([([ChangeRecord("resync", "", 0)] if is_behind else [], tag)])
         return news

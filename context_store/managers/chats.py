@@ -207,6 +207,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         """
         self._scope("upsert_chat")
         using, owner = self.write_db, self.owner_of_new(user_id)
+        # Everybody's: it takes the row of another user to tell "not there" from "not yours".
         chats = model_of("Chat")._default_manager.using(using)
         record = chats.find(chat_id)
         if record is None:
@@ -255,6 +256,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
             change,
             user_id=self._scope("update_chat"),
             expected_revision=expected_revision,
+            # A function of the caller's may do what cannot be done twice.
             is_repeatable=updater is None,
         )
 
@@ -323,6 +325,7 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         if owner is NOBODY:
             return False
         if expected_revision is UNSET:
+            # Without the manager, which leaves out the trash: what lies there is deleted, too.
             chats = type(self)(self.model, using=self.write_db).visible_to(owner)
             return bool(chats.filter(pk=chat_id).delete()[0])
 
@@ -385,6 +388,7 @@ def _checked(record: ChatRecord, changes: Mapping[str, Any], *, merge: bool) -> 
             continue
         if not isinstance(changes[name], bool):
             raise InvalidData("must be true or false", (name,))
+        # What is archived and archived once more keeps the time of the first.
         if changes[name] is not (getattr(record, column) is not None):
             checked[column] = now_ms() if changes[name] else None
     if "title" in changes:
@@ -394,6 +398,7 @@ def _checked(record: ChatRecord, changes: Mapping[str, Any], *, merge: bool) -> 
         if merge:
             removed = {key for key, value in metadata.items() if value is None}
             merged = {key: value for key, value in {**record.metadata, **metadata}.items() if key not in removed}
+            # Each of the two may be small enough, and both together too large.
             metadata = check_metadata(merged, "metadata")
         checked["metadata"] = metadata
     return checked

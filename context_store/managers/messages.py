@@ -84,6 +84,7 @@ class MessageQuerySet(ContentsQuerySet["models.Message"]):
         known_chat = self.record(message_id).chat_id if chat_id is None else chat_id
         replies = self.in_chat(known_chat).filter(parent_id=message_id).in_order()
         found = replies.window(limit, offset).records()
+        # With the chat given, only a message without replies is looked for: a page of them costs one statement.
         if not found and chat_id is not None:
             self.record(message_id, chat_id=chat_id)
         return found

@@ -67,6 +67,7 @@ class SearchEntryQuerySet(ScopedQuerySet[Any]):
         if roles is not None:
             roles = check_roles(roles, "roles")
         if self._owner is not None and user_id not in (None, self._owner):
+            # Of two users at once there is nothing, as with ``visible_to``: no argument widens a scope.
             return SearchHits()
         # The owner alone is what an index answers; any other filter of this QuerySet goes in as it is.
         is_filtered = len(self.query.where.children) > self._conditions or self.query.is_sliced
@@ -115,6 +116,7 @@ class SearchEntryQuerySet(ScopedQuerySet[Any]):
                     spans = matcher.spans(text, LENGTH)
                 except TimeUpError:
                     spans = []
+                # One that does not fit any more is passed over, a smaller one behind it may fit.
                 is_left_out = json is None or size > left
                 if not is_left_out:
                     left -= size
@@ -129,6 +131,8 @@ def rebuild_entries(using: str, *, batch_size: int = CHUNK_SIZE) -> Iterator[int
 
     A batch is a transaction that holds its chats, as writers do, so that the site may write meanwhile.
     """
+    # A process that dies leaves the batches before it done and the other entries as they were. The next run begins
+    # anew.
     last: Key | None = None
     missing = model_of("Chat").DoesNotExist
     while keys := _keys_after(using, last, batch_size):

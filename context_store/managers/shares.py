@@ -117,5 +117,7 @@ class ShareLinkQuerySet(ScopedQuerySet["models.ShareLink"]):
         return None
 
 
+# Whoever reads the table or a backup of it has no link. Plain SHA-256 is enough, without a salt or a slow hash: of 256
+# random bits nothing can be tried out, as of passwords, and the same token gives the same text, for the index.
 def _digest(token: str) -> str:
     return sha256(token.encode()).hexdigest()

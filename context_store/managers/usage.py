@@ -68,6 +68,7 @@ class UsageQuerySet(ScopedQuerySet["models.UsageEntry"]):
 
         def work(chat: LockedChat) -> UsageRecord:
             if entry_id is not None:
+                # Under the chat's lock: of two calls with one id the second finds the row of the first.
                 for stored in self.model._base_manager.using(chat.using).filter(chat_id=chat_id, id=entry_id):
                     found = _to_record(stored)
                     if given.items() <= found._asdict().items() and created_at in (None, found.created_at):
@@ -163,6 +164,9 @@ class UsageQuerySet(ScopedQuerySet["models.UsageEntry"]):
                 **{name: int(row[f"sum_{name}"] or 0) for name in TOKENS},
                 cost=row["sum_cost"],
             )
+            # By month the rows are those of days, and what was kept of erased users has rows of its own:
+            #
+            #     day 20513: 3 calls     day 20514: 1 call     day 20514, kept: 2 calls     ->     2026-03: 6 calls
             key = one[:6]
             found[key] = _plus(found[key], one) if key in found else one
         return sorted(found.values(), key=lambda one: tuple((part is not None, part or 0) for part in one[:6]))

@@ -117,5 +117,6 @@ def _joined(messages: list[Message]) -> Message:
             content += chain.from_iterable(run)
         elif text := "\n\n".join(filter(None, run)):
             content.append({"type": "text", "text": text})
+    # Calls are not overwritten: only the last of the messages may have some, see ``_can_join``.
     everything = {key: value for message in messages for key, value in message.items()}
     return {**everything, "content": _plain(content) or None}

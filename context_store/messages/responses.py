@@ -29,6 +29,11 @@ def _written(turn: Turn) -> Iterator[Item]:
         if content:
             yield {"role": "user", "content": joined(turn.parts) if is_text else content}
         return
+    # Text, a call and more text of one turn, in the order in which they were said:
+    #
+    #     {"role": "assistant", "content": "Let me look."}
+    #     {"type": "function_call", "call_id": "c1", "name": "kettle", "arguments": "{\"on\": true}"}
+    #     {"role": "assistant", "content": "It is on."}
     said: list[Part] = []
     for part in turn.parts:
         if not (is_call(part) or is_result(part)):

@@ -52,6 +52,10 @@ def _is_ui(parts: Any) -> bool:
     return isinstance(parts, list) and all(isinstance(part, dict) and "type" in part for part in parts)
 
 
+# A call, and the same part when a later message has answered it; an answer without a call is not shown:
+#
+#     {"type": "tool-kettle", "toolCallId": "c1", "state": "input-available", "input": {"on": true}}
+#     {"type": "tool-kettle", "toolCallId": "c1", "state": "output-available", "input": {"on": true}, "output": "hot"}
 def _blocks(part: Part, open_calls: dict[str, Block]) -> Iterator[Block]:
     if isinstance(part, ToolResult):
         if part.id in open_calls:

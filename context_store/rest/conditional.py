@@ -33,11 +33,13 @@ def conditional(read: Callable[..., Response]) -> Callable[..., Response]:
     """
 
     def conditional_read(view: Any, request: Request, chat_id: str) -> Any:
+        # Of the caller's store: a chat of another user has no revision, so that no tag tells of one.
         revision = view.store.get_revision(chat_id)
         if revision is None:
             raise Chat.DoesNotExist(f"There is no chat {chat_id!r}.")
         etag = _etag(request, revision)
         response = get_conditional_response(request, etag=etag) or read(view, request, chat_id)
+        # Django answers so to an ``If-Match`` of a GET, without a body.
         if response.status_code == 412:
             raise RevisionConflict(f"Chat {chat_id!r} has changed.")
         response.headers["ETag"] = etag
@@ -97,6 +99,7 @@ def _revision_of(tag: str) -> str:
     return tag.removeprefix("W/").strip('"').split("-")[0]
 
 
+# "62f3a1c0b2e40-9d1c07aa": the revision and the sum, both in hexadecimal digits.
 def _etag(request: Request, revision: int) -> str:
     """Return the tag: the revision, and a sum of what else decides what the answer is."""
     renderer = getattr(request, "accepted_renderer", None)

@@ -56,6 +56,7 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response | No
         if isinstance(error, kind):
             response = answer(error)
             response.data = _bounded(response.data)
+            # An error that has become an answer is none to ``atomic``: with ATOMIC_REQUESTS it would commit.
             set_rollback()
             return response
     return None
@@ -67,6 +68,8 @@ def error_body(detail: str, code: str, **more: Any) -> Body:
 
 def invalid_data(error: InvalidData) -> Response:
     """Answer with the place: as text, as a path, and as field errors."""
+    # {"detail": "messages[0].name: must not begin or end with white space", "code": "invalid_data",
+    #  "errors": {"messages[0].name": ["must not begin or end with white space"]}, "path": ["messages", 0, "name"]}
     errors = {error.location or "non_field_errors": [error.reason]}
     return Response(error_body(str(error), error.code, errors=errors, path=list(error.path)), status=400)
 

@@ -104,6 +104,7 @@ def decode_id(value: str, name: str) -> str:
     """Return the id that ``routers.encode_id`` wrote. Raises ``InvalidData`` for a ``~`` that begins no escape."""
     if WRONG_ESCAPE.search(value):
         raise InvalidData("must write ~ as ~0 and / as ~1 in a path", (name,))
+    # In this order: "~01" is "~1" and no slash.
     return value.replace("~1", "/").replace("~0", "~")
 
 

@@ -65,6 +65,7 @@ class Shape(serializers.Serializer[Any]):
         list_serializer_class = ShapeList
 
     def to_internal_value(self, data: Any) -> Any:
+        # Django REST framework ignores what it does not know: a misspelt ``expected_head`` would expect nothing.
         if isinstance(data, Mapping) and not data.keys() <= self.fields.keys():
             unknown = islice((key for key in data if key not in self.fields), MAX_PROBLEMS)
             raise serializers.ValidationError({str(key): ["There is no such field."] for key in unknown}, "unknown")
@@ -104,6 +105,7 @@ class Identifier(Text):
 class JSONValue(Strict):
     """Any JSON value, of which ``null`` is one."""
 
+    # ``None`` is an object, too, so that ``null`` does not need ``allow_null``.
     kind = object
 
 
@@ -121,6 +123,7 @@ class Boolean(Strict):
 class Milliseconds(Strict):
     """A time in whole milliseconds since the Unix epoch, UTC."""
 
+    # No ``kind``: to Python ``true`` is an int. And 2.0 is taken for 2, as JSON has numbers of one kind only.
     expected = "a whole number"
 
     def to_internal_value(self, data: Any) -> Any:
@@ -151,6 +154,7 @@ class Seconds(Strict):
         return data
 
 
+# As many digits on both sides of the point as the column has: see ``COST_DIGITS`` in ``managers.usage``.
 @extend_schema_field({"type": "string", "format": "decimal", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,10})?$"})
 class Amount(Text):
     """An amount as text: as a number it would not be exact."""

@@ -189,6 +189,7 @@ class RemoteAgent:
 
     def _request(self, message: str | Message | SendMessageRequest) -> tuple[SendMessageRequest, bool]:
         """Return the message with what is remembered, and whether the remembered task is in it."""
+        # A copy: the caller may send its message to another agent as well, and is not to find this one's ids in it.
         request = SendMessageRequest()
         if isinstance(message, SendMessageRequest):
             request.CopyFrom(message)
@@ -201,6 +202,7 @@ class RemoteAgent:
             return request, False
         sent.context_id = self.context_id or ""
         sent.task_id = self.task_id or ""
+        # A finished task takes no message any more, but is referred to: "make it shorter" is about its result.
         if self.remembered.is_finished and self.remembered.task_id and not sent.reference_task_ids:
             sent.reference_task_ids.append(self.remembered.task_id)
         return request, bool(sent.task_id)
@@ -227,6 +229,12 @@ class RemoteAgent:
         if task.id == self.remembered.task_id:
             await self._notice_ids(task.context_id, task.id, task.status.state)
 
+    # What is remembered, event by event, of two tasks in one context:
+    #
+    #     task t1, submitted       context c, task t1
+    #     status t1, completed     context c, task t1, finished     the next message: context c, refers to t1
+    #     task t2, submitted       context c, task t2
+    #     message of context d     context d                        a task of c is none of d
     async def _notice_ids(self, context_id: str, task_id: str, state: int | None = None) -> None:
         known = self.remembered
         if context_id and context_id != known.context_id:
@@ -239,6 +247,7 @@ class RemoteAgent:
 
     async def _remember(self, remembered: RemoteContext) -> None:
         self.remembered = remembered
+        # An agent that streams sends many events that tell nothing new: only what differs costs a write.
         if remembered == self._saved or remembered == RemoteContext():
             return
         try:

@@ -36,6 +36,7 @@ class TasksHolder(Holder):
 
     def purge(self, using: str, before: int) -> Iterator[int]:
         finished = AgentTask.objects.using(using).filter(state__in=FINISHED)
+        # From milliseconds to nanoseconds. The bound is ``tasks.NO_TIME``: a task without a time is never old.
         return self._delete(finished.filter(status_time__lt=before * 10**6, status_time__gt=-(2**63)))
 
     @staticmethod

@@ -85,6 +85,7 @@ class DjangoTaskStore(TaskStore):  # type: ignore[misc] # The SDK's types are no
                 AgentTask(user_id=stored_name(owner), task_id=stored_name(task.id), **columns).save(
                     using=tasks.db, force_insert=True
                 )
+                # Behind the INSERT, which it undoes: see ``require_scope_not_erased``.
                 require_not_erased(stored_name(owner), using=tasks.db)
         except IntegrityError:
             # Somebody else has created it just now.
@@ -146,6 +147,7 @@ def status_time(task: Task) -> int:
 
 
 def _nanoseconds(timestamp: Any) -> int:
+    # A Timestamp may be of the years 1 to 9999, nanoseconds in 64 bits reach from 1677 to 2262.
     return max(NO_TIME + 1, min(int(timestamp.ToNanoseconds()), LAST_TIME))
 
 
@@ -163,6 +165,8 @@ def _after(tasks: QuerySet[AgentTask], token: str) -> QuerySet[AgentTask]:
     cursor = decode_list_tasks_cursor(token)
     if cursor is None:
         raise InvalidParamsError(f"Invalid page token: {token}")
+    # The token is base64url of {"ts": 1700000000000000000, "id": "t7"}, the last task of the page before; "ts" is null
+    # for one without a time. The id is the stored one, by which rows are ordered: of a long id the digest.
     time = NO_TIME if cursor.timestamp_ns is None else max(NO_TIME, min(cursor.timestamp_ns, LAST_TIME))
     try:
         return tasks.filter(Q(status_time__lt=time) | Q(status_time=time, task_id__lt=cursor.task_id))

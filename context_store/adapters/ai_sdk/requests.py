@@ -24,6 +24,10 @@ class UIRequest(NamedTuple):
     message_id: str | None = None
 
 
+# What the page posts; "messages" is all that it shows, of which ``_submit`` takes the last:
+#
+#     {"id": "tea", "trigger": "submit-message",
+#      "messages": [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Green or black?"}]}]}
 def parse_request(body: Mapping[str, Any]) -> UIRequest:
     """
     Return the request in the body that ``useChat`` posts, or in one that has the last ``message`` alone.
@@ -54,6 +58,8 @@ def apply_request(store: ContextStore, request: UIRequest) -> list[MessageRecord
     Raises ``OwnerMismatch`` for another user's chat, ``InvalidData`` for an answer that is not on the branch.
     """
     store.upsert_chat(request.chat_id)
+    # Read without a lock, and each write below is a transaction of its own. A request that is sent twice at once
+    # appends its message once all the same, by the id.
     chain = store.get_messages(request.chat_id)
     if request.trigger == REGENERATE:
         _regenerate(store, request, chain)

@@ -53,6 +53,9 @@ class DjangoSessionStore(UserChats, SessionStore):  # type: ignore[misc] # The S
         chat_id = self._chat_of(owner, key)
         if chat_id is None:
             # A racing append to the same session makes it once: the other is undone, and goes on in what is there then.
+            #
+            #     append 1     chat s, session (user, project, s), COMMIT
+            #     append 2     s is taken: a chat with a new id. (user, project, s) is taken: all of it is undone
             with suppress(IntegrityError), transaction.atomic(using=self._db):
                 self._write(owner, self._create(owner, key), key, entries)
                 return
@@ -192,6 +195,11 @@ class DjangoSessionStore(UserChats, SessionStore):  # type: ignore[misc] # The S
         return branches.order_by("-is_active", "created_at").values_list("name", flat=True).first()
 
 
+# An entry, and the message that it becomes, in the main transcript and in that of the subagent "subagents/agent-1":
+#
+#     {"type": "user", "uuid": "u1", "parentUuid": null, "timestamp": "1970-01-01T00:00:01.500Z", "message": {…}}
+#
+#     id "u1", or "u1@subagents/agent-1"     name "user"     type "claude_agent"     created_at 1500     data: the entry
 def _messages(entries: Iterable[Any], subpath: str | None) -> list[dict[str, Any]]:
     """Return the messages of entries, of those with the same uuid the first."""
     messages: dict[str, dict[str, Any]] = {}
@@ -217,6 +225,7 @@ def _name(entry: Any) -> str:
 
 def _folded(session: ClaudeSession, key: SessionKey, new: list[Input]) -> dict[str, Any]:
     """Return the session's columns after these entries."""
+    # Later than before in any case: the clock of another server may be ahead, or two appends fall in one millisecond.
     written_at = max(now_ms(), (session.written_at or 0) + 1)
     previous: SessionSummaryEntry | None = None
     if session.summary is not None:
@@ -230,6 +239,8 @@ def _entries(messages: list[MessageRecord], session_id: str) -> list[Any]:
     written = anthropic_messages("", messages, merge_consecutive=False)["messages"]
     entries: list[Any] = []
     for index, message in enumerate(written):
+        # Messages and what is written of them are not one to one: results are joined, system messages left out. Any
+        # time near by will do.
         source = messages[min(index, len(messages) - 1)]
         content = message["content"]
         if message["role"] == "assistant" and isinstance(content, str):

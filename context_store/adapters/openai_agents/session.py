@@ -133,6 +133,10 @@ class DjangoSession(UserChats):
             raise ValueError("Branch name cannot be empty")
 
         def create(chat: LockedChat) -> str:
+            # Turn 2 of main; what is added next stands in the place of q2, which main keeps:
+            #
+            #     q1 - a1 - q2 - a2 (main)
+            #            \ (branch_from_turn_2_1700000000, active)
             above = self._turn(chat, turn_number).parent_id
             try:
                 return chat.start_branch(above, branch_name or self._new_name(chat, turn_number)).name
@@ -309,6 +313,8 @@ class DjangoSession(UserChats):
 
     # In the thread
 
+    # Of a chat whoever it belongs to: only for work within ``_write``, whose lock has asked for the owner. What is read
+    # without the lock goes by ``_owned_usage``.
     def _usage(self, chat_id: str) -> QuerySet[TurnUsage]:
         return TurnUsage.objects.using(self._db).filter(chat_id=chat_id)
 
@@ -330,6 +336,8 @@ class DjangoSession(UserChats):
                 self._db, self.session_id, lambda chat: chat.append(inputs), user_id=owner, adding=len(inputs)
             )
 
+        # The append first: only the first one of a session finds no chat. Chat and items are stored together then: a
+        # process that dies leaves no empty chat.
         try:
             append()
         except Chat.DoesNotExist:
@@ -421,6 +429,11 @@ def _items_of(messages: list[MessageRecord]) -> list[Item]:
     return translated(messages, ITEM, lambda message: message.data, responses_items)
 
 
+# Items, and the names of their messages; ``data`` is the item as it is:
+#
+#     {"role": "user", "content": "Tea?"}                          user
+#     {"type": "reasoning", …}, {"type": "function_call", …}       assistant
+#     {"type": "function_call_output", "call_id": "c1", …}         tool
 def _name(item: Any) -> str:
     """Return the role of an item: of those that have none, answers are the tool's and the rest the assistant's."""
     role = item.get("role")

@@ -44,6 +44,7 @@ class DjangoConversationStore(UserChats, ConversationStore):  # type: ignore[mis
 
     def __init__(self, *, user_id: UserId, using: str | None = None) -> None:
         super().__init__(user_id, using)
+        # By owner and head: one store serves many users, and entries of two of them may have the same id.
         self._places: dict[tuple[str, str], tuple[str, Place]] = {}
 
     @threaded
@@ -55,6 +56,7 @@ class DjangoConversationStore(UserChats, ConversationStore):  # type: ignore[mis
             return None
         if branch.head_message_id is not None and branch.place is not None:
             if len(self._places) >= MOST_PLACES:
+                # All at once: a place that is forgotten costs one more query and nothing else.
                 self._places.clear()
             self._places[owner, branch.head_message_id] = (conversation_id, branch.place)
         try:
@@ -113,6 +115,7 @@ class DjangoConversationStore(UserChats, ConversationStore):  # type: ignore[mis
         check = partial(self._require_revision, owner, expected=expected_revision)
         with transaction.atomic(using=self._db):
             try:
+                # The transaction around both keeps the lock: nobody saves between the check and the deletion.
                 locked(self._db, conversation_id, check, user_id=owner)
             except Chat.DoesNotExist as error:
                 raise ConversationConflict(conversation_id) from error
@@ -129,6 +132,7 @@ class DjangoConversationStore(UserChats, ConversationStore):  # type: ignore[mis
         if head_id is None or limit == 0:
             return []
         entries = entries_of(self._chain(self._owner(), head_id, limit))
+        # A message of another writer may be several entries.
         return entries if limit is None else entries[-limit:]
 
     # In the thread
@@ -178,6 +182,7 @@ class DjangoConversationStore(UserChats, ConversationStore):  # type: ignore[mis
             "saved_at": round(record.updated_at.timestamp() * 10**6),
             "record": RECORD.dump_python(record, mode="json"),
         }
+        # Under the chat's lock, so that nobody creates the row between the two.
         conversations = self._conversations(owner).filter(chat_id=record.conversation_id)
         if not conversations.update(**columns):
             conversations.create(chat_id=record.conversation_id, user_id=owner, **columns)

@@ -81,6 +81,11 @@ class WatcherFeed(events.Feed[Watcher[Any]]):
     is_endless = True
 
 
+# A chat at revision 6, to which two messages are appended at once. A reader that leaves at 7.1 comes back after 6:
+#
+#     id: 6      (no event)
+#     id: 7.0    event: message      id: 7.1    event: message
+#     id: 7.2    event: branch       id: 7      event: chat
 class ChatFeed(WatcherFeed):
     def __init__(self, chat_id: str, watcher: Watcher[Any], after: int) -> None:
         super().__init__(watcher)

@@ -185,6 +185,7 @@ class ChatViewSet(StoreViewSet):
         owner = acting_user_id(request, body["user_id"]) if "user_id" in body else store.user_id
         if owner != store.user_id:
             # A store of one user makes no chats for another.
+            # So its scope is left, once ``acting_user_id`` has asked for the permission and the source is found in it.
             found(store.get_chat(chat_id), missing("Chat", chat_id))
             store = self.get_store(None)
         head = body.get("head_message_id")

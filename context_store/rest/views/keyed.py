@@ -96,6 +96,7 @@ class SessionViewSet(StoreViewSet):
             return sessions.load_recent(session_id, limit, before=before)
 
         response = self.page(read)
+        # Only an empty page has to ask whether there is a session.
         if not response.data["results"]:
             self.session(session_id)
         return response

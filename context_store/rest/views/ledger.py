@@ -106,4 +106,5 @@ def as_sent(record: NamedTuple) -> dict[str, Any]:
     """Return a record, its cost as text."""
     values: dict[str, Any] = record._asdict()
     cost: Decimal | None = values["cost"]
+    # The column gives 0.0100000000, which is sent as 0.01; of 100 ``normalize`` makes 1E+2, which ``f`` writes as 100.
     return {**values, "cost": None if cost is None else f"{cost.normalize():f}"}

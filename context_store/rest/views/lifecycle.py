@@ -73,6 +73,7 @@ class UserViewSet(LifecycleViewSet, UnnegotiatedViewSet):
     @action(detail=True)
     def export(self, request: Request, user_id: str) -> HttpResponseBase:
         """Send all that is stored of a user as one ZIP, which has a manifest with counts and SHA-256 in it."""
+        # Django's request: ``download`` tells by its class whether the server is asynchronous.
         return download(request._request, export_user(user_id), "application/zip", "user.zip")
 
 
@@ -112,6 +113,7 @@ class HoldViewSet(LifecycleViewSet):
     def record(self, hold_id: str | int) -> HoldRecord:
         """Return the hold that a path names."""
         text = str(hold_id)
+        # With fewer digits than 2**63 - 1 a number fits into the column, whatever it is.
         number = int(text) if text.isascii() and text.isdecimal() and len(text) < len(str(MAX_TIME)) else None
         record: HoldRecord = found(
             None if number is None else get_hold(number), NotFound(f"There is no hold {text!r}.")
