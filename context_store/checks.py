@@ -126,6 +126,7 @@ def _unknown_names() -> Iterator[CheckMessage]:
 def _numbers() -> Iterator[CheckMessage]:
     for name in NUMBERS:
         number = getattr(settings, name)
+        # The type itself: ``True`` is an ``int``, too, and would be a page of one.
         if (number is None and name in OPTIONAL) or (type(number) is int and number > 0):
             continue
         yield Error(
@@ -219,6 +220,7 @@ def _why_no_function(path: Any) -> str:
 
 
 def _sqlite_options(alias: str, database: dict[str, Any]) -> Iterator[CheckMessage]:
+    # Of tests: ``:memory:``, or ``file:memorydb_default?mode=memory&cache=shared``. It has no file to wait for.
     if "memory" in str(database["NAME"]):
         return
     options = database.get("OPTIONS", {})

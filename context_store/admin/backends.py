@@ -87,6 +87,7 @@ class ContextEntryAdmin(StoreAdmin):
         term = search_term.replace("\0", "").strip()
         if not term:
             return queryset, False
+        # Keys are ``user:ada|theme``: found by "user:a" and by "theme", but not by a piece such as "da".
         return queryset.filter(Q(key__startswith=term) | Q(key__contains=f"|{term}")), False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -138,6 +139,7 @@ class ContextEntryAdmin(StoreAdmin):
                 context = self._asked(**form.cleaned_data)
                 if request.method == "POST":
                     return self._deleted(request, context, name)
+                # Who may see contexts learns whether there is one; its value takes the permission to read.
                 value = context.get(MISSING)
             except ContextStoreError as error:
                 form.add_error(None, str(error))
@@ -217,6 +219,7 @@ def sessions_page(admin: StoreAdmin, request: HttpRequest) -> HttpResponse:
                 shown = _session(admin, request, alias, session_id)
             elif user_id:
                 listed = sessions[alias].list(user_id=user_id, limit=MAX_LISTED)
+                # Recorded without permission to read, too: that somebody talked, and when, is about a person already.
                 admin.record(request, READ, "Listed the sessions of a user.", name=f"{alias}: {user_id}")
                 shown = {"sessions": [_session_facts(admin, alias, record) for record in listed], "is_list": True}
         except ContextStoreError as error:
@@ -235,6 +238,7 @@ def _session_facts(admin: StoreAdmin, alias: str, record: SessionRecord) -> dict
 
 
 def _session(admin: StoreAdmin, request: HttpRequest, alias: str, session_id: str) -> dict[str, Any]:
+    # Of any user, as staff may see them: the permission to view chats is all that narrows it.
     store = sessions[alias]
     found = store.get(session_id)
     if found is None:

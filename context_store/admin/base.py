@@ -41,6 +41,7 @@ READ = 4
 MAX_LOGGED = 2_000
 # Two ids that a browser would take for folders of the path; an id never looks like what stands for them.
 DOTS = {".": "_2E", "..": "_2E_2E"}
+# ``quote`` leaves dots alone, and makes ``_5F2E`` of the id ``_2E``: so these are free. ``unquote`` leaves them alone.
 UNDOTTED = {quoted: dots for dots, quoted in DOTS.items()}
 
 
@@ -84,6 +85,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
     @cached_property
     def _counted(self) -> int:
         objects: QuerySet[Any] = self.object_list  # type: ignore[assignment]
+        # The LIMIT is within the count, and one more than it tells "5,000" from "over 5,000".
         return objects.order_by()[: self.limit + 1].count()
 
 
@@ -145,6 +147,7 @@ class StoreAdmin(ThemedModelAdmin):
     @property
     def urls(self) -> list[Any]:
         patterns: list[Any] = self.get_urls()
+        # All views, Django's as well: what a deletion in the admin records names the person like the rest.
         for pattern in patterns:
             pattern.callback = as_actor(pattern.callback)
         return patterns
@@ -177,12 +180,14 @@ class StoreAdmin(ThemedModelAdmin):
         for item in self.get_list_filter(request):
             name = str(item[0] if isinstance(item, (list, tuple)) else getattr(item, "parameter_name", item))
             allowed.add(name)
+            # A filter class asks by its parameter alone; a column has Django's lookups as well: ``title__isnull``.
             if not isinstance(item, type) and lookup.startswith(f"{name}__"):
                 allowed.add(lookup)
         return lookup in allowed
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().changelist_view(request, extra_context)
+        # Not rendered yet, so the entry comes before anything is seen. An action's answer or ``?e=1`` has no list.
         changelist = (getattr(response, "context_data", None) or {}).get("cl")
         if changelist is not None:
             self.record_list(request, changelist)
@@ -207,6 +212,7 @@ class StoreAdmin(ThemedModelAdmin):
 
     def viewed(self, request: HttpRequest, object_id: str) -> Any:
         """Return the object that a URL names, if the person may see it."""
+        # By ``get_queryset``: what a project takes out of the list there, as other tenants' chats, has no page either.
         instance = self.get_object(request, unquote(UNDOTTED.get(object_id, object_id)))
         if instance is None:
             raise Http404(f"There is no {self.opts.verbose_name} {object_id!r}.")

@@ -118,6 +118,7 @@ class ChatChangeList(StoreChangeList):
             total = Window(Sum(F("input_tokens") + F("output_tokens")), partition_by=F("chat_id"))
             entries = UsageEntry.objects.using(using).filter(chat_id__in=ids).order_by()
             tokens = dict(entries.annotate(total=total).values_list("chat_id", "total").distinct())
+        # ``ChatAdmin.get_search_results`` left it there when Django made the list's QuerySet, so before this.
         found = getattr(request, "_context_store_found", None)
         people = people_for(request)
         persons = people(ids={chat.user_id for chat in chats}) if people and chats else {}
@@ -140,6 +141,7 @@ class ChatChangeList(StoreChangeList):
         """Return the query of the list that begins behind the last page of this one."""
         last = self.queryset.order_by("-updated_at", "-id")[self.limit - 1 : self.limit]
         for time, chat_id in last.values_list("updated_at", "id"):
+            # ``?q=tax&older_than=1767225600000~c42``: without a page, and in the one order that has such a place.
             return self.get_query_string({"older_than": f"{time}~{chat_id}"}, ["p", "o"])
         return ""
 
@@ -192,6 +194,7 @@ class MetadataFilter(ChoiceFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         newest = model_admin.get_queryset(request).order_by("-updated_at", "-id")
+        # ``{}`` has two characters: from three on there is an entry. Very long ones stay in the database.
         sized = newest.annotate(size=Length(Cast("metadata", TextField()))).filter(size__range=(3, SAMPLE_LENGTH))
         choices = dict(_choices(list(sized.values_list("metadata", flat=True)[:SAMPLE_SIZE])))
         # An entry that was asked for is a choice, whether it is common or not.
@@ -220,6 +223,7 @@ class OlderFilter(admin.ListFilter):
         super().__init__(request, params, model, model_admin)
         self.place: tuple[int, str] | None = None
         if given := params.pop(self.parameter_name, None):
+            # At the first ``~``, for an id may have one as well. The time is all digits.
             time, _sign, chat_id = given[-1].partition("~")
             try:
                 self.place = check_time(int(time), "older_than"), check_identifier(chat_id, "older_than")
@@ -260,6 +264,7 @@ def _choices(sample: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     for metadata in sample:
         for key, value in metadata.items():
             counts[key] = counts.get(key, 0) + 1
+            # By its text, as lists and dicts are no keys.
             seen.setdefault(key, {})[json.dumps(value)[:200]] = value
     for key in sorted(sorted(counts, key=lambda key: (-counts[key], key))[:MAX_KEYS]):
         yield json.dumps([key]), _label((key,))
@@ -284,6 +289,9 @@ def _label(entry: tuple[Any, ...]) -> str:
 def _entry(value: str) -> tuple[Any, ...]:
     """Return ``(key,)``, ``(key, value)``, or ``([key, item],)`` for a list's item; nothing for what is no choice."""
     try:
+        #     ?metadata=["topic"]            has the key             ("topic",)
+        #     ?metadata=["topic", "tax"]     has the entry           ("topic", "tax")
+        #     ?metadata=[["tags", "tax"]]    the list has the item   (["tags", "tax"],)
         entry = json.loads(value)
         if not isinstance(entry, list) or len(entry) not in (1, 2):
             return ()

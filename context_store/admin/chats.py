@@ -129,6 +129,10 @@ class ChatForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def merged(self, current: dict[str, Any]) -> dict[str, Any]:
         """Return the current metadata with what the person changed."""
+        #     before   {"topic": "tax", "done": false}                    what the page showed
+        #     after    {"topic": "vat"}                                   what the person made of it
+        #     current  {"topic": "tax", "done": false, "score": 3}        what is stored by now
+        #     merged   {"topic": "vat", "score": 3}
         before = self.cleaned_data.get("metadata_before") or {}
         after = self.cleaned_data["metadata"]
         kept = {key: value for key, value in current.items() if key in after or key not in before}
@@ -353,6 +357,7 @@ class ChatAdmin(StoreAdmin):
     @admin.action(description=gettext_lazy("Erase this user…"), permissions=["erase"])
     def erase_user(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         users = set(queryset.order_by().values_list("user_id", flat=True))
+        # The form asks for one id, typed by hand: who chose chats of two would erase one of them by chance.
         if len(users) != 1:
             messages.error(request, _("Select chats of one user."))
             return None
@@ -392,6 +397,7 @@ class ChatAdmin(StoreAdmin):
 
     def _total(self, manager: Any, field: str, ids: list[str], total: Any = None) -> int:
         count = 0
+        # In parts: SQL Server takes 2,100 values in a statement, and an action may be on 5,000 chats.
         for start in range(0, len(ids), 500):
             objects = manager.using(self.using).filter(**{f"{field}__in": ids[start : start + 500]})
             count += objects.count() if total is None else objects.aggregate(total=total)["total"] or 0
@@ -401,6 +407,8 @@ class ChatAdmin(StoreAdmin):
 
     @property
     def store(self) -> ContextStore:
+        # Of no user, so it narrows nothing: a view asks ``viewed`` or ``_readable`` for its chat first, an action has
+        # the ids of the list's own QuerySet.
         return ContextStore(using=self.using)
 
     @method_decorator(require_safe)
@@ -440,6 +448,7 @@ class ChatAdmin(StoreAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
         values = form.cleaned_data
 
+        # The form's instance was read before the lock. The updater gets the chat as it is under that, for the merge.
         def changes(record: Any) -> dict[str, Any]:
             changed: dict[str, Any] = {}
             if "title" in form.changed_data:
@@ -539,6 +548,7 @@ class ChatAdmin(StoreAdmin):
         return self._form(request, chat, form, _("Create a checkpoint"), _("Create"))
 
     def _create_checkpoint(self, chat: Chat, name: str, message_id: str) -> bool:
+        # The look and the INSERT under the chat's lock: of two who give one name at once the second is told.
         def create(locked_chat: LockedChat) -> bool:
             if Checkpoint.objects.using(locked_chat.using).of(chat.pk, name).exists():
                 return False
@@ -551,6 +561,7 @@ class ChatAdmin(StoreAdmin):
         """Make another branch the active one."""
         chat = self.viewed(request, object_id)
         self._require(request, "context_store.change_branch")
+        # A link that another page makes somebody follow changes nothing: a POST has the CSRF token.
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         try:
@@ -571,6 +582,8 @@ class ChatAdmin(StoreAdmin):
         if head is None:
             del form.fields["whole"]
         if not self.has_read_permission(request):
+            # Django takes the initial value of a disabled field, whatever is posted: the copy is the owner's. To any
+            # other it would be a way to read without the permission.
             form.fields["user_id"].disabled = True
         if request.method == "POST" and form.is_valid():
             whole = form.cleaned_data.get("whole", True)
@@ -579,6 +592,7 @@ class ChatAdmin(StoreAdmin):
             except (ContextStoreError, Message.DoesNotExist, Chat.DoesNotExist) as error:
                 form.add_error(None, str(error))
             else:
+                # Two entries: the source's history says where its words went, the copy's where they are from.
                 self.record(request, READ, f"Forked to chat {copy.id} of user {copy.user_id}.", [chat])
                 made = Chat.objects.using(self.using).get(pk=copy.id)
                 self.record(request, ADDITION, f"Forked from chat {chat.pk}.", [made])
@@ -606,6 +620,7 @@ class ChatAdmin(StoreAdmin):
         """Return the message of a URL, with its data as they are stored in ``json``, or answer 404."""
         stored = Message.objects.using(self.using).annotate(json=Cast("data", TextField())).defer("data")
         try:
+            # With the chat: a message id of another chat is not found, though the person may see that one as well.
             return stored.get(chat_id=chat.pk, id=unquote(UNDOTTED.get(quoted, quoted)))
         except (Message.DoesNotExist, ContextStoreError) as error:
             raise Http404(str(error)) from error

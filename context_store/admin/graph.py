@@ -357,6 +357,7 @@ def _row(admin: StoreAdmin, chat: Chat, row: Row, *, is_focus: bool) -> dict[str
 
 def _picture(admin: StoreAdmin, chat: Chat, drawn: Layout, rows: list[Row], start: int, end: int) -> dict[str, Any]:
     """Return the coordinates of the picture."""
+    # SVG paints in order: the active branch comes last, and lies on top where lines cross.
     lines = sorted(drawn.lines(start, end), key=lambda line: line.is_active)
     lanes = max([row.node.lane for row in rows] + [line.to_lane for line in lines], default=0) + 1
 
@@ -370,6 +371,7 @@ def _picture(admin: StoreAdmin, chat: Chat, drawn: Layout, rows: list[Row], star
         x1, y1, x2, y2 = x(line.lane), y(line.row), x(line.to_lane), y(line.to_row)
         if x1 == x2:
             return f"M{x1} {y1}V{y2}"
+        # From lane 0 to lane 1, a row down: ``M13 42C13 56 31 56 31 70``. It leaves and arrives upright.
         middle = (y1 + y2) // 2
         return f"M{x1} {y1}C{x1} {middle} {x2} {middle} {x2} {y2}"
 
@@ -380,6 +382,7 @@ def _picture(admin: StoreAdmin, chat: Chat, drawn: Layout, rows: list[Row], star
     return {
         "width": LANE_WIDTH * lanes + 12,
         "height": ROW_HEIGHT * (end - start),
+        # Six colours, by turns: ``--ctx-lane-0`` to ``--ctx-lane-5`` of admin.css.
         "paths": [{"d": drawing(line), "lane": line.to_lane % 6, "is_active": line.is_active} for line in lines],
         "nodes": [
             {

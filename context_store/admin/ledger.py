@@ -41,6 +41,7 @@ def usage_page(admin: StoreAdmin, request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     asked = request.GET.get("days", "")
     days = next((days for days in PERIODS if str(days) == asked), PERIOD)
+    # Whole days, UTC, and today as the last: of seven days asked on the 10th at 15:00 from the 4th at 0:00.
     first = (now_ms() // DAY - days + 1) * DAY
     everything = UsageEntry.objects.using(admin.using)
     sums = partial(_sums, everything.within(since=first), kept=everything.kept(since=first))
@@ -127,6 +128,7 @@ def shares_page(admin: StoreAdmin, request: HttpRequest) -> HttpResponse:
             raise PermissionDenied
         return _revoke(admin, request)
     chat_id = request.GET.get("chat") or None
+    # The trash is nobody's to read, and a link shows the title.
     links = outside_trash(ShareLink.objects.using(admin.using)).select_related("chat")
     if chat_id is not None:
         links = links.filter(chat_id=chat_id.replace("\0", ""))

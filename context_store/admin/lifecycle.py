@@ -87,6 +87,7 @@ class ErasureForm(forms.Form):
 
     def clean_typed(self) -> str:
         typed: str = self.cleaned_data["typed"]
+        # Fields are cleaned in their order: ``user_id`` stands above. If that was refused, nothing is equal to it.
         if typed != self.cleaned_data.get("user_id"):
             raise forms.ValidationError(_("This is not the user's id."))
         return typed
@@ -117,6 +118,7 @@ class LegalHoldAdmin(RecordAdmin):
 
     @admin.action(description=gettext_lazy("Release selected holds…"), permissions=["release"])
     def release_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
+        # By a GET, so that the question can be reloaded. With 200 ids its URL has some 2,000 characters.
         ids = ",".join(str(pk) for pk in queryset.order_by("pk").values_list("pk", flat=True)[:200])
         return HttpResponseRedirect(self.url("release", query={"ids": ids}))
 
@@ -125,7 +127,9 @@ class LegalHoldAdmin(RecordAdmin):
         if not self.has_release_permission(request) or not self.has_view_permission(request):
             raise PermissionDenied
         texts = request.GET.get("ids", "").split(",")
+        # Eighteen digits fit 64 bits: a longer number would be an error of the database.
         named = [int(text) for text in texts if text.isascii() and text.isdecimal() and len(text) < 19]
+        # What was released meanwhile, or by a second press of the button, is not asked about again.
         holds = list(self.get_queryset(request).filter(pk__in=named, released_at__isnull=True).order_by("pk"))
         if not holds:
             raise Http404
@@ -180,9 +184,11 @@ class ErasureAdmin(RecordAdmin):
             except ContextStoreError as error:
                 form.add_error(None, str(error))
             else:
+                # The pseudonym: the admin's log was just rid of the id.
                 self.record(request, DELETION, f"Erased a user: receipt {receipt.id}.", name=receipt.subject)
                 if receipt.finished_at is None:
                     messages.warning(request, _("Not everything was erased in time: erase the user again to go on."))
+                    # The form as it was sent: one more press goes on with the same erasure.
                     return self.asked(request, form, _("Erase a user"), _("Erase for ever"))
                 messages.success(request, _("What was stored of the user was erased. This is the receipt."))
                 # Who may erase need not be one who may see receipts.
@@ -226,6 +232,7 @@ class AuditEntryAdmin(RecordAdmin):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         term = search_term.replace("\0", "").strip()
+        # Each has an index. A part of an id would read the whole log, which only grows.
         asked = Q(user_id=term) | Q(actor=term) | Q(chat_id=term)
         return (queryset.filter(asked) if term else queryset), False
 

@@ -58,6 +58,7 @@ def _users(field: str, ids: Iterable[str], matching: str) -> Iterable[Any]:
 
 def _is_key(key: Any, identifier: str) -> bool:
     try:
+        # And back: to Django "+7" and "007" are the key 7, and another's chats would bear that person's name.
         return str(key.to_python(identifier)) == identifier
     except Exception:  # Whatever a field of a project's own raises: it is no key.
         return False
@@ -69,6 +70,7 @@ def people_for(request: HttpRequest) -> People | None:
     if path is None and settings.USER_ID == DEFAULT_USER_ID:
         path = "context_store.admin.people.by_username"
     model = get_user_model()._meta
+    # Without it the list would show names and e-mails, and be searched by them, to staff who may not see users.
     if not path or not request.user.has_perm(f"{model.app_label}.view_{model.model_name}"):
         return None
     return import_string(path) if isinstance(path, str) else path

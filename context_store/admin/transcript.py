@@ -134,6 +134,7 @@ def _path_through(messages: MessageQuerySet, chat_id: str, message_id: str, path
     place = _required_place(messages, chat_id, message_id)
     if path.place is not None and is_on_chain(messages.db, chat_id, place, path.place):
         return path._replace(focus=place.depth)
+    # Off that path: down its own run to the end. Behind that it may fork, and no name says which way.
     run = messages.filter(chat_id=chat_id, segment=place.segment).order_by("-depth")
     for end_id, depth in run.values_list("id", "depth")[:1]:
         return Path(end_id, place._replace(depth=depth), message=message_id, focus=place.depth)
@@ -168,6 +169,7 @@ def bounds(path: Path, *, before: int | None = None, after: int | None = None) -
         return start, min(path.length, start + PAGE_SIZE)
     if path.focus is None or path.focus >= path.length - PAGE_SIZE:
         return max(0, path.length - PAGE_SIZE), path.length
+    # Ten messages above the one asked for, to see what it answers; the rest of the page is what came of it.
     start = max(0, path.focus - PAGE_SIZE // 5)
     return start, min(path.length, start + PAGE_SIZE)
 
@@ -217,6 +219,7 @@ def _spans(messages: MessageQuerySet, chat_id: str, place: Place, start: int, en
 def within(chat_id: str, spans: Iterable[Span]) -> Q:
     """Return the condition of messages of the chat that lie in one of the spans."""
     # The chat is in each arm of the OR: engines look up an index arm by arm.
+    # Callers pass a span at least: of none ``reduce`` raises, where an empty ``Q()`` would be all messages.
     return reduce(
         or_, (Q(chat_id=chat_id, segment=segment, depth__range=(first, last)) for segment, first, last in spans)
     )
@@ -242,6 +245,7 @@ def turns(
     room = Room()
     return [
         Turn(
+            # No template gets the data: what is not in ``blocks`` cannot be shown by mistake to who may not read.
             record._replace(data=None),
             depth,
             _blocks(record.data, room) if may_read else None,
@@ -317,6 +321,7 @@ def asked_path(admin: StoreAdmin, request: HttpRequest, chat: Chat) -> Path:
 
 def asked_number(request: HttpRequest, name: str) -> int | None:
     """Return a number of the URL, or ``None`` where there is none."""
+    # ``int`` raises for thousands of digits, and takes digits of other scripts: a forged number is like none.
     value = request.GET.get(name, "")
     return int(value) if value.isascii() and value.isdecimal() and len(value) < 10 else None
 
@@ -418,6 +423,7 @@ def shown_blocks(found: Iterable[Block], room: Room | None = None) -> list[dict[
 def rendered(block: Block, room: Room | None) -> dict[str, str]:
     """Return the HTML of prose that has marks of Markdown, and of what is folded of it."""
     text = block.text + block.rest
+    # Without marks it would look the same twice. What costs more than the page has left is shown as written.
     if room is None or block.kind != TEXT or not MARKS.search(text) or (cost := signs(text)) > room.markdown:
         return {"html": "", "rest_html": ""}
     room.markdown -= cost

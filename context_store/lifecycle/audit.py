@@ -93,6 +93,7 @@ def record(
             user_id, chat_id = subject, None
     values = {"action": action, "actor": actor() or None, "user_id": user_id, "chat_id": chat_id, "detail": detail}
     entry = entries.using(alias).create(**values, created_at=now_ms())
+    # Robust: a receiver that raises must not undo what was recorded, or stop what was to be.
     audited.send_robust(type(entry), using=alias, entry=entry)
 
 

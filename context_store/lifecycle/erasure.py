@@ -81,18 +81,24 @@ def erase_user(
         raise InvalidData("is required", ("reason",))
     check_text(reason, "reason")
     alias = using or router.db_for_write(rows("Chat").model)
+    # Before the tombstone: of an erasure that a hold refuses nothing is left, and the user goes on as before.
     _require_no_holds(alias, user_id, copies)
     options: dict[str, str] = {"copies": copies, "usage": usage}
     stored = _tombstone(alias, user_id, reason, options, who or audit.actor())
+    # Of a short time half at most goes into waiting: each call erases something, whoever else has a transaction open.
     patience = PATIENCE if seconds is None else min(seconds / 2, PATIENCE)
     wait_for(alias, stored.options.get("older", []), seconds=patience)
     # Once more: a hold may have been placed while this waited.
+    # Refused here, the tombstone stands: the user stays shut out until the hold is released and this is called again,
+    # or until ``lift_erasure``.
     _require_no_holds(alias, user_id, copies)
     with deleting_securely(alias):
         is_complete = _erase(alias, user_id, options, stored, end)
     if is_complete:
         write_anew(alias)
+        # Behind the last round, and with the pseudonym: an entry with the id would be one more thing to erase.
         audit.record("erase", using=alias, user_id=stored.subject, counts=stored.counts)
+    # The column stays set when a finished erasure is repeated; this call may have left something all the same.
     times = (stored.started_at, stored.finished_at if is_complete else None)
     return Receipt(stored.pk, stored.subject, stored.reason, stored.counts, *times, space_hint(alias))
 
@@ -132,6 +138,7 @@ def _users(using: str) -> Iterator[str]:
     """Give every user of whom something is stored, each once."""
     seen: set[str] = set()
     # Tombstones do not tell whose they are: so everybody who is there is held against them.
+    # A holder without ``users`` (sessions, both logs) names nobody. Who has nothing else is erased by the id alone.
     owners = rows("Chat").using(using).order_by("user_id").values_list("user_id", flat=True).distinct()
     for source in (list(owners), *(holder.users(using) for holder in holders())):
         for user_id in source:
@@ -148,6 +155,7 @@ def _tombstone(using: str, user_id: str, reason: str, options: dict[str, str], w
     if stored is None:
         values = {"subject": subjects[0], "reason": reason, "requested_by": who or None}
         stored = rows("Erasure").using(using).create(**values, options=options, started_at=now_ms())
+    # Where some are stored a later call takes no others: who begins behind the tombstone sees it.
     if "older" not in stored.options and (older := open_transactions(using)):
         # Who began before may not see the tombstone.
         _store(using, stored, options={**stored.options, "older": older})
@@ -204,6 +212,7 @@ def _erase_once(using: str, user_id: str, options: dict[str, str], counts: dict[
     remove = partial(remove_chats, keep_usage=keep_sums if options["usage"] == "sums" else None)
     for batch in batches(rows("Chat").using(using).filter(user_id=user_id)):
         yield from remove(using, batch, counts)
+    # Each of the three ways takes a chat out of ``copied``, "keep" the link alone: else ``batches`` would not end.
     copied = rows("Chat").using(using).filter(origins__user_id=user_id)
     for batch in batches(copied):
         if copies == "erase":

@@ -96,6 +96,7 @@ class ContextsHolder(Holder):
     def export(self, using: str, user_id: str) -> Iterator[dict[str, Any]]:
         for there in _contexts(using):
             for stored in there.storage.keys(_scope(user_id)):
+                # ``user:ada|theme`` of the user ada is the key ``theme``, which an import can store for others.
                 key = stored.removeprefix(_scope(user_id))
                 yield {"alias": there.alias, "key": key, "value": there.resolve(stored).get()}
 
@@ -116,8 +117,10 @@ class ContextsHolder(Holder):
                 yield from _remove_keys(there.storage, start)
 
     def purge(self, using: str, before: int) -> Iterator[int]:
+        # All rows are walked by their key: an index on ``updated_at`` would have to be kept by every write.
         rest = entries = rows("ContextEntry").using(using).order_by("pk")
         while found := list(rest.values_list("pk", "updated_at")[:CHUNK_SIZE]):
+            # The DELETE asks for the time again: a context that was written since it was read here stays.
             old = [key for key, updated_at in found if updated_at < before]
             yield entries.filter(pk__in=old, updated_at__lt=before).delete()[0]
             rest = entries.filter(pk__gt=found[-1][0])
@@ -137,6 +140,7 @@ def _scope(user_id: str) -> str:
 
 
 def _remove_keys(storage: Any, start: str) -> Iterator[int]:
+    # Not ``remove_many``: that passes over rows that have expired, and what stands in them is still of the user.
     for some in chunked(list(storage.keys(start))):
         yield int(storage.erase_many(some))
 
@@ -184,6 +188,10 @@ class AdminLogHolder(Holder):
         entries = self._entries()
         if entries is None:
             return 0
+        # What was searched for is content, and stands in two entries. The first names the chat and the second:
+        #
+        #     object_id c1     change_message  Read messages found by the search for “divorce”.
+        #     object_id NULL   object_repr     Search: divorce
         about = entries.filter(object_id__in=list(chat_ids))
         asked: set[str] = set()
         for text in about.filter(change_message__contains="“").values_list("change_message", flat=True):
@@ -197,6 +205,8 @@ class AdminLogHolder(Holder):
         if entries is None:
             return ()
         scope, asked = _scope(user_id), f"user_id__exact={user_id}"
+        # Parts of texts, as the ids stand within others. ``user_id__exact=ada`` is found in the entries about adam,
+        # too: their text goes as well, which is better than that one of ada stays.
         about = Q(object_repr__contains=scope) | Q(change_message__contains=scope) | Q(object_id__contains=scope)
         about |= Q(object_repr__contains=asked) | Q(change_message__contains=asked)
         # Of a list that was searched for the user.
@@ -227,6 +237,8 @@ def _attach(using: str, user_id: str, name: str, item: dict[str, Any], **more: l
         return True
 
     try:
+        # ``user_id`` is the tenant's rule: a row of the archive that names a chat of another user is not stored.
+        # ``touch`` would set ``updated_at``, and what was imported would be new for retention.
         return locked(using, item["chat_id"], work, user_id=user_id, touch=False, in_trash=True)
     except ObjectDoesNotExist:
         return False
@@ -266,6 +278,7 @@ class UsageHolder(Holder):
     def export(self, using: str, user_id: str) -> Iterator[dict[str, Any]]:
         entries = rows("UsageEntry").using(using).filter(user_id=user_id).order_by("chat_id", "id")
         for entry in entries.values().iterator(chunk_size=500):
+            # A Decimal is no JSON, and a float would change the amount.
             yield {**entry, "cost": None if entry["cost"] is None else str(entry["cost"])}
 
     def restore(self, using: str, user_id: str, item: dict[str, Any]) -> bool:
@@ -322,6 +335,7 @@ class AuditHolder(Holder):
             ({"actor": pseudonym}, entries.filter(actor=user_id)),
             (about, entries.filter(user_id=user_id)),
         ):
+            # It ends since each UPDATE takes its rows out of ``found``: they have the pseudonym where the id was.
             while some := list(found.values_list("pk", flat=True)[:CHUNK_SIZE]):
                 yield entries.filter(pk__in=some).update(**changes)
 
@@ -332,6 +346,7 @@ class AuditHolder(Holder):
         """Delete entries of reads and changes; what says that something was exported, deleted, held or erased stays."""
         entries = rows("AuditEntry").using(using)
         for action in (READ, CHANGE):
+            # By the index on action and id, for the time has none: ids grow with it, so the old ones are the first.
             oldest = entries.filter(action=action).order_by("pk").values_list("pk", "created_at")[:CHUNK_SIZE]
             while old := [pk for pk, created_at in oldest.all() if created_at < before]:
                 yield entries.filter(pk__in=old).delete()[0]

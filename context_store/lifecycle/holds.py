@@ -119,9 +119,12 @@ def release(hold_id: int, *, who: str, using: str | None = None) -> bool:
     check_identifier(who, "who")
     holds = rows("LegalHold")
     alias = using or router.db_for_write(holds.model)
+    # The condition is in the UPDATE: of two who release at once one is told ``True``, and the hold names that one.
     changed = holds.using(alias).filter(pk=hold_id, released_at__isnull=True)
     if not changed.update(released_at=now_ms(), released_by=who):
         return False
+    # A crash before this leaves chats marked that nothing covers: what would change them looks for a hold and finds
+    # none, until ``refresh_held`` of the next retention clears the mark.
     clear_held(alias)
     released = holds.using(alias).get(pk=hold_id)
     audit.record("release", using=alias, user_id=released.user_id, chat_id=released.chat_id, hold=hold_id)

@@ -34,6 +34,8 @@ def remove_chats(
         add(counts, holder.name, holder.erase_chats(using, chat_ids))
     pieces = destroy_chats(using, chat_ids, due, keep_usage)
     while True:
+        # Around ``next`` alone: what the caller does at a ``yield`` is recorded. A signal takes the context of this
+        # moment along (``after_commit``), so that it names no chat either where the COMMIT is the caller's, and later.
         with audit.in_batch():
             deleted = next(pieces, None)
         if deleted is None:

@@ -74,6 +74,8 @@ def apply_retention(
         raise ImproperlyConfigured(reason)
     alias = using or router.db_for_write(rows("Chat").model)
     if dry_run:
+        # It takes no lock and writes nothing, not even ``held``: a chat that got its metadata after a hold on these is
+        # counted here, and kept by the run.
         return _looked_at(alias)
     counts: dict[str, int] = {}
     worker = _Worker(alias, seconds, share_for_others(alias) if pause is None else pause)
@@ -83,6 +85,7 @@ def apply_retention(
             is_complete = _apply(alias, worker, counts, progress)
     finally:
         worker.end()
+    # Cron asks every hour: a run that found nothing leaves no entry. Nor does one that raised, whatever went before.
     if any(counts.values()):
         audit.record("retention", using=alias, counts=counts)
     return Report(counts, {}, is_complete)
@@ -126,6 +129,7 @@ class _Worker:
             batch = first_batch(chats, self._rows)
             rows = sum(1 + messages for _, messages in chats[: len(batch)])
             chats = chats[len(batch) :]
+            # ``goes_on`` adds to it: the caller asks that after each transaction, while this waits at its ``yield``.
             before = self._worked
             yield batch
             # Most of a batch's time does not depend on its rows, so no proportion tells how many would fit.
@@ -190,6 +194,7 @@ class _Due(NamedTuple):
 
 
 def _all_rules(using: str) -> list[_Rules]:
+    # One time for a whole run, however long it pauses: a chat is not due at its end that was not at its beginning.
     now = now_ms()
     chats = rows("Chat").using(using)
     # What a worker that died has given up, too: its time is 0.
@@ -210,6 +215,7 @@ def _all_rules(using: str) -> list[_Rules]:
 
 
 def _matching(rule: Mapping[str, Any]) -> Q:
+    # Not in nothing: every chat, for a rule without conditions. ``When`` refuses an empty ``Q()``.
     condition = ~Q(pk__in=[])
     if "user_id" in rule:
         condition &= Q(user_id=rule["user_id"])
@@ -222,6 +228,7 @@ def _matching(rule: Mapping[str, Any]) -> Q:
 
 def _due_by(rule: Mapping[str, Any], now: int) -> Q:
     if rule.get("keep"):
+        # No chat is due by it. It stays among the rules, as what it matches is kept from those behind it.
         return Q(pk__in=[])
     condition = Q(held=False, trashed_at__isnull=True)
     if rule.get("except_pinned", True):
@@ -299,6 +306,7 @@ def _removed(using: str, chat_ids: list[str], due: _Due, counts: dict[str, int])
         with suppress(LegalHoldError):
             if due.rule.action != "trash":
                 yield from remove_chats(using, [chat_id], counts, due.still)
+            # ``set_trashed`` does not know the rule, so each is asked again: who wrote to the chat since has saved it.
             elif due.still.filter(pk=chat_id).exists():
                 yield int(set_trashed(using, chat_id, now_ms()))
 

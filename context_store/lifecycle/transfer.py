@@ -30,6 +30,7 @@ manifest.json  how many entries each file has, and its SHA-256: what shows that 
 Each line of a .jsonl file is one JSON object. Times are milliseconds since 1970-01-01, UTC.
 """
 # JSON allows them within text, but to some readers they end a line.
+# A bare line feed stands only between tokens of stored JSON, where a blank is the same: within text it is escaped.
 LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029", "\n": " "})
 
 
@@ -57,6 +58,7 @@ def _exported(alias: str, log: str, user_id: str, actor: str) -> Iterator[bytes]
         "trash.jsonl": _chats(alias, user_id, trashed=True),
     }
     for holder in holders():
+        # A generator expression evaluates what it iterates at once: so each has the holder of its own round.
         sources[f"{holder.name}.jsonl"] = (iter([dumps(item)]) for item in holder.export(alias, user_id))
     archive.add(README, "README.txt")
     for name, lines in sources.items():
@@ -64,6 +66,9 @@ def _exported(alias: str, log: str, user_id: str, actor: str) -> Iterator[bytes]
     yield from archive.all_files()
     # Last in the archive: counts and digests are known when everything has gone through, and nothing is kept until
     # then.
+    #
+    #     {"format": "context-store-user", "version": 1, "user_id": "ada", "created_at": 1767225600000,
+    #      "files": {"chats.jsonl": {"count": 2, "bytes": 4711, "sha256": "9f86…"}, "trash.jsonl": {…}, …}}
     manifest = {"format": FORMAT, "version": VERSION, "user_id": user_id, "created_at": now_ms(), "files": files}
     archive.add(json.dumps(manifest, indent=2), "manifest.json")
     yield from archive.finalize()
@@ -83,6 +88,8 @@ def import_user(file: IO[bytes], *, user_id: str | None = None, using: str | Non
         manifest = _verified(archive)
         owner = check_identifier(manifest["user_id"] if user_id is None else user_id, "user_id")
         require_not_erased(owner, using=alias)
+        # Chats first, each in a transaction: streams and usage are rows of theirs. A crash leaves those that were
+        # stored, and the next call passes them over.
         for name in ("chats.jsonl", "trash.jsonl"):
             counts[name] = sum(_take(alias, owner, document) for document in _lines(archive, name))
         for holder in holders():
@@ -96,6 +103,7 @@ def import_user(file: IO[bytes], *, user_id: str | None = None, using: str | Non
 def _chats(using: str, user_id: str, *, trashed: bool) -> Iterator[Iterator[str]]:
     """Give the document of each chat in pieces; those in the trash say since when."""
     chats = rows("Chat").using(using).filter(user_id=user_id).order_by("pk")
+    # What was given up (time 0) is in neither file: it is on its way out, and half of it may be gone.
     chats = chats.filter(trashed_at__gt=0) if trashed else chats.filter(trashed_at__isnull=True)
     columns = chats.values_list("pk", "trashed_at")
     batch = columns[:500]
@@ -142,6 +150,7 @@ def _verified(archive: ZipFile) -> dict[str, Any]:
 
 def _lines(archive: ZipFile, name: str) -> Iterator[Any]:
     with archive.open(name) as stream:
+        # Bytes end a line at a line feed alone; ``str.splitlines`` would also end one at a U+2028 within a text.
         for line in stream:
             yield loads(line.decode())
 
@@ -149,6 +158,7 @@ def _lines(archive: ZipFile, name: str) -> Iterator[Any]:
 def _take(using: str, user_id: str, document: dict[str, Any]) -> bool:
     """Store a chat, unless the user has it; one of the trash goes there again."""
     chat_id = document["chat"]["id"]
+    # Also among the chats in the trash: an id that lies there is taken, and its owner may restore it.
     owner = rows("Chat").using(using).filter(pk=chat_id).values_list("user_id", flat=True).first()
     if owner == user_id:
         return False

@@ -35,6 +35,7 @@ class Command(BaseCommand):
                     using=database, dry_run=dry_run, seconds=seconds, pause=pause, progress=bar.update
                 )
             except LockTimeout:
+                # No failure: with a run every hour and much to delete, the former one may well be at it yet.
                 self.stdout.write("Another worker applies retention: nothing to do.")
                 return
         for name, count in report.counts.items():

@@ -26,6 +26,7 @@ class Command(BaseCommand):
 
     def handle(self, *, repair: bool, chat_id: list[str] | None, database: str | None, **options: Any) -> None:
         # Those in the trash as well, but for what is being deleted.
+        # A chat that is taken to pieces lacks checkpoints and messages for a time, which would be told as problems.
         chats = Chat._base_manager.using(database).exclude(trashed_at=0)
         try:
             if chat_id is not None:
@@ -48,6 +49,7 @@ class Command(BaseCommand):
                     self._report(problem)
                 bar.set_postfix_str(f"{found:,} problems", refresh=False)
                 bar.update()
+        # What is asked of the whole store comes last, as if it were one more chat.
         self._summarize(checked - (chat_id is None), found, left)
 
     def _report(self, problem: Problem) -> None:

@@ -62,6 +62,7 @@ class Command(BaseCommand):
         if script is None:
             execute_at_once(database, statements)
         else:
+            # As ``execute_at_once`` does: halfway there would be tables in two forms.
             script += ["BEGIN", *statements, "COMMIT"]
 
     def _move(self, database: str, partitions: int, script: list[str] | None) -> None:

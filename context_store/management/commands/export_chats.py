@@ -57,6 +57,7 @@ class Command(BaseCommand):
         store = ContextStore(using=database, user_id=user_id)
         chats = Chat.objects.using(database)
         try:
+            # With --user-id nothing of others is found: a --chat-id of theirs is answered as one that is not there.
             chats = chats.visible_to(user_id)
             if chat_id is not None:
                 chats = chats.filter(pk__in=_required(store, chat_id))
@@ -73,6 +74,7 @@ class Command(BaseCommand):
                 write(text)
                 bar.update()
                 count += 1
+        # Not to stdout, where the chats may stand. ``str`` is the style: it is no error to be coloured.
         self.stderr.write(f"Exported {count:,} chat{'' if count == 1 else 's'}.", str)
 
     @contextlib.contextmanager

@@ -20,6 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *, user_id: str, file: Path, database: str | None, **options: Any) -> None:
         try:
+            # Not over a file that is there: the ``unlink`` below deletes nothing that this call has not made.
             with file.open("xb") as target:
                 try:
                     for piece in export_user(user_id, using=database):

@@ -93,8 +93,10 @@ class Command(BaseCommand):
             else:
                 present += 1
             bar.set_postfix_str(_count(chats + present, "chat"), refresh=False)
+            # In bytes of the file: how many records it has nobody knows before its end.
             bar.update(_position(source) - bar.n)
         bar.close()
+        # Not a ``CommandError``: what could be imported was, and who uses ``call_command`` goes on.
         self.exit_status = int(bad > 0)
         summary = f"Imported {_count(chats, 'chat')} with {_count(messages, 'message')}."
         if present:

@@ -31,6 +31,7 @@ class Command(BaseCommand):
     def handle(self, *, database: str, batch_size: int, recreate: bool, verbosity: int, **options: Any) -> None:
         if not 1 <= batch_size <= CHUNK_SIZE:
             raise CommandError(f"--batch-size must be from 1 to {CHUNK_SIZE}.")
+        # First the objects, then the rows: what the site writes from here on is indexed by the new ones.
         if recreate_index(database, force=recreate) and verbosity > 0:
             self.stdout.write(f"Created the index's objects in {database!r}.")
         total = Message.objects.using(database).count()

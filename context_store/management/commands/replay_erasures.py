@@ -10,6 +10,10 @@ from django.db import connections, router
 from context_store.lifecycle.erasure import replay_erasures
 from context_store.models import Erasure
 
+# Without the id, which the database that was restored may have given to another erasure since. One line of the file:
+#
+#     {"subject": "erased-5d1c…", "reason": "Asked", "requested_by": "staff:ann", "options": {"copies": "erase",
+#      "usage": "erase"}, "counts": {"chat": 2}, "started_at": 1767225600000, "finished_at": …, "lifted_at": null}
 FIELDS = ("subject", "reason", "requested_by", "options", "counts", "started_at", "finished_at", "lifted_at")
 
 
@@ -35,6 +39,7 @@ class Command(BaseCommand):
             row = json.loads(line)
             known = erasures.filter(subject=row["subject"], started_at=row["started_at"])
             if known.exists():
+                # The file is newer than the backup: an erasure that was lifted in between must not be applied again.
                 known.update(lifted_at=row["lifted_at"])
             else:
                 erasures.create(**row)
