@@ -42,8 +42,8 @@ class Browser:
         self.open("/admin/login/?next=/admin/")
         self.type("id_username", name)
         self.type("id_password", PASSWORD)
-        self.all("input[type=submit]")[0].click()
-        self.wait(lambda: "/login/" not in self.driver.current_url)
+        # Until the next page is there: one that is opened while it loads would be left for it.
+        self.click(self.one("input[type=submit]"))
 
     def all(self, selector: str) -> list[Any]:
         return self.driver.find_elements("css selector", selector)
