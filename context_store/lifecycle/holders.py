@@ -209,8 +209,10 @@ class AdminLogHolder(Holder):
         # too: their text goes as well, which is better than that one of ada stays.
         about = Q(object_repr__contains=scope) | Q(change_message__contains=scope) | Q(object_id__contains=scope)
         about |= Q(object_repr__contains=asked) | Q(change_message__contains=asked)
-        # Of a list that was searched for the user.
-        return self._blank(entries.filter(about | Q(object_repr=f"Search: {user_id}"[:200])))
+        about |= Q(change_message__endswith=f" of user {user_id}.")
+        # Of lists that were searched for the user, and of lists of the user's sessions.
+        names = [f"Search: {user_id}", *(f"{alias}: {user_id}" for alias in sessions)]
+        return self._blank(entries.filter(about | Q(object_repr__in=[name[:200] for name in names])))
 
     @staticmethod
     def _entries() -> Any:

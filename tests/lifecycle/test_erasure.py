@@ -110,6 +110,8 @@ def plant(user_id: str = ALICE) -> ContextStore:
     log(f"chat {MARKER}", f"Read messages found by the search for “{MARKER} runs”.")
     log(None, f"Searched for “{MARKER} runs”.", f"Search: {MARKER} runs")
     log(None, f"Listed all with user_id__exact={user_id}.", f"Filter: user_id__exact={user_id}")
+    log(None, "Listed the sessions of a user.", f"default: {user_id}")
+    log("chat of another", f"Forked to chat copy of user {user_id}.", "A chat of another")
     with acting("staff:ann"):
         AuditEntry.objects.create(action="export", user_id=user_id, chat_id=f"chat {MARKER}")
     return store
