@@ -141,8 +141,10 @@ class ChatForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 def in_trash(request: HttpRequest) -> bool:
-    """Tell whether the request is for the list of the trash."""
-    return request.GET.get(TrashFilter.parameter_name) == "1"
+    """Tell whether the request is for the list of the trash: no page of one chat shows what lies there."""
+    match = request.resolver_match
+    is_list = match is not None and (match.url_name or "").endswith("_changelist")
+    return is_list and request.GET.get(TrashFilter.parameter_name) == "1"
 
 
 class CheckpointForm(forms.Form):

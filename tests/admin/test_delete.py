@@ -90,3 +90,10 @@ def test_an_action_on_all_of_a_search_takes_what_was_found(boss: Client, store: 
     fields = {"action": "delete_selected", "_selected_action": ["c1"], "select_across": "1", "post": "yes"}
     boss.post(f"{LIST}?q=find", fields)
     assert list(Chat.objects.values_list("pk", flat=True)) == ["c0"]
+
+
+@pytest.mark.parametrize("page", ["edit", "export", "fork", "search", "delete", "history"])
+def test_no_page_of_one_chat_shows_what_lies_in_the_trash(boss: Client, chat: str, page: str) -> None:
+    ContextStore().trash_chat(chat)
+    response = boss.get(f"{LIST}{chat}/{page}/?trashed=1&q=tea", follow=True)
+    assert response.status_code == 404 or response.redirect_chain == [("/admin/", 302)]
