@@ -85,9 +85,9 @@ def apply_retention(
             is_complete = _apply(alias, worker, counts, progress)
     finally:
         worker.end()
-    # Cron asks every hour: a run that found nothing leaves no entry. Nor does one that raised, whatever went before.
-    if any(counts.values()):
-        audit.record("retention", using=alias, counts=counts)
+        # Cron asks every hour: a run that found nothing leaves no entry. One that raised leaves what went before.
+        if any(counts.values()):
+            audit.record("retention", using=alias, counts=counts)
     return Report(counts, {}, is_complete)
 
 

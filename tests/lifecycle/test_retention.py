@@ -157,6 +157,18 @@ def test_a_worker_whose_lock_another_has_stops(store: ContextStore, monkeypatch:
         apply_retention()
 
 
+@override_settings(CONTEXT_STORE_RETENTION=RULES)
+def test_what_went_before_a_run_failed_is_in_the_audit(store: ContextStore) -> None:
+    def fail(count: int) -> None:
+        raise RuntimeError
+
+    make(store, "old", 101)
+    with pytest.raises(RuntimeError):
+        apply_retention(progress=fail)
+    assert left() == []
+    assert AuditEntry.objects.filter(action="retention").count() == 1
+
+
 @override_settings(CONTEXT_STORE_RETENTION={"checkpoints": 5})
 def test_threads_are_trimmed_by_their_holders(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     class Drafts(Holder):
