@@ -36,7 +36,10 @@ class Browser:
         self.downloads = downloads
 
     def open(self, path: str) -> None:
+        before = self.one("html").id
         self.driver.get(f"{self.server.url}{path}")
+        # Under load it may come back before the new page has taken the place of the old one.
+        self.wait(lambda: self.one("html").id != before and self.ready())
 
     def login(self, name: str = "boss") -> None:
         self.open("/admin/login/?next=/admin/")
