@@ -107,7 +107,6 @@ class Prepared:
         #     shape     ("sqlite", "chat_id", "ids", "", 2)
         #     text      SELECT … WHERE (chat_id = %s AND id IN (%s, %s))
         #     slots     [("chat_id", None), ("ids", 0), ("ids", 1)]    ->  params ["tea", "a", "b"]
-        #
         shape: list[Any] = [connection.vendor, *values]
         for value in values.values():
             # Of text and numbers only that they are there.

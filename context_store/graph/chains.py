@@ -422,7 +422,8 @@ def _siblings(*, chat_id: str, parents: list[str], ids: list[str]) -> QuerySet[A
         previous=Window(Lag("id"), **order),
         next=Window(Lead("id"), **order),
     )
-    # Django counts what a condition leaves, unless that is about what was counted.
+    # All versions have to be counted, and only then the page's be taken. Django puts a condition behind the counting if
+    # a window stands in it: ``number__lt=1``, which no row is.
     among = places.filter(Q(id__in=ids) | Q(number__lt=1))
     found: QuerySet[Any] = among.values_list("id", "number", "count", "previous", "next")
     return found
