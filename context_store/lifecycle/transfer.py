@@ -1,12 +1,16 @@
 """Handing over all that is stored of a user, as one ZIP, and taking it in again."""
 
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import sha256
+from itertools import count
 from typing import IO, Any
-from zipfile import ZIP_DEFLATED, ZipFile
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
-from django.db import router
+from django.core.exceptions import ValidationError
+from django.db import DataError, IntegrityError, router
 from zipstream import ZipStream
 
 from context_store.exact_json import dumps, loads
@@ -21,6 +25,18 @@ from . import audit
 from .holders import holders
 
 FORMAT, VERSION = "context-store-user", 1
+# What every archive has, however little there is of the user.
+CHAT_FILES = ("chats.jsonl", "trash.jsonl")
+# Bytes. Chats of 100,000 long messages stay below that of a line.
+MAX_MANIFEST_BYTES = 1 << 20
+MAX_LINE_BYTES = 256 << 20
+# What a ZIP raises that was cut off or changed, asks for a password, or is compressed as Python cannot read.
+BROKEN_ZIP = (BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error)
+# What an entry raises that is no such one: not JSON, without a field, with a value that no column takes.
+NO_ENTRY = (
+    ArithmeticError, AttributeError, DataError, IntegrityError, LookupError, RecursionError, TypeError, ValidationError,
+    ValueError,
+)  # fmt: skip
 README = """This is all that is stored of one person in this application's conversations.
 
 chats.jsonl  the conversations, one a line; trash.jsonl those that were deleted and can still be restored
@@ -79,23 +95,24 @@ def import_user(file: IO[bytes], *, user_id: str | None = None, using: str | Non
     Store what ``export_user`` gave, for the same user or another; return how many entries were stored, by file.
 
     Chats that the user has already are left as they are: the call can be repeated. Raises ``InvalidData`` for an
-    archive that is not whole, before anything is stored, and ``IdConflict`` for the id of another's chat.
+    archive that is not whole, before anything is stored; for a line that is no such entry, with its place and behind
+    what came before it; and ``IdConflict`` for the id of another's chat.
     """
     alias = using or router.db_for_write(rows("Chat").model)
     counts: dict[str, int] = {}
-    with ZipFile(file) as archive:
+    with _opened(file) as archive:
         # Read as a whole before anything is stored: an archive that was cut off in transit leaves nothing behind.
         manifest = _verified(archive)
         owner = check_identifier(manifest["user_id"] if user_id is None else user_id, "user_id")
         require_not_erased(owner, using=alias)
         # Chats first, each in a transaction: streams and usage are rows of theirs. A crash leaves those that were
         # stored, and the next call passes them over.
-        for name in ("chats.jsonl", "trash.jsonl"):
-            counts[name] = sum(_take(alias, owner, document) for document in _lines(archive, name))
+        for name in CHAT_FILES:
+            counts[name] = _take_lines(archive, name, partial(_take, alias, owner))
         for holder in holders():
             name = f"{holder.name}.jsonl"
             if name in manifest["files"]:
-                counts[name] = sum(holder.restore(alias, owner, item) for item in _lines(archive, name))
+                counts[name] = _take_lines(archive, name, partial(holder.restore, alias, owner))
     audit.record("import_user", using=alias, user_id=owner, counts=counts)
     return counts
 
@@ -116,7 +133,7 @@ def _chats(using: str, user_id: str, *, trashed: bool) -> Iterator[Iterator[str]
 
 def _counted(lines: Iterator[Iterator[str]], told: dict[str, Any]) -> Iterator[bytes]:
     """Give the lines as bytes; in the end ``told`` has their number, their size and their SHA-256."""
-    digest, count, size = sha256(), 0, 0
+    digest, lines_given, size = sha256(), 0, 0
     for pieces in lines:
         for piece in pieces:
             data = piece.translate(LINE_ENDS).encode()
@@ -125,34 +142,62 @@ def _counted(lines: Iterator[Iterator[str]], told: dict[str, Any]) -> Iterator[b
             yield data
         digest.update(b"\n")
         yield b"\n"
-        count, size = count + 1, size + 1
-    told.update(count=count, bytes=size, sha256=digest.hexdigest())
+        lines_given, size = lines_given + 1, size + 1
+    told.update(count=lines_given, bytes=size, sha256=digest.hexdigest())
+
+
+def _opened(file: IO[bytes]) -> ZipFile:
+    try:
+        return ZipFile(file)
+    except BROKEN_ZIP as error:
+        raise InvalidData("is no ZIP") from error
 
 
 def _verified(archive: ZipFile) -> dict[str, Any]:
     """Return the manifest of an archive that is whole. Raises ``InvalidData``."""
     try:
+        if archive.getinfo("manifest.json").file_size > MAX_MANIFEST_BYTES:
+            raise InvalidData(f"has over {MAX_MANIFEST_BYTES} bytes", ("manifest.json",))
         manifest: dict[str, Any] = json.loads(archive.read("manifest.json"))
         files = manifest["files"]
         if (manifest["format"], manifest["version"]) != (FORMAT, VERSION):
             raise InvalidData(f"is not {FORMAT!r}, version {VERSION}", ("format",))
-        for name, told in files.items():
+        # These are read whatever the manifest lists: what it leaves out, nobody would have verified.
+        digests = {name: files[name]["sha256"] for name in (*CHAT_FILES, *files)}
+        for name, expected in digests.items():
             digest = sha256()
             with archive.open(name) as stream:
                 while data := stream.read(1 << 20):
                     digest.update(data)
-            if digest.hexdigest() != told["sha256"]:
+            if digest.hexdigest() != expected:
                 raise InvalidData("is not what the manifest says", (name,))
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        check_identifier(manifest["user_id"], "user_id")
+    except InvalidData:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, *BROKEN_ZIP) as error:
         raise InvalidData("is no archive of a user") from error
     return manifest
 
 
-def _lines(archive: ZipFile, name: str) -> Iterator[Any]:
+def _take_lines(archive: ZipFile, name: str, take: Callable[[Any], bool]) -> int:
+    """Store the entries of a file, one a line, and return how many were new. Raises ``InvalidData`` with the line."""
+    taken = 0
     with archive.open(name) as stream:
-        # Bytes end a line at a line feed alone; ``str.splitlines`` would also end one at a U+2028 within a text.
-        for line in stream:
-            yield loads(line.decode())
+        for number in count(1):
+            # Bytes end a line at a line feed alone; ``str.splitlines`` would also end one at a U+2028 within a text.
+            line = stream.readline(MAX_LINE_BYTES + 1)
+            place = f"{name}, line {number}"
+            if len(line) > MAX_LINE_BYTES:
+                raise InvalidData(f"has over {MAX_LINE_BYTES} bytes", (place,))
+            if not line:
+                break
+            try:
+                taken += take(loads(line.decode()))
+            except InvalidData as error:
+                raise error.within(place) from error
+            except NO_ENTRY as error:
+                raise InvalidData("is no entry of such a file", (place,)) from error
+    return taken
 
 
 def _take(using: str, user_id: str, document: dict[str, Any]) -> bool:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections.abc import Iterator
+from hashlib import sha256
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -187,3 +188,102 @@ def test_commands_say_what_is_wrong(store: ContextStore, tmp_path: Path) -> None
     with pytest.raises(CommandError):
         call_command("export_user", " ", missing, stdout=StringIO())
     assert not missing.exists()
+
+
+def crafted(user_id: str = "alice", *, listed: bool = True, **files: bytes) -> BytesIO:
+    """Return an archive with these files, whose manifest tells their digests: all of them, or those of no chats."""
+    contents = {
+        "chats.jsonl": b"",
+        "trash.jsonl": b"",
+        **{name.replace("_jsonl", ".jsonl"): files[name] for name in files},
+    }
+    digests = {
+        name: {"sha256": sha256(content).hexdigest()}
+        for name, content in contents.items()
+        if listed or name not in ("chats.jsonl", "trash.jsonl")
+    }
+    manifest = {"format": "context-store-user", "version": 1, "user_id": user_id, "files": digests}
+    made = BytesIO()
+    with ZipFile(made, "w") as target:
+        target.writestr("manifest.json", json.dumps(manifest))
+        for name, content in contents.items():
+            target.writestr(name, content)
+    return made
+
+
+def document(chat_id: str) -> bytes:
+    return json.dumps(ContextStore().export_chat("tea") | {"chat": {"id": chat_id}}).encode()
+
+
+def test_chats_that_the_manifest_does_not_list_are_refused(store: ContextStore) -> None:
+    with pytest.raises(InvalidData):
+        import_user(crafted(listed=False, chats_jsonl=document("smuggled")))
+    assert not Chat.objects.filter(pk="smuggled").exists()
+
+
+NO_ENTRIES = [
+    b"no JSON",
+    b"\xff",
+    b"[" * 100_000,
+    b"7",
+    b"[]",
+    b"{}",
+    b'{"chat": 5}',
+    b'{"chat": {"id": {}}}',
+    b"NaN",
+    b"\0",
+]
+
+
+@pytest.mark.parametrize("name", ["chats", "contexts", "sessions", "streams", "usage", "agent_tasks"])
+def test_a_line_that_is_no_entry_is_named(store: ContextStore, name: str) -> None:
+    for line in NO_ENTRIES:
+        with pytest.raises(InvalidData) as raised:
+            import_user(crafted(**{f"{name}_jsonl": line + b"\n"}))
+        assert str(raised.value).startswith(f"{name}.jsonl, line 1"), line
+
+
+@pytest.mark.parametrize(
+    ("name", "item"),
+    [
+        ("streams", {"chat_id": "tea", "id": "x", "status": "running", "chunks": [{"seq": "one"}]}),
+        ("streams", {"chat_id": "tea", "id": "x", "no_column": 1, "chunks": []}),
+        ("usage", {"chat_id": "tea", "id": "x", "model": "m", "input_tokens": 10**400}),
+        ("usage", {"chat_id": "tea", "id": "x", "model": "m", "cost": "much"}),
+        ("agent_tasks", {"task_id": "x", "context_id": "c", "state": "done", "status_time": 1, "data": {}}),
+    ],
+)
+def test_an_entry_that_no_row_takes_is_named(store: ContextStore, name: str, item: dict[str, Any]) -> None:
+    with pytest.raises(InvalidData, match="line 1"):
+        import_user(crafted(**{f"{name}_jsonl": json.dumps(item).encode()}))
+
+
+def test_no_entry_is_stored_for_another_user(store: ContextStore) -> None:
+    task = {"user_id": "bob", "task_id": "x", "context_id": "c", "state": 3, "status_time": 1, "data": {}}
+    import_user(crafted(agent_tasks_jsonl=json.dumps(task).encode()))
+    assert AgentTask.objects.get(task_id="x").user_id == "alice"
+
+
+def test_an_archive_that_unpacks_to_more_than_a_line_may_have_is_refused(
+    store: ContextStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("context_store.lifecycle.transfer.MAX_LINE_BYTES", 1_000)
+    monkeypatch.setattr("context_store.lifecycle.transfer.MAX_MANIFEST_BYTES", 2_000)
+    with pytest.raises(InvalidData, match="line 1: has over"):
+        import_user(crafted(contexts_jsonl=b" " * 2_000))
+    with pytest.raises(InvalidData, match=r"manifest\.json: has over"):
+        import_user(crafted(user_id="x" * 2_000))
+
+
+def test_an_archive_that_cannot_be_read_is_refused(store: ContextStore) -> None:
+    data = crafted(chats_jsonl=b" " * 1_000).getvalue()
+    # Encrypted, compressed as nobody can, and with other bytes within.
+    for old, new in (
+        (b"PK\x01\x02\x14\x03\x14\x00\x00\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01\x00\x00\x00"),
+        (b"PK\x01\x02\x14\x03\x14\x00\x00\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x00\x00\x63\x00"),
+        (b" " * 500, b"!" * 500),
+        (b"PK\x05\x06", b"PK\x05\x07"),
+    ):
+        assert old in data
+        with pytest.raises(InvalidData):
+            import_user(BytesIO(data.replace(old, new)))

@@ -28,7 +28,8 @@ class TasksHolder(Holder):
     def restore(self, using: str, user_id: str, item: dict[str, Any]) -> bool:
         tasks = AgentTask.objects.using(using)
         key = {"user_id": stored_name(user_id), "task_id": item["task_id"]}
-        rest = {name: value for name, value in item.items() if name != "task_id"}
+        # Named one by one: ``defaults`` come before what is looked up, and an archive may name another's ``user_id``.
+        rest = {name: item[name] for name in ("context_id", "state", "status_time", "data")}
         return tasks.get_or_create(**key, defaults=rest)[1]
 
     def erase(self, using: str, user_id: str) -> Iterator[int]:
