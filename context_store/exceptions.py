@@ -138,7 +138,7 @@ class UpdateConflict(ContextStoreError):
 
 
 class LockTimeout(ContextStoreError):
-    """Others held the lock all the time that the caller was willing to wait."""
+    """Others held the lock, or changed what was read, all the time that the caller was willing to wait."""
 
     code = "lock_timeout"
 

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import wraps
-from typing import Any, Generic, TypeVar
+from typing import IO, Any, Generic, TypeVar
 
 from django.apps import apps
 from django.db import router
@@ -909,6 +909,16 @@ class ContextStore:
         return self._chats.export_chat(chat_id)
 
     aexport_chat = asynchronous(export_chat)
+
+    def export_chat_to(self, chat_id: str, file: IO[bytes]) -> None:
+        """
+        Write the same document to a file that is open for bytes: one line of JSON in UTF-8.
+
+        Memory does not grow with the chat. Raises ``Chat.DoesNotExist`` before anything is written.
+        """
+        self._chats.export_chat_to(chat_id, file)
+
+    aexport_chat_to = asynchronous(export_chat_to)
 
     def import_chat(self, document: Mapping[str, Any], *, user_id: str | None = None) -> ChatRecord:
         """

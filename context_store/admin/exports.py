@@ -3,12 +3,13 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from django.http import HttpRequest, StreamingHttpResponse
 
 from context_store.exact_json import dumps
 from context_store.exporters.documents import documents, json_line
-from context_store.exporters.downloads import download
+from context_store.exporters.downloads import download, pieces_of, written
 from context_store.exporters.markdown import archive, file_name, transcript
 from context_store.lifecycle.audit import AuditRecord, list_entries
 from context_store.managers.messages import MessageQuerySet
@@ -20,8 +21,8 @@ from .transcript import Path, find_path, forward
 
 def json_response(request: HttpRequest, store: ContextStore, chat_id: str) -> StreamingHttpResponse:
     """Return one chat as the document that ``import_chat`` takes."""
-    document = dumps(store.export_chat(chat_id))
-    return download(request, iter([document.encode()]), "application/json", f"{file_name(chat_id)}.json")
+    file = written(partial(store.export_chat_to, chat_id))
+    return download(request, pieces_of(file), "application/json", f"{file_name(chat_id)}.json")
 
 
 def jsonl_response(request: HttpRequest, store: ContextStore, chat_ids: Iterable[str]) -> StreamingHttpResponse:

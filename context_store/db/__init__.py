@@ -13,7 +13,18 @@ from .scrubbing import (
     wait_for,
     write_anew,
 )
-from .statements import CHUNK_SIZE, Literal, Prepared, Update, chunked, hold_row, insert_rows, padded, pipelined
+from .statements import (
+    CHUNK_SIZE,
+    Literal,
+    Prepared,
+    Update,
+    chunked,
+    hold_row,
+    insert_rows,
+    padded,
+    pipelined,
+    sees_one_moment,
+)
 from .trash import NOT_IN_TRASH, outside_trash
 from .vectors import FloatsField, can_compare, cosine_distance
 
@@ -48,6 +59,7 @@ __all__ = [
     "pipelined",
     "retried",
     "retry",
+    "sees_one_moment",
     "settle",
     "share_for_others",
     "space_hint",

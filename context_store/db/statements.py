@@ -49,6 +49,12 @@ class _KeptCursor(SQLiteCursorWrapper):
         return FORMAT_QMARK_REGEX.sub("?", query).replace("%%", "%")
 
 
+def sees_one_moment(using: str) -> bool:
+    """Tell whether a SELECT sees its rows as they were at one moment, also those that are fetched later."""
+    # SQL Server reads one row after another, each as it is then, unless READ_COMMITTED_SNAPSHOT is on.
+    return connections[using].vendor in ("sqlite", "postgresql")
+
+
 def _run(connection: Any, text: str, params: Sequence[Any], *, has_rows: bool = False) -> Sequence[tuple[Any, ...]]:
     """Execute a statement through Django's cursor, and return its rows. A cursor that is dropped closes by itself."""
     if connection.vendor != "sqlite":

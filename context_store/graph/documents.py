@@ -3,15 +3,16 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from itertools import chain, islice
+from typing import Any, NamedTuple
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Coalesce, Left
 
-from context_store.db import chunked, insert_rows, retry
+from context_store.db import chunked, insert_rows, retry, sees_one_moment
 from context_store.exact_json import dumps
-from context_store.exceptions import InvalidData, LegalHoldError
+from context_store.exceptions import InvalidData, LegalHoldError, LockTimeout
 from context_store.ids import new_id, now_ms
 from context_store.records import BranchRecord, ChatRecord, CheckpointRecord, Graph, GraphNode, MessageRecord
 from context_store.validation import check_identifier, check_metadata, check_text, check_time
@@ -46,8 +47,15 @@ PREVIEW_LENGTH = 50
 EVERYTHING = slice(0, None)
 # How many messages of a copy are stored in one transaction.
 COPIED_AT_ONCE = 10_000
-# How often a chat is read that others change meanwhile, before what was read last is taken.
+# How often a chat is read that others change meanwhile.
 READ_ATTEMPTS = 10
+# Messages that are fetched from the database together, and characters of a piece of the document's text: other threads
+# wait while one is made.
+READ_AT_ONCE = 100
+PIECE = 1 << 16
+# What records have beside the document's.
+NOT_OF_BRANCH = ("chat_id", "message_count")
+NOT_OF_CHECKPOINT = ("chat_id",)
 
 Document = dict[str, Any]
 Placed = Sequence[tuple[Input, Place]]
@@ -90,21 +98,58 @@ def _nodes(messages: QuerySet[Any]) -> list[GraphNode]:
     ]
 
 
+class WholeChat(NamedTuple):
+    """A chat as it was at one revision. Its messages are read as they are asked for: rows of ``RECORD_COLUMNS``."""
+
+    chat: ChatRecord
+    messages: Iterator[Sequence[Any]]
+    branches: list[BranchRecord]
+    checkpoints: list[CheckpointRecord]
+
+
 def export_chat(using: str, chat_id: str, *, user_id: str | None = None, head: str | None = None) -> Document:
     """
     Return the chat with everything in it, or its chain down to ``head``, as one JSON document.
 
     It is read without a lock: where a writer came between the queries, again. Raises ``Chat.DoesNotExist``,
-    ``Message.DoesNotExist``.
+    ``Message.DoesNotExist``, and ``LockTimeout`` where a writer came each time.
     """
+    if head is None:
+        whole = _read_whole(using, chat_id, user_id=user_id)
+        return _document(whole.chat, to_records(whole.messages), whole.branches, whole.checkpoints)
     for _ in range(READ_ATTEMPTS):
         revision, chat = require_chat(using, chat_id, user_id=user_id)
-        document = _export(using, chat) if head is None else _export_chain(using, chat, head)
+        document = _export_chain(using, chat, head)
         # Every write raises the revision, so that the same one before and behind means that nobody wrote between the
         # queries.
         if require_chat(using, chat_id, user_id=user_id)[0] == revision:
-            break
-    return document
+            return document
+    raise _changes_too_fast(chat_id)
+
+
+def _read_whole(
+    using: str, chat_id: str, *, user_id: str | None = None, in_trash: bool = False, at_once: int | None = None
+) -> WholeChat:
+    """Read a chat; with ``at_once`` so many of its messages are held at a time."""
+    for _ in range(READ_ATTEMPTS):
+        revision, chat = require_chat(using, chat_id, user_id=user_id, in_trash=in_trash)
+        branches, checkpoints = _pointers(using, chat.id)
+        found = _messages(using, chat.id).values_list(*RECORD_COLUMNS, "chat__revision")
+        messages = iter(found) if at_once is None else found.iterator(chunk_size=at_once)
+        # One statement reads the messages, and the revision that they are at. So a writer has only the moment before it
+        # to come between, however long the messages then take.
+        first = list(islice(messages, 1) if sees_one_moment(using) else messages)
+        if first and sees_one_moment(using):
+            now = first[0][-1]
+        else:
+            now, _ = require_chat(using, chat_id, user_id=user_id, in_trash=in_trash)
+        if now == revision:
+            return WholeChat(chat, chain(first, messages), branches, checkpoints)
+    raise _changes_too_fast(chat_id)
+
+
+def _changes_too_fast(chat_id: str) -> LockTimeout:
+    return LockTimeout(f"Chat {chat_id!r} changes faster than it can be read: try again.")
 
 
 def import_chat(
@@ -244,10 +289,13 @@ def owner_of(document: Any) -> Any:
     return _section(document, "chat", Mapping).get("user_id")
 
 
-def require_chat(using: str, chat_id: str, *, user_id: str | None = None) -> tuple[int, ChatRecord]:
-    """Return the chat with its revision. Raises ``Chat.DoesNotExist``."""
-    chats = chats_of(user_id).using(using).filter(pk=check_identifier(chat_id, "chat_id"))
-    for revision, *columns in chats.values_list("revision", *CHAT_COLUMNS):
+def require_chat(
+    using: str, chat_id: str, *, user_id: str | None = None, in_trash: bool = False
+) -> tuple[int, ChatRecord]:
+    """Return the chat with its revision; with ``in_trash`` wherever it lies. Raises ``Chat.DoesNotExist``."""
+    chats = rows("Chat") if in_trash else chats_of(user_id)
+    found = chats.using(using).filter(pk=check_identifier(chat_id, "chat_id"))
+    for revision, *columns in found.values_list("revision", *CHAT_COLUMNS):
         return revision, ChatRecord(*columns)
     raise missing("Chat", chat_id)
 
@@ -267,21 +315,16 @@ def _checkpoints_of(using: str, chat_id: str) -> Any:
     return checkpoints.values_list(*CheckpointRecord._fields)
 
 
-def _export(using: str, chat: ChatRecord) -> Document:
-    branches, checkpoints = _pointers(using, chat.id)
-    return _document(chat, to_records(_messages(using, chat.id).values_list(*RECORD_COLUMNS)), branches, checkpoints)
-
-
 def _export_chain(using: str, chat: ChatRecord, head: str) -> Document:
     place = read_places(using, chat.id, [check_identifier(head, "head")]).get(head)
     if place is None:
         raise missing("Message", head)
-    chain = read_chain(using, chat.id, place)
-    ids = {message.id for message in chain}
+    found = read_chain(using, chat.id, place)
+    ids = {message.id for message in found}
     branches, checkpoints = _pointers(using, chat.id)
     # Other branches may point outside of the chain: a copy of a chain has one.
     active = [branch._replace(name=MAIN, head_message_id=head) for branch in branches if branch.is_active]
-    return _document(chat, chain, active, [mark for mark in checkpoints if mark.message_id in ids])
+    return _document(chat, found, active, [mark for mark in checkpoints if mark.message_id in ids])
 
 
 def _document(
@@ -295,26 +338,60 @@ def _document(
         "version": VERSION,
         "chat": _without(chat, "message_count", "branch_count", "preview", "unread_count"),
         "messages": [_without(message, "chat_id") for message in messages],
-        "branches": [_without(branch, "chat_id", "message_count") for branch in branches],
-        "checkpoints": [_without(checkpoint, "chat_id") for checkpoint in checkpoints],
+        "branches": [_without(branch, *NOT_OF_BRANCH) for branch in branches],
+        "checkpoints": [_without(checkpoint, *NOT_OF_CHECKPOINT) for checkpoint in checkpoints],
     }
 
 
-def document_pieces(using: str, chat_id: str, **more: Any) -> Iterator[str]:
-    """Give the document of a chat, in the trash or not, as JSON text in pieces: memory does not grow with the chat."""
-    columns = rows("Chat").using(using).filter(pk=chat_id).values_list(*CHAT_COLUMNS).first()
-    if columns is None:
-        raise missing("Chat", chat_id)
-    document = _document(ChatRecord(*columns), [], *_pointers(using, chat_id))
-    # The closing brace is cut off, and messages come last: each row's JSON text goes out as it is stored, neither
-    # decoded nor encoded.
-    yield dumps({**more, **{key: value for key, value in document.items() if key != "messages"}})[:-1]
-    yield ',"messages":['
-    found = _messages(using, chat_id).values_list(*RECORD_COLUMNS).iterator(chunk_size=500)
-    for number, row in enumerate(found):
-        record = _without(MessageRecord(*row), "chat_id", "data")
-        yield f'{"," if number else ""}{dumps(record)[:-1]},"data":{row[5]}}}'
-    yield "]}"
+def document_pieces(
+    using: str, chat_id: str, *, user_id: str | None = None, in_trash: bool = False, **more: Any
+) -> Iterator[str]:
+    """
+    Give the document of a chat as JSON text in pieces, with ``more`` in it: memory does not grow with the chat.
+
+    With ``in_trash`` wherever the chat lies. Raises before the first piece what ``export_chat`` raises.
+    """
+    return _pieces(_read_whole(using, chat_id, user_id=user_id, in_trash=in_trash, at_once=READ_AT_ONCE), more)
+
+
+def _pieces(whole: WholeChat, more: Document) -> Iterator[str]:
+    empty = _document(whole.chat, [], [], [])
+    lists = {
+        "messages": map(_message_text, whole.messages),
+        "branches": (dumps(_without(branch, *NOT_OF_BRANCH)) for branch in whole.branches),
+        "checkpoints": (dumps(_without(checkpoint, *NOT_OF_CHECKPOINT)) for checkpoint in whole.checkpoints),
+    }
+    # The closing brace is cut off, and the lists come behind.
+    yield dumps({**{name: value for name, value in empty.items() if name not in lists}, **more})[:-1]
+    for name, texts in lists.items():
+        yield f',"{name}":['
+        before = ""
+        for piece in _joined(texts):
+            yield f"{before}{piece}"
+            before = ","
+        yield "]"
+    yield "}"
+
+
+def _message_text(row: Sequence[Any]) -> str:
+    """Return a message of the document. Its data goes out as it is stored, neither decoded nor encoded."""
+    message_id, _, parent_id, name, kind, data, created_at, *_ = row
+    known = dumps({"id": message_id, "parent_id": parent_id, "name": name, "type": kind})
+    return f'{known[:-1]},"data":{data},"created_at":{created_at}}}'
+
+
+def _joined(texts: Iterator[str]) -> Iterator[str]:
+    """Give the texts with commas between them, about ``PIECE`` characters at a time."""
+    some: list[str] = []
+    size = 0
+    for text in texts:
+        some.append(text)
+        size += len(text)
+        if size >= PIECE:
+            yield ",".join(some)
+            some, size = [], 0
+    if some:
+        yield ",".join(some)
 
 
 def _without(record: Any, *fields: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from context_store.db import Literal, Prepared, chunked
 from context_store.exceptions import IdConflict, InvalidData, OwnerMismatch
@@ -159,6 +159,15 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
     def export_chat(self, chat_id: str) -> dict[str, Any]:
         """Return the chat with everything in it as one JSON document. Raises ``Chat.DoesNotExist``."""
         return documents.export_chat(self.db, chat_id, user_id=self._scope("export_chat"))
+
+    def export_chat_to(self, chat_id: str, file: IO[bytes]) -> None:
+        """
+        Write the document of the chat to the file, as JSON of one line, in UTF-8.
+
+        Memory does not grow with the chat. Raises ``Chat.DoesNotExist`` before anything is written.
+        """
+        for piece in documents.document_pieces(self.db, chat_id, user_id=self._scope("export_chat_to")):
+            file.write(piece.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").encode())
 
     # Writing
 

@@ -3,15 +3,15 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import update_wrapper
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 from zlib import crc32
 
 from django.db import router
+from django.http import HttpResponseBase
 from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.http import parse_etags
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from context_store import __version__
 from context_store.conf import settings
@@ -21,11 +21,13 @@ from context_store.models import Chat
 from context_store.store import ContextStore
 from context_store.types import UNSET, Unset
 
+Answer = TypeVar("Answer", bound=HttpResponseBase)
+
 # Of an answer to a write, and of the requests that are to see it.
 REVISION_HEADER = "Context-Store-Revision"
 
 
-def conditional(read: Callable[..., Response]) -> Callable[..., Response]:
+def conditional(read: Callable[..., Answer]) -> Callable[..., Answer]:
     """
     Give the answer of an action its ``ETag``; answer 304 instead, at one query, to who has it.
 

@@ -14,6 +14,7 @@ import pytest
 import requests
 from django.db import connection
 
+from context_store.store import ContextStore
 from tests.data import REPOSITORY
 from tests.services import free_port
 
@@ -183,6 +184,22 @@ def assert_unavailable(response):
         "detail": "The database does not answer, or takes no writes.",
         "code": "database_unavailable",
     }
+
+
+@pytest.mark.vendor("postgresql")
+@pytest.mark.parametrize("kind", SERVERS)
+def test_who_reads_an_export_slowly_keeps_no_connection(site, kind):
+    store = ContextStore(user_id="alice")
+    store.create_chat("long")
+    for _ in range(30):
+        store.append_messages("long", [{"name": "user", "data": "x" * 1_000_000}])
+    url = site(kind, {"pool": {"min_size": 1, "max_size": 1, "timeout": 20}})
+    # More than the buffers between server and client hold.
+    with requests.get(f"{url}/chats/long/export/", auth=LOGIN, timeout=600, stream=True) as export:
+        assert export.raw.read(1) == b"{"
+        assert requests.get(f"{url}/chats/", auth=LOGIN, timeout=600).status_code == 200
+        size = 1 + len(export.raw.read())
+    assert size == int(export.headers["Content-Length"]) > 30_000_000
 
 
 @pytest.mark.parametrize("kind", SERVERS)

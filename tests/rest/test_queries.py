@@ -47,7 +47,7 @@ QUERIES = {
     "share_chat": 6,
     "unshare_chat": 4,
     "get_graph": 5,
-    "export_chat": 6,
+    "export_chat": 5,
     # PostgreSQL keeps to the time limit in a savepoint of its own: four more.
     "search_chat": 3 + 4 * (connection.vendor == "postgresql"),
     "search_chats": 3 + 4 * (connection.vendor == "postgresql"),
@@ -80,7 +80,7 @@ QUERIES = {
     "load_session": 3,
     "save_session": 14,
     "append_to_session": 7,
-    "fork_session": 16,
+    "fork_session": 15,
     "upsert_messages": 9,
     "edit_message": 10,
     "move_message_by_id": 9,

@@ -7,6 +7,7 @@ A method that the walk does not know fails it: whoever adds one says here how it
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -46,6 +47,13 @@ def document(chat_id: str) -> dict[str, Any]:
     }
 
 
+def written(chats: Any, chat_id: str) -> bytes:
+    """Return what is written of a chat."""
+    file = BytesIO()
+    chats.export_chat_to(chat_id, file)
+    return file.getvalue()
+
+
 # How each method is called, under its name, or with the model where models differ: with the id of Alice's chat, and of
 # messages, branches and checkpoints in it.
 CALLS: dict[str, list[Callable[[Any], Any]]] = {
@@ -68,6 +76,7 @@ CALLS: dict[str, list[Callable[[Any], Any]]] = {
         lambda chats: chats.delete_chat("alice", user_id="mallory", expected_revision=1),
     ],
     "export_chat": [lambda chats: chats.export_chat("alice")],
+    "export_chat_to": [lambda chats: written(chats, "alice")],
     "Chat.find": [lambda chats: chats.find("alice")],
     "for_user": [lambda chats: chats.for_user("alice")],
     "fork_chat": [

@@ -1,6 +1,7 @@
 """A store of one user: what belongs to others behaves as if it did not exist."""
 
 import inspect
+from io import BytesIO
 
 import pytest
 
@@ -71,6 +72,7 @@ CALLS = {
     "search_chats": lambda bob: [hit for hit in bob.search_chats("text") if hit.message.chat_id != "bobs"],
     "get_graph": lambda bob: bob.get_graph("chat"),
     "export_chat": lambda bob: bob.export_chat("chat"),
+    "export_chat_to": lambda bob: bob.export_chat_to("chat", BytesIO()),
     "record_usage": lambda bob: bob.record_usage("chat", model="m"),
     "sum_usage": lambda bob: bob.sum_usage(user_id="alice"),
     "share": lambda bob: bob.share("chat"),

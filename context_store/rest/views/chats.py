@@ -4,12 +4,15 @@ import json
 from functools import partial
 from typing import Any
 
+from django.http import HttpResponseBase
 from rest_framework.decorators import action
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import NotAcceptable, ValidationError
+from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from context_store.exceptions import IdConflict, InvalidData, RevisionConflict
+from context_store.exporters.downloads import whole
 from context_store.graph.chains import missing
 from context_store.managers.orders import NEWEST_FIRST, ORDERS
 from context_store.records import SearchHits
@@ -31,6 +34,8 @@ from .base import MAX_FORKED, StoreViewSet, answer, deleted, found, true_or_fals
 METADATA, CONTAINS = "metadata.", "contains."
 # How many metadata filters a list takes.
 MAX_FILTERS = 50
+# Messages of a chat whose document the browsable API shows.
+MAX_SHOWN = 1_000
 
 TRASHED = parameter("trashed", {"type": "boolean"}, "Only chats in the trash, the one put there last first.")
 TRASH = parameter("trash", {"type": "boolean"}, "Put the chat into the trash: `restore/` takes it out again.")
@@ -219,8 +224,21 @@ class ChatViewSet(StoreViewSet):
     @operation("export_chat", {200: shapes.Export}, etag=True)
     @action(detail=True)
     @conditional
-    def export(self, request: Request, chat_id: str) -> Response:
-        """Return the chat with everything in it as one document, which loses nothing."""
+    def export(self, request: Request, chat_id: str) -> HttpResponseBase:
+        """
+        Return the chat with everything in it as one document, which loses nothing.
+
+        It is JSON of one line. The page of the browsable API shows chats of at most 1,000 messages.
+        """
+        renderer: Any = request.accepted_renderer
+        if type(renderer).render is JSONRenderer.render:
+            # Django's request: ``whole`` tells by its class whether the server is asynchronous.
+            return whole(request._request, partial(self.store.export_chat_to, chat_id), renderer.media_type)
+        # Another format is rendered as a whole.
+        if isinstance(renderer, BrowsableAPIRenderer):
+            chat = found(self.store.get_chat(chat_id), missing("Chat", chat_id))
+            if chat.message_count > MAX_SHOWN:
+                raise NotAcceptable(f"A page shows at most {MAX_SHOWN} messages: ask for JSON (?format=json).")
         return Response(self.store.export_chat(chat_id))
 
     @operation("search_chat", {200: shapes.SearchHitPage}, parameters=SEARCH, tag="Search")
