@@ -6,7 +6,7 @@ from django.db import models, router, transaction
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from .db import CompositeForeignKey
+from .db import CompositeForeignKey, OrderIndex
 from .exceptions import InvalidData
 from .fields import EpochMillisecondsField, IdentifierField, MetadataField, PayloadField, SearchTextField
 from .graph.holds import require_no_hold
@@ -147,8 +147,8 @@ class Message(Held):
         verbose_name = _("message")
         verbose_name_plural = _("messages")
         indexes = [
-            # Children in the order in which they are listed; those of one millisecond are sorted by their ids.
-            models.Index(fields=["chat", "parent_id", "created_at"], name="ctx_message_parent"),
+            # Children in the order in which they are listed.
+            OrderIndex(fields=["chat", "parent_id", "created_at", "id"], name="ctx_message_parent"),
             models.Index(fields=["chat", "revision"], name="ctx_message_revision"),
             # For a message that is asked for without its chat.
             models.Index(fields=["id"], name="ctx_message_id"),

@@ -10,7 +10,7 @@ from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple
 
-from django.db.models import OuterRef, Q, Subquery, TextField
+from django.db.models import Q, TextField
 from django.db.models.functions import Cast, Left
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -21,11 +21,11 @@ from context_store.exceptions import InvalidData
 from context_store.exporters.html import markdown_html, renders_markdown, signs
 from context_store.exporters.legible import TEXT, Block
 from context_store.graph import Place, read_places
-from context_store.graph.chains import count_of, is_on_chain, spans_of
+from context_store.graph.chains import is_on_chain, siblings_of, spans_of
 from context_store.graph.lineage import Span
 from context_store.managers.messages import MessageQuerySet
 from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
-from context_store.records import BranchRecord, CheckpointRecord, MessageRecord
+from context_store.records import BranchRecord, CheckpointRecord, MessageRecord, Siblings
 from context_store.validation import check_identifier
 
 from .base import StoreAdmin
@@ -68,15 +68,6 @@ class Path(NamedTuple):
         """What names the path in a URL."""
         named = {"branch": self.branch, "checkpoint": self.checkpoint, "message": self.message}
         return {key: value for key, value in named.items() if value is not None}
-
-
-class Siblings(NamedTuple):
-    """Which of how many replies to one parent a message is, and the ones beside it."""
-
-    number: int
-    total: int
-    before: str | None
-    after: str | None
 
 
 class Beginning(NamedTuple):
@@ -240,7 +231,7 @@ def turns(
     ids = [record.id for _, record in page]
     if not ids:
         return []
-    beside = siblings(messages, chat_id, [record for _, record in page])
+    beside = siblings_of(messages.db, chat_id, [record for _, record in page])
     branches, checkpoints = pointers_at(messages.db, chat_id, ids)
     room = Room()
     return [
@@ -284,28 +275,6 @@ def _blocks(data: Any, room: Room) -> list[Block]:
         return fitted(data, room)
     shown = fitted(data.text, room)
     return shown if shown and shown[-1].is_cut else [*shown, Block(TEXT, is_cut=True)]
-
-
-def siblings(messages: MessageQuerySet, chat_id: str, records: list[MessageRecord]) -> dict[str, Siblings]:
-    """Return the siblings of those messages that have any: in one query for replies, and one for roots if there are."""
-    # Counted and found by the database: a message may have a hundred thousand siblings, and a page shows two.
-    earlier = Q(created_at__lt=OuterRef("created_at")) | Q(created_at=OuterRef("created_at"), id__lt=OuterRef("id"))
-    later = Q(created_at__gt=OuterRef("created_at")) | Q(created_at=OuterRef("created_at"), id__gt=OuterRef("id"))
-
-    found: dict[str, Siblings] = {}
-    for is_root in {record.parent_id is None for record in records}:
-        parent = {"parent_id__isnull": True} if is_root else {"parent_id": OuterRef("parent_id")}
-        family = messages.filter(chat_id=chat_id, **parent).order_by()
-        ids = [record.id for record in records if (record.parent_id is None) == is_root]
-        rows = messages.filter(chat_id=chat_id, id__in=ids).annotate(
-            number=count_of(family.filter(earlier)) + 1,
-            total=count_of(family),
-            before=Subquery(family.filter(earlier).order_by("-created_at", "-id").values("id")[:1]),
-            after=Subquery(family.filter(later).order_by("created_at", "id").values("id")[:1]),
-        )
-        for row in rows.filter(total__gt=1).values_list("id", "number", "total", "before", "after"):
-            found[row[0]] = Siblings(*row[1:])
-    return found
 
 
 # What the page shows
@@ -512,9 +481,9 @@ def _turn(admin: StoreAdmin, chat: Chat, turn: Turn, path: Path, room: Room | No
         "siblings": siblings
         and {
             "number": siblings.number,
-            "count": siblings.total,
-            "before_url": message_url(admin, chat.pk, siblings.before) if siblings.before else "",
-            "after_url": message_url(admin, chat.pk, siblings.after) if siblings.after else "",
+            "count": siblings.count,
+            "before_url": message_url(admin, chat.pk, siblings.previous_id) if siblings.previous_id else "",
+            "after_url": message_url(admin, chat.pk, siblings.next_id) if siblings.next_id else "",
         },
         "raw_url": admin.url("message", chat.pk, message.id),
         "checkpoint_url": admin.url("checkpoint", chat.pk, message.id),

@@ -1,5 +1,6 @@
 """What databases differ in: deadlocks and retries, statements kept ready, bulk inserts, composite keys."""
 
+from .indexes import OrderIndex
 from .keys import CompositeForeignKey
 from .notifications import can_notify, notifications, notify
 from .replicas import OwnWrites, Write, callers, database_for_read, no_writes
@@ -34,6 +35,7 @@ __all__ = [
     "FloatsField",
     "Literal",
     "NOT_IN_TRASH",
+    "OrderIndex",
     "OwnWrites",
     "Prepared",
     "Update",

@@ -11,8 +11,8 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from django.apps import apps
-from django.db.models import Count, Exists, F, Func, IntegerField, OuterRef, Q, QuerySet, Subquery, TextField, Window
-from django.db.models.functions import Cast, Lag, Lead, RowNumber
+from django.db.models import Exists, Func, IntegerField, OuterRef, Q, QuerySet, Subquery, TextField
+from django.db.models.functions import Cast, Coalesce
 
 from context_store.db import Prepared, chunked, outside_trash, padded
 from context_store.exact_json import loads, loads_each
@@ -46,7 +46,8 @@ def count_of(found: QuerySet[Any]) -> Subquery:
 
     Not Count, which groups: mssql-django cuts text beyond U+FFFF short in the parameters of a query with GROUP BY.
     """
-    count = Func("id", function="COUNT", output_field=IntegerField())
+    # Of rows, not of ids: then an index is enough that has no id.
+    count = Func(template="COUNT(*)", output_field=IntegerField())
     return Subquery(found.order_by().annotate(count=count).values("count"))
 
 
@@ -389,44 +390,54 @@ def look_again(using: str, chat_id: str, branch: str | None, user_id: str | None
 
 
 def with_siblings(using: str, chat_id: str, records: Sequence[MessageRecord]) -> list[MessageRecord]:
-    """
-    Return the messages of one chat, each with its place among the messages under its parent, oldest first.
-
-    Takes one statement for replies, and one for first messages where there is one. The database counts: a message may
-    have very many versions, of which the page needs those beside its own.
-    """
-    replies = [record for record in records if record.parent_id is not None]
-    pages = [([record.parent_id for record in some], some) for some in chunked(replies)]
-    if first := [record for record in records if record.parent_id is None]:
-        pages.append(([], first))
-    places: dict[str, Siblings] = {}
-    for parents, some in pages:
-        ids = padded([record.id for record in some])
-        for row in _siblings(using, chat_id=chat_id, parents=padded(parents), ids=ids):
-            places[row[0]] = Siblings(*row[1:])
-    # One that has been moved or deleted since the page was read stands alone.
+    """Return the messages of one chat, each with its place among the messages under its parent, oldest first."""
+    places = siblings_of(using, chat_id, records)
+    # Also of one that has been deleted since the page was read.
     alone = Siblings(1, 1, None, None)
     return [VersionedMessageRecord.of(record, places.get(record.id, alone)) for record in records]
 
 
+def siblings_of(using: str, chat_id: str, records: Sequence[MessageRecord]) -> dict[str, Siblings]:
+    """
+    Return the places of those messages of one chat that do not stand alone under their parent, by id.
+
+    Takes one statement for replies, and one for first messages where there is one.
+    """
+    places: dict[str, Siblings] = {}
+    for are_first in (False, True):
+        ids = [record.id for record in records if (record.parent_id is None) is are_first]
+        for some in chunked(ids):
+            found = _siblings(using, chat_id=chat_id, ids=padded(some), are_first=are_first)
+            for message_id, _, older, same_before, others, previous_id, next_id in found:
+                places[message_id] = Siblings(older + same_before + 1, older + others, previous_id, next_id)
+    return places
+
+
 @Prepared
-def _siblings(*, chat_id: str, parents: list[str], ids: list[str]) -> QuerySet[Any]:
-    """The places of messages with these ids below these parents, or without a parent."""
-    below = Q(parent_id__in=parents) if parents else Q(parent_id__isnull=True)
-    same: dict[str, Any] = {"partition_by": F("parent_id")}
-    order: Any = {**same, "order_by": ("created_at", "id")}
-    places = rows("Message").filter(below, chat_id=chat_id)
-    places = places.annotate(
-        number=Window(RowNumber(), **order),
-        count=Window(Count("id"), **same),
-        previous=Window(Lag("id"), **order),
-        next=Window(Lead("id"), **order),
+def _siblings(*, chat_id: str, ids: list[str], are_first: bool) -> QuerySet[Any]:
+    # A message may have very many versions, of which the page needs two. So nothing sorts or numbers them all: each
+    # count and each neighbour is a range of the index of children, and most messages of a page have none to count.
+    parent = {"parent_id__isnull": True} if are_first else {"parent_id": OuterRef("parent_id")}
+    versions = rows("Message").filter(chat_id=chat_id, **parent)
+    older, newer = (versions.filter(**{f"created_at__{side}": OuterRef("created_at")}) for side in ("lt", "gt"))
+    # Of equal times the ids decide.
+    same = versions.filter(created_at=OuterRef("created_at"))
+    before, behind = (same.filter(**{f"id__{side}": OuterRef("id")}) for side in ("lt", "gt"))
+    messages = rows("Message").filter(Exists(versions.exclude(id=OuterRef("id"))), chat_id=chat_id, id__in=ids)
+    places = messages.annotate(
+        older=count_of(older),
+        same_before=count_of(before),
+        others=count_of(versions.filter(created_at__gte=OuterRef("created_at"))),
+        previous=Coalesce(_first(before, "-id"), _first(older, "-created_at", "-id")),
+        next=Coalesce(_first(behind, "id"), _first(newer, "created_at", "id")),
     )
-    # All versions have to be counted, and only then the page's be taken. Django puts a condition behind the counting if
-    # a window stands in it: ``number__lt=1``, which no row is.
-    among = places.filter(Q(id__in=ids) | Q(number__lt=1))
-    found: QuerySet[Any] = among.values_list("id", "number", "count", "previous", "next")
+    # The depth, as no index of children has it: else SQLite would read that of the whole chat, in place of the keys.
+    found: QuerySet[Any] = places.values_list("id", "depth", "older", "same_before", "others", "previous", "next")
     return found
+
+
+def _first(found: QuerySet[Any], *order: str) -> Subquery:
+    return Subquery(found.order_by(*order).values("id")[:1])
 
 
 def read_messages(using: str, chat_id: str, ids: Iterable[str]) -> dict[str, MessageRecord]:

@@ -82,8 +82,7 @@ class MessageQuerySet(ContentsQuerySet["models.Message"]):
     ) -> list[MessageRecord]:
         """Return the direct replies to a message, oldest first. Raises ``Message.DoesNotExist``."""
         known_chat = self.record(message_id).chat_id if chat_id is None else chat_id
-        replies = self.in_chat(known_chat).filter(parent_id=message_id).in_order()
-        found = replies.window(limit, offset).records()
+        found = self.in_chat(known_chat)._below(message_id, limit, offset)
         # With the chat given, only a message without replies is looked for: a page of them costs one statement.
         if not found and chat_id is not None:
             self.record(message_id, chat_id=chat_id)
@@ -99,8 +98,12 @@ class MessageQuerySet(ContentsQuerySet["models.Message"]):
     ) -> list[MessageRecord]:
         """Return all versions of a message, itself among them, oldest first. Raises ``Message.DoesNotExist``."""
         message = self.record(message_id, chat_id=chat_id)
-        versions = self.in_chat(message.chat_id).filter(parent_id=message.parent_id)
-        return versions.in_order().window(limit, offset).records()
+        return self.in_chat(message.chat_id)._below(message.parent_id, limit, offset)
+
+    def _below(self, parent_id: str | None, limit: int | None, offset: int) -> list[MessageRecord]:
+        page = self.filter(parent_id=parent_id).in_order().window(limit, offset)
+        # The ids of the page first: what is sorted has no data then, of very many messages from one time.
+        return page.records() if limit is None else self.filter(id__in=page.values("id")).in_order().records()
 
     def page(
         self, chat_id: str, *, branch: str | None = None, limit: int | None = None, before: str | None = None

@@ -124,7 +124,9 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "messages",
                 "permissions": [("view_message_content", "Can read the content of messages")],
                 "indexes": [
-                    models.Index(fields=["chat", "parent_id", "created_at"], name="ctx_message_parent"),
+                    context_store.db.OrderIndex(
+                        fields=["chat", "parent_id", "created_at", "id"], name="ctx_message_parent"
+                    ),
                     models.Index(fields=["chat", "revision"], name="ctx_message_revision"),
                 ],
                 "constraints": [

@@ -1,6 +1,10 @@
 """Pages that say which of how many versions each message is."""
 
+from itertools import pairwise
+
 import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from context_store.models import Message
 from context_store.records import Siblings
@@ -59,12 +63,65 @@ def test_siblings_take_two_statements_more(store, chat, django_assert_num_querie
         store.get_messages(chat, siblings=True)
 
 
+def add_versions(store, chat, parent, times) -> None:
+    above = {"chat_id": chat, "parent_id": parent, "name": "user", "data": "x"}
+    store.add_messages([{**above, "id": f"v{number}", "created_at": time} for number, time in enumerate(times)])
+
+
 @pytest.mark.parametrize("parent", [None, "m1"])
-def test_a_message_of_very_many_versions(store, chat, parent):
-    above = {"chat_id": chat, "parent_id": parent}
-    store.add_messages([{**above, "id": f"v{number}", "name": "user", "data": "x"} for number in range(1_200)])
+@pytest.mark.parametrize("times", [[1] * 1_200, range(1, 1_201), [number // 5 for number in range(1_200)]])
+def test_a_message_of_very_many_versions(store, chat, parent, times):
+    add_versions(store, chat, parent, times)
+    beside = [None, *(sibling.id for sibling in store.get_siblings("v300", chat_id=chat, limit=None)), None]
+    # Within those of one time, at their borders, and the first and the last of all.
+    for place in (1, 2, 300, 301, 302, 303, 304, 1_200, 1_201):
+        store.activate_message(chat, beside[place])
+        *_, record = store.get_message_chain(beside[place], chat_id=chat)
+        assert sibling_places(store, chat)[record.id] == Siblings(place, 1_201, beside[place - 1], beside[place + 1])
+
+
+def sibling_places(store, chat) -> dict[str, Siblings]:
+    return {record.id: record.siblings for record in store.get_messages(chat, siblings=True)}
+
+
+def plan_of(sql: str) -> str:
+    explain = {"sqlite": "EXPLAIN QUERY PLAN"}.get(connection.vendor, "EXPLAIN (VERBOSE)")
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("ANALYZE context_store_message")
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"{explain} {sql}")
+        return "\n".join(str(row[-1]) for row in cursor.fetchall())
+
+
+# SQL Server has no statement that explains another.
+@pytest.mark.vendor("sqlite", "postgresql")
+@pytest.mark.parametrize("parent", [None, "m1"])
+def test_versions_are_counted_in_an_index(store, chat, parent):
+    add_versions(store, chat, parent, range(1_200))
     store.activate_message(chat, "v300")
-    record = store.get_messages(chat, siblings=True)[-1]
-    beside = [sibling.id for sibling in store.get_siblings("v300", chat_id=chat, limit=None)]
-    place = beside.index("v300")
-    assert record.siblings == Siblings(place + 1, len(beside), beside[place - 1], beside[place + 1])
+    with CaptureQueriesContext(connection) as queries:
+        store.get_messages(chat, siblings=True)
+    plan = plan_of(queries[-1]["sql"])
+    assert "WindowAgg" not in plan
+    assert "Seq Scan" not in plan
+    assert "TEMP B-TREE" not in plan
+    # The messages of the page by their keys, not all of the chat.
+    assert "(chat_id=?)" not in plan
+
+
+@pytest.mark.vendor("sqlite", "postgresql")
+@pytest.mark.parametrize("read", ["get_children", "get_siblings"])
+def test_the_data_of_others_is_not_read_for_a_page_of_versions(store, chat, read):
+    add_versions(store, chat, "m1", [1] * 1_200)
+    with CaptureQueriesContext(connection) as queries:
+        getattr(store, read)({"get_children": "m1", "get_siblings": "v0"}[read], chat_id=chat, limit=2)
+    plan = plan_of(queries[-1]["sql"])
+    assert "(chat_id=?)" not in plan
+    if connection.vendor == "sqlite":
+        assert "COVERING INDEX ctx_message_parent" in plan
+    else:
+        below_limit = plan[plan.index("Limit") :].splitlines()
+        outputs = [output for node, output in pairwise(below_limit) if "Sort" in node and "Output" in output]
+        assert outputs
+        assert not any("data" in output for output in outputs)
