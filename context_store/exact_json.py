@@ -4,8 +4,9 @@ import gc
 import json
 import re
 from collections.abc import Callable, Sequence
+from math import isfinite
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 Result = TypeVar("Result")
 
@@ -52,7 +53,19 @@ def read_float(text: str) -> float:
     return number if repr(number) == text else WrittenFloat(text)
 
 
+def refuse_constant(constant: str) -> NoReturn:
+    """Refuse NaN and the infinities, which Python's parser takes and JSON has not."""
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def read_finite(text: str) -> float:
+    """Return the number as a plain float. Raises ``ValueError`` for one like ``1e999``, which would be infinite."""
+    number = float(text)
+    return number if isfinite(number) else refuse_constant(text)
+
+
 _decoder = json.JSONDecoder(parse_float=read_float)
+_stored_decoder = json.JSONDecoder(parse_float=read_float, parse_constant=refuse_constant)
 
 
 def loads(text: str) -> Any:
@@ -60,15 +73,39 @@ def loads(text: str) -> Any:
     return _decoder.decode(text) if len(text) < LARGE else without_collection(_decoder.decode, text)
 
 
+def loads_stored(text: str) -> Any:
+    """Do what ``loads`` does, and raise ``ValueError`` for what the store never writes: NaN, lone surrogates."""
+    decode = _stored_decoder.decode
+    value = decode(text) if len(text) < LARGE else without_collection(decode, text)
+    require_no_surrogate(text, value)
+    return value
+
+
+def require_no_surrogate(text: str, value: Any) -> None:
+    """Raise ``ValueError`` for JSON text whose value has a lone surrogate: nothing that goes out can have one."""
+    # Only an escape can make one, and the store writes none: the search takes next to no time.
+    if "\\ud" in text or "\\uD" in text:
+        _encode(value).encode()
+
+
 def loads_each(texts: Sequence[str]) -> list[Any]:
-    """Return the values of the texts. Small ones are decoded together: a call for each takes longer than the work."""
+    """
+    Return the values of the texts, as ``loads_stored`` does.
+
+    Small ones are decoded together: a call for each takes longer than the work.
+    """
     values: list[Any] = []
     for start in range(0, len(texts), TOGETHER):
         some = texts[start : start + TOGETHER]
         if sum(map(len, some)) < LARGE:
-            values += _decoder.decode(f"[{','.join(some)}]")
+            # Inline: this is what every page of messages does.
+            text = f"[{','.join(some)}]"
+            found = _stored_decoder.decode(text)
+            if "\\ud" in text or "\\uD" in text:
+                _encode(found).encode()
+            values += found
         else:
-            values += map(loads, some)
+            values += map(loads_stored, some)
     return values
 
 

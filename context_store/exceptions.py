@@ -84,7 +84,13 @@ class InvalidData(ContextStoreError, ValueError):
         return f"{self.location}: {self.reason}" if self.path else self.reason
 
 
-class CorruptChat(ContextStoreError):
+class CorruptData(ContextStoreError):
+    """What is stored is not what the store writes: it was changed by hand, or by a fault, and is not read."""
+
+    code = "corrupt_data"
+
+
+class CorruptChat(CorruptData):
     """Rows of a chat do not fit together, as the store never writes them: see ``check_context_store``."""
 
     code = "corrupt_chat"

@@ -9,8 +9,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.fields.json import HasKey, KeyTransform
 from django.db.models.lookups import Lookup
 
-from .exact_json import loads
-from .exceptions import InvalidData
+from .exact_json import loads_stored, read_finite, refuse_constant, require_no_surrogate
+from .exceptions import CorruptData, InvalidData
 from .ids import now_ms
 from .validation import MAX_IDENTIFIER_LENGTH, JSONText, check_identifier, check_json, check_metadata
 
@@ -20,7 +20,7 @@ EXACT_COLLATIONS = {"postgresql": "C", "microsoft": "Latin1_General_100_BIN2"}
 TEXT_COLLATIONS = {"microsoft": "Latin1_General_100_CI_AS_SC"}
 
 
-raw_decode = json.JSONDecoder().raw_decode
+raw_decode = json.JSONDecoder(parse_float=read_finite, parse_constant=refuse_constant).raw_decode
 
 
 class IdentifierField(models.CharField):  # type: ignore[type-arg]
@@ -96,7 +96,13 @@ class PayloadField(models.Field):  # type: ignore[type-arg]
 
     def get_db_converters(self, connection: BaseDatabaseWrapper) -> list[Callable[..., Any]]:
         # psycopg reads the type ``json`` itself.
-        return [] if connection.vendor == "postgresql" else [_load_json]
+        return [] if connection.vendor == "postgresql" else [self._load]
+
+    def _load(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
+        try:
+            return None if value is None else loads_stored(value)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise unreadable(self) from error
 
     def to_python(self, value: Any) -> Any:
         return value
@@ -105,8 +111,12 @@ class PayloadField(models.Field):  # type: ignore[type-arg]
         return self.value_from_object(obj)
 
 
-def _load_json(value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
-    return None if value is None else loads(value)
+def unreadable(field: Any) -> CorruptData:
+    """Return the error of a column that holds something else than the field writes."""
+    # An expression has a field of its own, which is of no model.
+    model = getattr(field, "model", None)
+    where = f"{model._meta.label}.{field.name}" if model else "A column"
+    return CorruptData(f"{where} holds what the store does not write, so it was not read.")
 
 
 class MetadataField(models.JSONField):
@@ -117,10 +127,17 @@ class MetadataField(models.JSONField):
         super().__init__(*args, **kwargs)
 
     def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
-        # What a chat has, as a rule, in a quarter of the time that the field takes to decode it.
-        if isinstance(value, str) and value.startswith("{") and not isinstance(expression, KeyTransform):
-            return raw_decode(value)[0]
-        return super().from_db_value(value, expression, connection)
+        if value is None or isinstance(expression, KeyTransform):
+            return super().from_db_value(value, expression, connection)
+        # What a chat has, in a quarter of the time that the field takes to decode it.
+        try:
+            if value.startswith("{"):
+                found = raw_decode(value)[0]
+                require_no_surrogate(value, found)
+                return found
+        except (AttributeError, TypeError, ValueError, RecursionError) as error:
+            raise unreadable(self) from error
+        raise unreadable(self)
 
     def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:  # noqa: FBT001, FBT002
         # A filter on a key comes here with the key's value, which may be no object.

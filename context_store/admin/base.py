@@ -1,5 +1,6 @@
 """What the admins of the store share: who may read content, which database, the log of reads, the look of a theme."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,7 +22,9 @@ from django.urls import URLPattern, path, reverse
 from django.utils.functional import cached_property
 from django.utils.http import urlencode
 from django.utils.module_loading import import_string
+from django.utils.translation import gettext as _
 
+from context_store.exceptions import BackendUnavailable, CorruptData
 from context_store.exporters.legible import visible
 from context_store.lifecycle import acting
 
@@ -34,6 +37,8 @@ else:
     ThemedModelAdmin = import_string(
         "unfold.admin.ModelAdmin" if apps.is_installed("unfold") else "django.contrib.admin.ModelAdmin"
     )
+
+logger = logging.getLogger(__name__)
 
 # Django's own flags end at 3: who asks for reads does not get changes, and the other way round.
 READ = 4
@@ -149,8 +154,22 @@ class StoreAdmin(ThemedModelAdmin):
         patterns: list[Any] = self.get_urls()
         # All views, Django's as well: what a deletion in the admin records names the person like the rest.
         for pattern in patterns:
-            pattern.callback = as_actor(pattern.callback)
+            pattern.callback = as_actor(self.answering(pattern.callback))
         return patterns
+
+    def answering(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the view so that it says what cannot be read or reached, where Django would say "server error"."""
+
+        def answering_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return view(request, *args, **kwargs)
+            except (CorruptData, BackendUnavailable) as error:
+                logger.error("%s", error.code, exc_info=error)
+                response = self.page(request, "error", _("This cannot be shown"), {"error": str(error)})
+                response.status_code = 503 if isinstance(error, BackendUnavailable) else 409
+                return response
+
+        return update_wrapper(answering_view, view)
 
     def get_urls(self) -> list[URLPattern]:
         own = [

@@ -21,7 +21,7 @@ from context_store.exceptions import InvalidData
 from context_store.exporters.html import markdown_html, renders_markdown, signs
 from context_store.exporters.legible import TEXT, Block
 from context_store.graph import Place, read_places
-from context_store.graph.chains import is_on_chain, siblings_of, spans_of
+from context_store.graph.chains import is_on_chain, message_data, siblings_of, spans_of
 from context_store.graph.lineage import Span
 from context_store.managers.messages import MessageQuerySet
 from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
@@ -190,7 +190,7 @@ def shown_window(
         record._replace(
             data=Beginning(texts.get(record.id) or record.data[:SHOWN_LENGTH])
             if len(record.data) > READ_LENGTH
-            else exact_json.loads(record.data)
+            else message_data(chat_id, record.id, record.data)
         )
         for record in records
     ]

@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from context_store.conf import settings
+from context_store.exact_json import read_finite, refuse_constant, require_no_surrogate
 from context_store.exceptions import CorruptContext, InvalidData
 from context_store.graph.holds import require_scope_not_erased
 from context_store.validation import MAX_COUNT, MAX_IDENTIFIER_LENGTH, MAX_NESTING, check_identifier, check_json
@@ -103,11 +104,7 @@ def milliseconds(ttl: Any, *path: str | int) -> int | None:
     return math.ceil(ttl * 1000) or None
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
-
-
-_decoder = json.JSONDecoder(parse_constant=_refuse)
+_decoder = json.JSONDecoder(parse_float=read_finite, parse_constant=refuse_constant)
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 
@@ -152,7 +149,10 @@ def _is_plain(value: Any) -> bool:
 def decode(key: str, text: Text) -> Any:
     """Return the value. Raises ``CorruptContext`` for what is not JSON text, which is looked at and never executed."""
     try:
-        return _decoder.decode(text if isinstance(text, str) else text.decode())
+        read = text if isinstance(text, str) else text.decode()
+        value = _decoder.decode(read)
+        require_no_surrogate(read, value)
+        return value
     except (ValueError, RecursionError) as error:
         corrupt = CorruptContext("What is stored of this context is not JSON, so it was not read.")
         corrupt.add_note(f"Stored under {key!r}.")

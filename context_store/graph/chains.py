@@ -15,7 +15,7 @@ from django.db.models import Exists, Func, IntegerField, OuterRef, Q, QuerySet, 
 from django.db.models.functions import Cast, Coalesce
 
 from context_store.db import Prepared, chunked, outside_trash, padded
-from context_store.exact_json import loads, loads_each
+from context_store.exact_json import loads, loads_each, loads_stored
 from context_store.exceptions import CorruptChat
 from context_store.records import BranchRecord, MessageRecord, Siblings, VersionedMessageRecord
 from context_store.validation import check_count, check_identifier
@@ -71,8 +71,22 @@ def corrupt(chat_id: str, what: str) -> CorruptChat:
 def to_records(found: Iterable[Sequence[Any]]) -> list[MessageRecord]:
     """Return the records of rows of ``RECORD_COLUMNS``."""
     found = list(found)
-    values = loads_each([row[5] for row in found])
-    return [MessageRecord._make((*row[:5], value, row[6])) for row, value in zip(found, values, strict=True)]
+    try:
+        values = loads_each([row[5] for row in found])
+        return [MessageRecord._make((*row[:5], value, row[6])) for row, value in zip(found, values, strict=True)]
+    except (ValueError, RecursionError):
+        # One of them, or two that are one value only together: each by itself tells which.
+        return [MessageRecord._make((*row[:5], message_data(row[1], row[0], row[5]), row[6])) for row in found]
+
+
+def message_data(chat_id: str, message_id: str, text: str) -> Any:
+    """Return the data of a message from their text. Raises ``CorruptChat``."""
+    try:
+        return loads_stored(text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptChat(
+            f"Message {message_id!r} of chat {chat_id!r} cannot be read: its data are no JSON."
+        ) from error
 
 
 class HeadedBranch(NamedTuple):
@@ -244,6 +258,8 @@ def read_chain(
     The cost depends on what is returned, not on the length of the chain.
     """
     floor = 0 if limit is None else max(0, place.depth + 1 - limit)
+    if place.depth < 0:
+        raise corrupt(chat_id, f"has a message at depth {place.depth}")
     if floor > place.depth:
         return []
     # The first run of a chat forks from nothing: it is one span.

@@ -9,10 +9,9 @@ from django.db.models import Case, F, Func, IntegerField, Q, QuerySet, TextField
 from django.db.models.functions import Cast, Left
 
 from context_store.db.statements import CHUNK_SIZE, chunked
-from context_store.exact_json import loads
 from context_store.exceptions import InvalidData
 from context_store.graph import LockedChat
-from context_store.graph.chains import model_of
+from context_store.graph.chains import message_data, model_of
 from context_store.graph.chains import rows as rows_of
 from context_store.records import MessageRecord, SearchHit, SearchHits
 from context_store.search.backends import search_backends
@@ -120,8 +119,9 @@ class SearchEntryQuerySet(ScopedQuerySet[Any]):
                 is_left_out = json is None or size > left
                 if not is_left_out:
                     left -= size
-                data = None if is_left_out else loads(json)
-                message = MessageRecord(**dict(zip(COLUMNS, columns, strict=True)), data=data)
+                named = dict(zip(COLUMNS, columns, strict=True))
+                data = None if is_left_out else message_data(named["chat_id"], named["id"], json)
+                message = MessageRecord(**named, data=data)
                 yield SearchHit(message, match.rank, snippet(text, spans), is_left_out)
 
 

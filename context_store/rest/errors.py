@@ -15,7 +15,7 @@ from rest_framework.views import set_rollback
 from context_store.exceptions import (
     BackendUnavailable,
     ContextStoreError,
-    CorruptChat,
+    CorruptData,
     HeadConflict,
     IdConflict,
     InvalidData,
@@ -183,7 +183,7 @@ ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     UserErased: _plain(403),
     UpdateConflict: _plain(409),
     StreamConflict: _plain(409),
-    CorruptChat: _plain(409),
+    CorruptData: _plain(409),
     BackendUnavailable: unavailable,
     LockTimeout: unavailable,
     RedisError: cache_unavailable,

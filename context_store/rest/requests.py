@@ -3,7 +3,7 @@
 import json
 import re
 from itertools import count
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from django.utils.module_loading import import_string
 from rest_framework.exceptions import APIException, ParseError, PermissionDenied, ValidationError
@@ -11,7 +11,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
 from context_store.conf import settings
-from context_store.exact_json import LARGE, WrittenFloat, read_float, without_collection
+from context_store.exact_json import LARGE, WrittenFloat, read_float, refuse_constant, without_collection
 from context_store.exceptions import InvalidData
 from context_store.validation import check_identifier
 
@@ -106,11 +106,6 @@ def decode_id(value: str, name: str) -> str:
         raise InvalidData("must write ~ as ~0 and / as ~1 in a path", (name,))
     # In this order: "~01" is "~1" and no slash.
     return value.replace("~1", "/").replace("~0", "~")
-
-
-def refuse_constant(constant: str) -> NoReturn:
-    """Refuse NaN and the infinities, which Python's parser takes and JSON has not."""
-    raise ValueError(f"{constant} is not a JSON number")
 
 
 decode = json.JSONDecoder(parse_constant=refuse_constant, parse_float=read_float).decode

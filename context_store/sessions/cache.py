@@ -94,7 +94,8 @@ class CacheSessions(BaseSessions):
 
     def _owner_of(self, session_id: str) -> str | None:
         owner: bytes | None = self._client.hget(self._keys(session_id)[0], "user_id")
-        return None if owner is None else owner.decode()
+        with self._reading(session_id):
+            return None if owner is None else owner.decode()
 
     # Reading
 
@@ -193,7 +194,8 @@ class CacheSessions(BaseSessions):
         outcome, *more = self._run("DELETE", session_id)
         if outcome != "ok":
             return False
-        self._leave(more[0][0].decode(), [session_id])
+        # One that nobody can read is not listed for anybody.
+        self._leave(more[0][0].decode(errors="replace"), [session_id])
         return True
 
     def _replace(self, session_id: str, owner: str, inputs: list[Input], *more: str, **given: Any) -> SessionRecord:
@@ -260,7 +262,8 @@ class CacheSessions(BaseSessions):
 
         Raises ``IdConflict`` for what is known otherwise: with other content, in another place or after new messages.
         """
-        places = [int(number) for number in numbers[1::2]]
+        with self._reading(session_id):
+            places = [int(number) for number in numbers[1::2]]
         expected = range(places[0], places[0] + len(places))
         in_order = new_before == 0 and [int(number) for number in numbers[::2]] == list(range(len(places)))
         if not in_order or places != list(expected):
@@ -410,7 +413,7 @@ class CacheSessions(BaseSessions):
         """Refuse what nobody of ours wrote; it is looked at and never executed."""
         try:
             yield
-        except (CorruptContext, AttributeError, LookupError, TypeError, ValueError) as error:
+        except (CorruptContext, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise SessionsUnavailable(
                 f"What is stored of session {session_id!r} is no session, so it was not read."
             ) from error

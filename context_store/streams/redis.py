@@ -15,6 +15,7 @@ one more Redis stream, short and shared by all: which stream has chunks or has e
 import logging
 import secrets
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar
 
@@ -24,8 +25,8 @@ from django.db import InterfaceError, OperationalError, transaction
 from redis.exceptions import RedisError
 
 from context_store.contexts.cache import MemoryStorage, cache_place, check_cache, storage_on
-from context_store.exact_json import loads
-from context_store.exceptions import StreamConflict
+from context_store.exact_json import loads_stored
+from context_store.exceptions import StreamConflict, StreamsUnavailable
 from context_store.graph.streams import (
     BYTES_A_CHUNK,
     FAILED,
@@ -183,7 +184,7 @@ class RedisStreams(DatabaseStreams):
                     # At once: the database may take its time for the lease.
                     self.tell(run)
                 is_asked = asked is not None
-                if int(lease) - now_ms() < self.lease / 2:
+                if _number(lease) - now_ms() < self.lease / 2:
                     is_asked = self._renew(run) or is_asked
                 return last_seq, is_asked
             if outcome == b"full":
@@ -237,7 +238,7 @@ class RedisStreams(DatabaseStreams):
     def forget_chat(self, chat_id: str) -> None:
         def remove() -> None:
             place = self._place(chat_id)
-            names = [name.decode() for name in self.client.smembers(f"{place}:runs")]
+            names = [name.decode(errors="replace") for name in self.client.smembers(f"{place}:runs")]
             keys = [f"{place}:{part}:{name}" for name in names for part in ("state", "chunks")]
             self.client.delete(f"{place}:runs", *keys)
 
@@ -259,8 +260,11 @@ class RedisStreams(DatabaseStreams):
             last_seq = self._run("CLOSE", record, secrets.token_hex(8))
             if last_seq is None:
                 return record.last_seq, (), LOST
-            closed = record._replace(last_seq=int(last_seq))
+            closed = record._replace(last_seq=_number(last_seq))
             said = [chunk.data for chunk in self._read(closed, -1, None)]
+        except StreamsUnavailable:
+            # What nobody can read is lost, and may not keep the stream from its end.
+            return record.last_seq, (), LOST
         except RedisError:
             if needs_chunks:
                 raise
@@ -308,7 +312,8 @@ class RedisStreams(DatabaseStreams):
                 pipeline.hget(self._keys(record)[0], "last_seq")
             answers = pipeline.execute() if running else []
         for record, last_seq in zip(running, answers, strict=True):
-            yield record, None if last_seq is None else int(last_seq)
+            # A seq that is no number is lost, too: one stream that somebody changed is no failure for the others.
+            yield record, _seq(last_seq)
 
     def _current(self, records: Streams) -> Streams:
         seqs = {record: seq for record, seq in self.current_seqs(records) if seq is not None}
@@ -378,15 +383,39 @@ class RedisSource(DatabaseSource):
                 pipeline.xrange(self.streams._keys(record)[1], f"{after + 2}-0", f"{last + 1}-0")
             answers = pipeline.execute() if ranges else []
         for (_, key, _, _), entries in zip(ranges, answers, strict=True):
-            found.setdefault(key, {}).update((chunk.seq, chunk) for chunk in to_chunks(entries))
+            # What nobody of ours wrote is lost, for those who read this stream alone.
+            with suppress(StreamsUnavailable):
+                found.setdefault(key, {}).update((chunk.seq, chunk) for chunk in to_chunks(entries))
         return found
 
 
 def to_chunks(entries: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> Chunks:
-    return [
-        ChunkRecord(int(name.partition(b"-")[0]) - 1, loads(entry[b"data"].decode()), int(entry[b"time"]))
-        for name, entry in entries
-    ]
+    """Return the chunks. Raises ``StreamsUnavailable`` for what nobody of ours wrote, which is never executed."""
+    try:
+        return [
+            ChunkRecord(int(name.partition(b"-")[0]) - 1, loads_stored(entry[b"data"].decode()), int(entry[b"time"]))
+            for name, entry in entries
+        ]
+    except (LookupError, RecursionError, ValueError) as error:
+        raise _unreadable() from error
+
+
+def _seq(text: bytes | None) -> int | None:
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return None
+
+
+def _number(text: bytes | None) -> int:
+    try:
+        return int(text or b"")
+    except ValueError as error:
+        raise _unreadable() from error
+
+
+def _unreadable() -> StreamsUnavailable:
+    return StreamsUnavailable("What is stored of a stream is no stream, so it was not read.")
 
 
 def _name(record: StreamRecord) -> str:

@@ -260,7 +260,7 @@ def test_planted_pickle_executes_nothing_though_the_cache_unpickles(planted: str
             make().get("k")
 
 
-@pytest.mark.parametrize("text", [b"\xff", b"NaN", b"[" * 100_000, b"", b"{1: 2}", b"9" * 5000])
+@pytest.mark.parametrize("text", [b"\xff", b"NaN", b"1e999", b'"\\ud800"', b"[" * 100_000, b"", b"{1: 2}", b"9" * 5000])
 def test_what_is_not_json_is_an_error(private_cache: RedisServer, text: bytes) -> None:
     with redis.Redis.from_url(private_cache.url(9)) as client:
         client.set(":1:ctx:user:alice|k", text)

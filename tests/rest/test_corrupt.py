@@ -92,3 +92,73 @@ def test_the_command_that_mends_them_is_named(alice, broken, method, path):
     response = Client(alice, session=False).request(method, f"chats/chat/{path}")
     assert (response.status_code, response.json()["code"]) == (409, "corrupt_chat")
     assert "check_context_store" in response.json()["detail"]
+
+
+# Never written by the store: no JSON, two values, NaN, a lone surrogate, too deep, more digits than Python reads.
+NO_JSON = ["garbage", "", "1,2", "1],[2", "NaN", '"\\ud800"', "[" * 100_000, "9" * 5_000]
+
+
+def changed(statement: str, *values: object) -> None:
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = ON")
+        cursor.execute(statement, values)
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = OFF")
+
+
+def assert_unreadable(caller, paths):
+    for method, path, body in paths:
+        with transaction.atomic():
+            response = Client(caller, session=False).request(method, path, body)
+            transaction.set_rollback(True)
+        assert response.status_code == 409, (method, path, response.content)
+        assert response.json()["code"] in ("corrupt_chat", "corrupt_data")
+
+
+# PostgreSQL looks at what goes into a column of JSON itself.
+@pytest.mark.vendor("sqlite")
+@pytest.mark.parametrize("text", NO_JSON, ids=lambda text: text[:10])
+def test_data_that_are_no_json_are_no_500(alice, chat, text):
+    changed("UPDATE context_store_message SET data = %s", text)
+    reads = ["messages/", "messages/m2/", "messages/m3/chain/", "messages/m1/children/"]
+    paths = [("GET", f"chats/chat/{path}", None) for path in reads]
+    paths += [("POST", "chats/chat/fork/", {}), ("GET", "sessions/chat/messages/", None)]
+    # What is large is left out of a hit.
+    if len(text) < 1_000:
+        paths += [("GET", "chats/chat/search/?q=text", None), ("GET", "search/?q=text", None)]
+    assert_unreadable(alice, paths)
+
+
+def metadata_paths():
+    reads = [("GET", path, None) for path in ("chats/", "chats/chat/", "chats/chat/export/", "sessions/")]
+    return [*reads, ("PATCH", "chats/chat/", {"metadata": {"a": 1}}), ("POST", "chats/chat/fork/", {})]
+
+
+@pytest.mark.vendor("sqlite")
+@pytest.mark.parametrize(
+    "text", [*NO_JSON, '{"a": 1e999}', '{"a": NaN}', '{"a": "\\ud800"}'], ids=lambda text: text[:10]
+)
+def test_metadata_that_are_no_json_are_no_500(alice, chat, text):
+    changed("UPDATE context_store_chat SET metadata = %s", text)
+    assert_unreadable(alice, metadata_paths())
+
+
+@pytest.mark.parametrize("text", ["[1]", "5", "null", '"x"'])
+def test_metadata_that_are_no_object_are_no_500(alice, chat, text):
+    changed("UPDATE context_store_chat SET metadata = %s", text)
+    assert_unreadable(alice, metadata_paths())
+
+
+@pytest.mark.vendor("sqlite")
+def test_a_context_and_a_chunk_that_are_no_json_are_no_500(alice, chat, api, settings):
+    settings.CONTEXT_STORE_CONTEXTS = {"default": {"BACKEND": "context_store.contexts.database.DatabaseContexts"}}
+    api.put("contexts/k/", {"value": 1})
+    for path, body in (("", {"id": "s"}), ("s/claim/", {}), ("s/chunks/", {"chunks": ["a"]})):
+        assert api.post(f"chats/chat/streams/{path}", body).status_code < 300
+    for text in NO_JSON:
+        changed("UPDATE context_store_contextentry SET value = %s", text)
+        response = api.get("contexts/k/")
+        assert (response.status_code, response.json()["code"]) == (503, "corrupt_context"), text[:10]
+        changed("UPDATE context_store_streamchunk SET data = %s", text)
+        assert_unreadable(alice, [("GET", "chats/chat/streams/s/chunks/", None)])

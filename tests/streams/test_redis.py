@@ -1,6 +1,7 @@
 """Chunks in Redis: what is left of a stream when Redis is gone or has lost them, and what is left in Redis."""
 
 import asyncio
+import pickle
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -192,3 +193,33 @@ def test_append_asks_the_database_only_whose_the_stream_is(
     own.claim("s")
     with django_assert_num_queries(1):
         assert own.append("s", ["Because"]) == 0
+
+
+NO_CHUNKS = [b"\xff", b"", b"garbage", b"NaN", b'"\\ud800"', b"[" * 100_000, pickle.dumps(print)]
+
+
+@pytest.mark.parametrize("text", NO_CHUNKS, ids=lambda text: str(text[:10]))
+def test_planted_chunks_are_an_error_and_the_stream_can_be_ended(
+    answers: BaseStreams, private_cache: RedisServer, text: bytes
+) -> None:
+    (key,) = client(private_cache).keys("*:chunks:*")
+    for field in ("data", "time"):
+        client(private_cache).delete(key)
+        client(private_cache).xadd(key, {"time": b"1", "data": b"1", field: text}, id="1-0")
+        with pytest.raises(StreamsUnavailable):
+            answers.read("s")
+    assert answers.finish("s").status == "failed"
+    assert status(answers) == ("failed", "The chunks are gone from Redis.")
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"", b"garbage"], ids=str)
+def test_planted_numbers_are_no_failure_of_others(
+    answers: BaseStreams, private_cache: RedisServer, text: bytes
+) -> None:
+    (key,) = client(private_cache).keys("*:state:*")
+    for field in ("lease", "last_seq"):
+        client(private_cache).hset(key, field, text)
+        with pytest.raises(StreamsUnavailable):
+            answers.append("s", ["more"])
+    assert [record.id for record in answers.list("chat")] == ["s"]
+    assert answers.finish("s").status == "failed"

@@ -11,6 +11,7 @@ from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from context_store.exact_json import refuse_constant
 from context_store.exceptions import IdConflict, InvalidData, RevisionConflict
 from context_store.exporters.downloads import whole
 from context_store.graph.chains import missing
@@ -24,7 +25,6 @@ from context_store.rest.requests import (
     acting_user_id,
     acting_user_id_or_all,
     owner_of_new,
-    refuse_constant,
 )
 from context_store.rest.schema import operation, parameter
 from context_store.rest.serializers import IDENTIFIER, JSONSchema
