@@ -1,10 +1,10 @@
 """Usage and share links in the admin, as pages of the chats': their models have two keys, which no list takes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from heapq import nlargest
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib import messages
 from django.contrib.admin.models import CHANGE
@@ -35,51 +35,86 @@ MAX_DAYS = 400
 PLOT_WIDTH, PLOT_HEIGHT = 720, 150
 
 
+class Sums(NamedTuple):
+    """Sums for a page; of too many those with the most input tokens."""
+
+    all: list[UsageSum]
+    is_cut: bool
+
+
 def usage_page(admin: StoreAdmin, request: HttpRequest) -> HttpResponse:
-    """Show what models took in the last days, of all or of a user: a plot by day, and tables; a statement for each."""
+    """
+    Show what models took in the last days, of all or of a user: a plot by day, and tables.
+
+    Takes a statement for each, and another where there are too many sums.
+    """
     if not (admin.has_view_permission(request) and request.user.has_perm("context_store.view_usageentry")):
         raise PermissionDenied
     asked = request.GET.get("days", "")
     days = next((days for days in PERIODS if str(days) == asked), PERIOD)
+    user_id = request.GET.get("user") or None
     # Whole days, UTC, and today as the last: of seven days asked on the 10th at 15:00 from the 4th at 0:00.
     first = (now_ms() // DAY - days + 1) * DAY
     everything = UsageEntry.objects.using(admin.using)
-    sums = partial(_sums, everything.within(since=first), kept=everything.kept(since=first))
-    by_day = sums(["day"])
-    by_model = [_row(one, isolated(one.model)) for one in _largest(sums(["model"]))]
-    by_user = [_row(one, isolated(one.user_id or _("Erased users"))) for one in _largest(sums(["user"]))]
-    day_rows = [_row(one, _date(one.day or 0)) for one in by_day[: -MAX_DAYS - 1 : -1]]
+    try:
+        entries = everything.within(user_id=user_id, since=first)
+    except InvalidData:
+        # What no user's id can be.
+        entries = everything.none()
+    # What erasures kept is nobody's.
+    kept = everything.kept(since=first) if user_id is None else None
+    by_day, by_model, by_user = (_sums(entries, [group], kept=kept) for group in ("day", "model", "user"))
+
+    def url(days: int, user_id: str | None) -> str:
+        return admin.url("usage", query={"days": days} if user_id is None else {"days": days, "user": user_id})
+
+    tables = [
+        {"label": "ctx-by-model", "title": _("By model"), **_largest(by_model, "model")},
+        {
+            "label": "ctx-by-user",
+            "title": _("By user"),
+            **_largest(by_user, "user_id", _("Erased users"), partial(url, days)),
+        },
+        {
+            "label": "ctx-by-day",
+            "title": _("By day (UTC)"),
+            "rows": [_row(one, _date(one.day or 0)) for one in by_day.all[: -MAX_DAYS - 1 : -1]],
+            "note": _("Only the newest are listed.") if len(by_day.all) > MAX_DAYS else "",
+        },
+    ]
     context = {
-        "periods": [
-            {"days": period, "url": admin.url("usage", query={"days": period}), "is_current": period == days}
-            for period in PERIODS
-        ],
-        "plot": _plot(by_day, first, days),
-        "tables": [
-            {"label": "ctx-by-model", "title": _("By model"), "rows": by_model},
-            {"label": "ctx-by-user", "title": _("By user"), "rows": by_user},
-            {"label": "ctx-by-day", "title": _("By day (UTC)"), "rows": day_rows},
-        ],
+        "periods": [{"days": period, "url": url(period, user_id), "is_current": period == days} for period in PERIODS],
+        "user": "" if user_id is None else isolated(user_id),
+        "all_url": url(days, None),
+        "plot": _plot(by_day.all, first, days),
+        "tables": tables,
+        "is_cut": any(sums.is_cut for sums in (by_day, by_model, by_user)),
+        "most": formats.number_format(MAX_SUMS, force_grouping=True),
     }
     return admin.page(request, "chat/usage", _("Usage"), context)
 
 
-def usage_of_chat(admin: StoreAdmin, chat_id: str) -> list[dict[str, Any]]:
+def usage_of_chat(admin: StoreAdmin, chat_id: str) -> dict[str, Any]:
     """Return what models took in a chat, by model."""
     entries = UsageEntry.objects.using(admin.using).filter(chat_id=chat_id)
-    return [_row(one, isolated(one.model)) for one in _largest(_sums(entries, ["model"]))]
+    return _largest(_sums(entries, ["model"]), "model")
 
 
-def _sums(entries: UsageQuerySet, by: list[str], **more: Any) -> list[UsageSum]:
-    """Return sums for a page, or none where there are too many."""
+def _sums(entries: UsageQuerySet, by: list[str], **more: Any) -> Sums:
     try:
-        return entries.sums(by, most=MAX_SUMS, **more)
+        return Sums(entries.sums(by, most=MAX_SUMS, **more), is_cut=False)
     except InvalidData:
-        return []
+        return Sums(entries.sums(by, largest=MAX_SUMS, **more), is_cut=True)
 
 
-def _largest(sums: list[UsageSum]) -> list[UsageSum]:
-    return nlargest(MAX_ROWS, sums, key=_tokens)
+def _largest(sums: Sums, name: str, nobody: str = "", url: Callable[[str], str] | None = None) -> dict[str, Any]:
+    """Return the rows of a table of those with the most tokens, and a note where there are others."""
+    rows = []
+    for one in nlargest(MAX_ROWS, sums.all, key=_tokens):
+        named = getattr(one, name)
+        rows.append({**_row(one, isolated(named or nobody)), "url": url(named) if url and named else ""})
+    has_more = sums.is_cut or len(sums.all) > MAX_ROWS
+    return {"rows": rows, "note": _("Only those with the most tokens are listed.") if has_more else ""}
 
 
 def _tokens(one: UsageSum) -> int:

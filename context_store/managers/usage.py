@@ -133,14 +133,20 @@ class UsageQuerySet(ScopedQuerySet["models.UsageEntry"]):
         return found
 
     def sums(
-        self, by: Sequence[str] = (), *, kept: QuerySet[Any] | None = None, most: int | None = None
+        self,
+        by: Sequence[str] = (),
+        *,
+        kept: QuerySet[Any] | None = None,
+        most: int | None = None,
+        largest: int | None = None,
     ) -> list[UsageSum]:
         """
         Return the sums by ``user``, ``model``, ``chat``, ``day`` and ``month`` (UTC), and always by currency.
 
         One statement; with what erasures ``kept``, which has neither user nor chat. Days are times at their beginnings,
-        months texts such as ``2026-03``; rows are ordered by what they are grouped by. With ``most`` raises
-        ``InvalidData`` where the database has more sums, by days where months are asked for.
+        months texts such as ``2026-03``; rows are ordered by what they are grouped by. Where the database has more sums
+        (by days where months are asked for) ``most`` raises ``InvalidData``, and ``largest`` keeps those with the most
+        input tokens.
         """
         if isinstance(by, str) or any(name not in GROUPS for name in by):
             raise InvalidData(f"must be a list of some of {', '.join(GROUPS)}", ("by",))
@@ -148,6 +154,8 @@ class UsageQuerySet(ScopedQuerySet["models.UsageEntry"]):
         grouped = _grouped(self, columns, Count("id"), "created_at")
         if kept is not None:
             grouped = grouped.union(_grouped(kept, columns, Sum("calls"), "begins_at"), all=True)
+        if largest is not None:
+            grouped = grouped.order_by("-sum_input_tokens")[:largest]
         summed = list(grouped if most is None else grouped.order_by("currency")[: most + 1])
         if most is not None and len(summed) > most:
             raise InvalidData(f"makes more than {most} sums: ask for fewer days, or by less", ("by",))

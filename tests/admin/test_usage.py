@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from context_store.admin import ledger
 from context_store.ids import now_ms
 from context_store.lifecycle import erase_user
@@ -55,10 +57,48 @@ def test_pages_list_no_more_models_and_currencies_than_fit(store, chat, staff):
     assert "1,830" in keeper.get("/admin/context_store/chat/").content.decode()
 
 
-def test_a_page_with_too_many_sums_shows_none(store, chat, staff, monkeypatch):
+@pytest.fixture
+def many_sums(store, chat, monkeypatch) -> str:
+    """A chat with three sums by model, and a most of two."""
     monkeypatch.setattr(ledger, "MAX_SUMS", 2)
     for number in range(3):
-        store.record_usage(chat, model=f"modl{number}.", currency=f"c{number}", input_tokens=1)
+        store.record_usage(chat, model=f"modl{number}.", currency=f"c{2 - number}", input_tokens=number + 1)
+    return chat
+
+
+def test_of_too_many_sums_the_largest_are_shown(many_sums, staff, settings):
     keeper = staff("view_chat", "view_usageentry")
-    for path in (USAGE, f"/admin/context_store/chat/{chat}/change/"):
-        assert "modl" not in keeper.get(path).content.decode()
+    for path in (USAGE, f"/admin/context_store/chat/{many_sums}/change/"):
+        page = keeper.get(path).content.decode()
+        assert "modl2." in page
+        assert "modl1." in page
+        assert "modl0." not in page
+        assert "Only those with the most tokens are listed." in page
+    page = keeper.get(USAGE).content.decode()
+    assert "more than 2 sums" in page
+    assert "fewer days" in page
+    settings.LANGUAGE_CODE = "de"
+    german = keeper.get(USAGE).content.decode()
+    assert "mehr als 2 Summen" in german
+    assert "weniger Tage" in german
+
+
+def test_a_page_with_all_sums_says_nothing_of_more(store, chat, staff):
+    store.record_usage(chat, model="large", input_tokens=1)
+    page = staff("view_chat", "view_usageentry").get(USAGE).content.decode()
+    assert "more than" not in page
+    assert "are listed" not in page
+
+
+def test_usage_of_a_user(store, chat, staff):
+    store.create_chat("bobs", user_id="bob")
+    store.record_usage(chat, model="large", input_tokens=1)
+    store.record_usage("bobs", model="small", input_tokens=1)
+    keeper = staff("view_chat", "view_usageentry")
+    assert f"{USAGE}?days=7&amp;user=bob" in keeper.get(f"{USAGE}?days=7").content.decode()
+    page = keeper.get(f"{USAGE}?days=7&user=bob").content.decode()
+    assert "small" in page
+    assert "large" not in page
+    assert "Of the user <bdi>bob</bdi>" in page
+    assert f'href="{USAGE}?days=7">All users' in page
+    assert "Nothing was recorded" in keeper.get(f"{USAGE}?user=%00").content.decode()
