@@ -16,20 +16,24 @@ from .scrubbing import (
 )
 from .statements import (
     CHUNK_SIZE,
+    AnswerNeeded,
     Literal,
     Prepared,
     Update,
     chunked,
     hold_row,
     insert_rows,
+    insert_rows_if,
     padded,
     pipelined,
     sees_one_moment,
+    together,
 )
 from .trash import NOT_IN_TRASH, outside_trash
 from .vectors import FloatsField, can_compare, cosine_distance
 
 __all__ = [
+    "AnswerNeeded",
     "CHUNK_SIZE",
     "CompositeForeignKey",
     "FloatsField",
@@ -50,6 +54,7 @@ __all__ = [
     "driver_errors",
     "hold_row",
     "insert_rows",
+    "insert_rows_if",
     "is_deadlock",
     "is_timeout",
     "no_writes",
@@ -65,6 +70,7 @@ __all__ = [
     "settle",
     "share_for_others",
     "space_hint",
+    "together",
     "wait_for",
     "write_anew",
 ]

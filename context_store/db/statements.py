@@ -14,7 +14,7 @@ from itertools import chain, islice
 from typing import Any, NamedTuple, TypeVar
 
 from django.apps import apps
-from django.db import connections
+from django.db import DataError, NotSupportedError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.sqlite3.base import FORMAT_QMARK_REGEX, SQLiteCursorWrapper
 from django.db.models import BooleanField, IntegerField, QuerySet, sql
@@ -57,6 +57,12 @@ def sees_one_moment(using: str) -> bool:
 
 def _run(connection: Any, text: str, params: Sequence[Any], *, has_rows: bool = False) -> Sequence[tuple[Any, ...]]:
     """Execute a statement through Django's cursor, and return its rows. A cursor that is dropped closes by itself."""
+    collected = _collected.get(connection)
+    if collected is not None:
+        if has_rows:
+            raise AnswerNeeded
+        collected.append((text, params))
+        return ()
     if connection.vendor != "sqlite":
         cursor = connection.cursor()
     else:
@@ -75,6 +81,85 @@ def _run(connection: Any, text: str, params: Sequence[Any], *, has_rows: bool = 
     except BaseException:
         cursor.close()
         raise
+
+
+class AnswerNeeded(Exception):  # noqa: N818 - it tells the caller of ``together`` to go the usual way.
+    """A statement within ``together`` has rows to give."""
+
+
+class Together:
+    """Statements that are sent as one."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._statements: list[tuple[str, Sequence[Any]]] = []
+
+    def __enter__(self) -> "Together":
+        _collected[self._connection] = self._statements
+        # What would be sent by itself, such as a QuerySet's, would not be undone with the others.
+        self._connection.execute_wrappers.append(_refuse)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._connection.execute_wrappers.remove(_refuse)
+        del _collected[self._connection]
+
+    def run_if(self, condition: "Prepared", **values: Any) -> bool:
+        """
+        Run them all if the UPDATE, which runs first, finds a row; tell whether it did, else nothing has changed.
+
+        What they refuse is raised, and then nothing has changed either.
+        """
+        connection = self._connection
+        compiled, params = condition.bound(connection, values)
+        # WITH held AS (UPDATE context_store_chat … RETURNING …), s0 AS (INSERT …), s1 AS (UPDATE …)
+        # SELECT 1 / count(*) FROM held
+        #
+        # PostgreSQL runs the first for the SELECT, then the others. Where that has changed no row, the division fails,
+        # and the statement as a whole with it.
+        parts = [f"held AS ({compiled.text})"]
+        bound = list(params)
+        for number, (text, values_of_text) in enumerate(self._statements):
+            parts.append(f"s{number} AS ({text})")
+            bound += values_of_text
+        try:
+            _run(connection, f"WITH {', '.join(parts)} SELECT 1 / count(*) FROM held", bound, has_rows=True)  # noqa: S608
+        except DataError as error:
+            if getattr(error.__cause__, "sqlstate", None) == DIVISION_BY_ZERO:
+                return False
+            raise
+        except NotSupportedError:
+            # Citus.
+            _without_together.add(connection.alias)
+            return False
+        return True
+
+
+def _refuse(*arguments: Any) -> Any:
+    raise AnswerNeeded
+
+
+DIVISION_BY_ZERO = "22012"
+# What is collected of connections, and the aliases of those that have refused statements with others in them.
+_collected: dict[Any, list[tuple[str, Sequence[Any]]]] = {}
+_without_together: set[str] = set()
+
+
+def together(using: str) -> Together | None:
+    """
+    Return what collects the statements of a ``with`` block, to be sent as one; ``None`` where the database has no such.
+
+    It is for what needs no answer, and no transaction of its own: a statement with rows raises ``AnswerNeeded``.
+    """
+    connection = connections[using]
+    if connection.vendor != "postgresql" or using in _without_together or not _commits_each(connection):
+        return None
+    return Together(connection)
+
+
+def _commits_each(connection: Any) -> bool:
+    """Tell whether each statement is a transaction of its own."""
+    return not connection.in_atomic_block and connection.get_autocommit()
 
 
 class Update(NamedTuple):
@@ -108,6 +193,12 @@ class Prepared:
         connection = connections[using]
         if connection.vendor not in TAKES_CHECKED_VALUES:
             return _execute(self.build(**values), using)
+        compiled, params = self.bound(connection, values)
+        rows = _run(connection, compiled.text, params, has_rows=compiled.has_rows)
+        return rows if not compiled.converters else _converted(rows, compiled.converters, connection)
+
+    def bound(self, connection: BaseDatabaseWrapper, values: dict[str, Any]) -> tuple["_Compiled", list[Any]]:
+        """Return the statement for this kind of database, with its parameters."""
         # _messages(using, chat_id="tea", ids=["a", "b"]):
         #
         #     shape     ("sqlite", "chat_id", "ids", "", 2)
@@ -137,8 +228,7 @@ class Prepared:
                 params.append(index)
             else:
                 params.append(values[name] if index is None else values[name][index])
-        rows = _run(connection, compiled.text, params, has_rows=compiled.has_rows)
-        return rows if not compiled.converters else _converted(rows, compiled.converters, connection)
+        return compiled, params
 
     def _compile(self, connection: BaseDatabaseWrapper, values: dict[str, Any]) -> "_Compiled":
         places: dict[Any, tuple[str, int | None]] = {}
@@ -245,18 +335,69 @@ def insert_rows(using: str, model: str, columns: Sequence[str], rows: Sequence[S
         key = (connection.vendor, model, tuple(columns), len(batch))
         text = _INSERTS.get(key)
         if text is None:
-            quote = connection.ops.quote_name
-            meta = _model(model)._meta
-            names = ", ".join(quote(meta.get_field(column).column) for column in columns)
-            values = ", ".join([f"({', '.join(['%s'] * len(columns))})"] * len(batch))
-            text = f"INSERT INTO {quote(meta.db_table)} ({names}) VALUES {values}"  # noqa: S608 - names alone
-            if len(_INSERTS) >= MAX_KEPT:
-                _INSERTS.clear()
-            _INSERTS[key] = text
+            text = " VALUES ".join(_insert_text(connection, model, columns, len(batch)))
+            _keep_insert(key, text)
         _run(connection, text, list(chain.from_iterable(batch)))
 
 
 _INSERTS: dict[Any, str] = {}
+
+
+def insert_rows_if(
+    using: str,
+    model: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    condition: Prepared,
+    values: dict[str, Any],
+) -> bool:
+    """
+    Insert rows, as ``insert_rows`` does, if a SELECT by primary key finds one; tell whether it did.
+
+    It is one statement and so needs no transaction. The row that is found is held until the end of it: whoever deletes
+    that one waits, and then sees the rows. Inserts nothing where the database cannot do so, where there are too many
+    rows, and in a transaction, which would hold the row until its end.
+    """
+    connection = connections[using]
+    if connection.vendor not in TAKES_CHECKED_VALUES or using in _without_together or not _commits_each(connection):
+        return False
+    if not 0 < len(rows) * len(columns) < LEAST_PARAMETERS // 2:
+        return False
+    compiled, params = condition.bound(connection, values)
+    key = (connection.vendor, model, tuple(columns), len(rows), compiled.text)
+    text = _INSERTS.get(key)
+    if text is None:
+        # WITH found AS (SELECT id FROM context_store_chat WHERE … FOR SHARE)
+        # INSERT INTO … (chat_id, …) SELECT given.* FROM found, (VALUES (%s, …), (%s, …)) AS given RETURNING chat_id
+        lock = " FOR SHARE" if connection.features.has_select_for_update else ""
+        into, given = _insert_text(connection, model, columns, len(rows))
+        first = connection.ops.quote_name(_model(model)._meta.get_field(columns[0]).column)
+        text = (
+            f"WITH found AS ({compiled.text}{lock}) {into} "  # noqa: S608 - names alone
+            f"SELECT given.* FROM found, (VALUES {given}) AS given RETURNING {first}"
+        )
+        _keep_insert(key, text)
+    try:
+        return bool(_run(connection, text, [*params, *chain.from_iterable(rows)], has_rows=True))
+    except NotSupportedError:
+        # Citus.
+        _without_together.add(using)
+        return False
+
+
+def _insert_text(connection: Any, model: str, columns: Sequence[str], count: int) -> tuple[str, str]:
+    """Return the head of an INSERT, and the rows of its VALUES with a placeholder for each value."""
+    quote = connection.ops.quote_name
+    meta: Any = _model(model)._meta
+    names = ", ".join(quote(meta.get_field(column).column) for column in columns)
+    given = ", ".join([f"({', '.join(['%s'] * len(columns))})"] * count)
+    return f"INSERT INTO {quote(meta.db_table)} ({names})", given
+
+
+def _keep_insert(key: Any, text: str) -> None:
+    if len(_INSERTS) >= MAX_KEPT:
+        _INSERTS.clear()
+    _INSERTS[key] = text
 
 
 def _model(name: str) -> Any:
@@ -298,7 +439,8 @@ def pipelined(using: str) -> Iterator[None]:
     connection = connections[using]
     driver: Any = connection.connection
     # A pipeline in a pipeline would wait for the outer one.
-    if connection.vendor != "postgresql" or not hasattr(driver, "pipeline") or driver.pgconn.pipeline_status:
+    can = connection.vendor == "postgresql" and connection not in _collected and hasattr(driver, "pipeline")
+    if not can or driver.pgconn.pipeline_status:
         yield
         return
     with connection.wrap_database_errors, driver.pipeline():

@@ -370,6 +370,42 @@ def read_page(
     return read_whole(using, find_last, None if limit is None else limit + 1)[:-1]
 
 
+def read_last(
+    using: str, chat_id: str, *, user_id: str | None = None, branch: str | None = None, limit: int | None = None
+) -> list[tuple[str | None, str]] | None:
+    """
+    Return type and data (JSON text) of the last messages of the named or the active branch, in one statement.
+
+    ``None`` where that does not give all: the page goes beyond a fork, or there is no chat, no branch or no message.
+    """
+    check_identifier(chat_id, "chat_id")
+    if branch is not None:
+        check_identifier(branch, "branch")
+    if limit is not None:
+        limit = check_count(limit, "limit")
+    found = _last(using, chat_id=chat_id, user_id=user_id, name=branch, limit=limit)
+    # The last row is the head. Its depth says how many messages there are above it, in its run and beyond.
+    length = found[-1][2] + 1 if found else 0
+    if not found or len(found) < (length if limit is None else min(limit, length)):
+        return None
+    return [(kind, text) for kind, text, _ in found]
+
+
+@Prepared
+def _last(*, chat_id: str, user_id: str | None, name: str | None, limit: int | None) -> QuerySet[Any]:
+    """The messages of the head's run down to the head, with ``limit`` only the last."""
+    branches = rows("Branch").filter(chat_id=chat_id, chat__trashed_at__isnull=True)
+    branches = branches.filter(is_active=True) if name is None else branches.filter(name=name)
+    if user_id is not None:
+        branches = branches.filter(chat__user_id=user_id)
+    depth = Subquery(branches.values("head_message__depth"))
+    run = rows("Message").filter(chat_id=chat_id, segment=Subquery(branches.values("head_message__segment")))
+    found = run.filter(depth__lte=depth)
+    if limit is not None:
+        found = found.filter(depth__gt=depth - limit)
+    return found.order_by("depth").values_list("type", Cast("data", TextField()), "depth")
+
+
 def read_whole(using: str, find_last: Callable[[], tuple[str, Place] | None], limit: int | None) -> list[MessageRecord]:
     """
     Return the chain down to the place, in the chat, that ``find_last`` gives.

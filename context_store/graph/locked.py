@@ -20,6 +20,7 @@ from django.db.models.functions import Cast
 from context_store import signals
 from context_store.db import (
     CHUNK_SIZE,
+    AnswerNeeded,
     Prepared,
     Update,
     Write,
@@ -29,6 +30,7 @@ from context_store.db import (
     insert_rows,
     pipelined,
     retry,
+    together,
 )
 from context_store.db.retries import ATTEMPTS, give_way
 from context_store.exceptions import HeadConflict, IdConflict, InvalidData, RevisionConflict
@@ -123,6 +125,39 @@ def append_messages(
     return locked(using, chat_id, work, user_id=user_id, adding=len(inputs), undo_unless_added=True)
 
 
+def written_at_once(
+    using: str,
+    chat_id: str,
+    work: Callable[["LockedChat"], Result],
+    *,
+    user_id: str,
+    revision: int,
+    adding: int = 0,
+    touch: bool = True,
+) -> Result | None:
+    """
+    Return what the work does with a chat that the caller knows, in one statement, without a transaction around it.
+
+    ``None`` where nothing was done: the chat is not at the ``revision`` any more, the work asks for something that the
+    caller does not know, or the database, or who listens to signals, needs a transaction. Then ``locked`` does it.
+    """
+    statements = together(using)
+    if statements is None or signals.messages_appended.receivers or signals.branch_head_moved.receivers:
+        return None
+    chat = _KnownChat(using, chat_id, user_id=user_id, revision=revision, adding=adding, touch=touch)
+    try:
+        with statements:
+            result = work(chat)
+    except AnswerNeeded:
+        return None
+    if chat.is_miscounted or not retry(using, lambda: statements.run_if(_lock, **chat.lock_values(revision))):
+        return None
+    if signals.chat_changed.receivers:
+        announce_change(using, chat_id, chat.revision)
+    _note_write(using, chat_id, chat.revision)
+    return result
+
+
 class _UndoneError(Exception):
     """What a transaction is left with that is undone without an error."""
 
@@ -201,8 +236,7 @@ class LockedChat:
             if error[0] is None:
                 # The row is written a second time only where the lock counted wrong: messages that are repeated, or cut
                 # off.
-                is_miscounted = (self._added, self._added_branches) != (self._counted, self._counted_branches)
-                if is_miscounted or self._is_resync:
+                if self.is_miscounted or self._is_resync:
                     self._correct_counts()
                 # Signals are put to the transaction while it is open: it sends them at its COMMIT, or drops them with
                 # its ROLLBACK.
@@ -221,19 +255,7 @@ class LockedChat:
 
     def _lock(self) -> bool:
         """Lock the chat and learn of it; ``False`` if there is none."""
-        now = now_ms() if self._touch else None
-        adding = self._counted
-        found = _lock(
-            self.using,
-            chat_id=self.id,
-            user_id=self._scope,
-            now=now,
-            adding=adding,
-            has_messages=adding > 0,
-            branching=self._counted_branches or None,
-            in_trash=self._in_trash,
-            is_deleting=self._is_deleting,
-        )
+        found = _lock(self.using, **self.lock_values())
         if not found:
             return False
         # The row as the UPDATE left it: ``message_count`` has the messages of ``adding`` already, and the revision is
@@ -243,6 +265,25 @@ class LockedChat:
         if self._expected_revision not in (UNSET, self.revision - 1):
             raise RevisionConflict(f"Chat {self.id!r} has changed.")
         return True
+
+    def lock_values(self, revision: int | None = None) -> dict[str, Any]:
+        """Return the values of the UPDATE that is the lock; with ``revision`` it finds the chat at that one alone."""
+        return {
+            "chat_id": self.id,
+            "user_id": self._scope,
+            "now": now_ms() if self._touch else None,
+            "adding": self._counted,
+            "has_messages": self._counted > 0,
+            "branching": self._counted_branches or None,
+            "in_trash": self._in_trash,
+            "is_deleting": self._is_deleting,
+            "revision": revision,
+        }
+
+    @property
+    def is_miscounted(self) -> bool:
+        """Whether the lock counted other messages or branches than were added."""
+        return (self._added, self._added_branches) != (self._counted, self._counted_branches)
 
     def _correct_counts(self) -> None:
         # Messages by the difference, for counting them takes time with the length of the chat. Branches are few.
@@ -771,6 +812,20 @@ class LockedChat:
         insert_rows(self.using, "Checkpoint", CheckpointRecord._fields, checkpoints)
 
 
+class _KnownChat(LockedChat):
+    """A chat that is not locked: as its caller has left it, or seen it, at the revision."""
+
+    def __init__(self, using: str, chat_id: str, *, user_id: str, revision: int, **options: Any) -> None:
+        super().__init__(using, chat_id, user_id=user_id, **options)
+        self.user_id, self.revision = user_id, revision + 1
+
+    def __getattr__(self, name: str) -> Any:
+        # What the lock would tell.
+        if name in ("held", "message_count"):
+            raise AnswerNeeded
+        raise AttributeError(name)
+
+
 class NewChat(LockedChat):
     """
     A chat that is made in this transaction, with what is in it: nobody else sees it before the end.
@@ -1124,12 +1179,15 @@ def _lock(
     branching: int | None,
     in_trash: bool,
     is_deleting: bool,
+    revision: int | None,
 ) -> Update:
     # All conditions are in the UPDATE. A call that waited for another evaluates them on the row as it is then: a chat
     # that was trashed, or handed to another user, in the meantime matches no more.
     chats = (rows("Chat") if in_trash else chats_of()).filter(pk=chat_id)
     if user_id is not None:
         chats = chats.filter(user_id=user_id)
+    if revision is not None:
+        chats = chats.filter(revision=revision)
     # The lock of an append of two messages:
     #
     #     UPDATE context_store_chat SET revision = revision + 1, message_count = message_count + 2,

@@ -166,6 +166,32 @@ def run_add(items: Any) -> None:
     run(DjangoSession("tea", user_id="alice").add_items(items))
 
 
+def test_load_of_a_line_takes_one_statement(session: DjangoSession, django_assert_num_queries: Any) -> None:
+    items = [*ITEMS, *MORE] * 20
+    run(session.add_items(items))
+    for limit in (1, 50, len(items), 1_000, None):
+        with django_assert_num_queries(1):
+            assert run(session.get_items(limit=limit)) == (items if limit is None else items[-limit:])
+    with django_assert_num_queries(1):
+        assert run(session.get_items(limit=2, branch_id="main")) == items[-2:]
+
+
+def test_load_goes_beyond_forks_and_other_writers(session: DjangoSession) -> None:
+    run(session.add_items([*ITEMS, *MORE]))
+    run(session.create_branch_from_turn(2, "again"))
+    run(session.add_items(MORE))
+    assert run(session.get_items(limit=2)) == MORE
+    assert run(session.get_items(limit=3)) == [ITEMS[-1], *MORE]
+    assert run(session.get_items()) == [*ITEMS, *MORE]
+    ContextStore().append_messages("tea", [{"name": "user", "data": "Thanks"}])
+    assert [item["content"] for item in run(session.get_items(limit=2))] == ["No.", "Thanks"]
+    # A branch that is empty, one that is not there, and a chat in the trash.
+    ContextStore().create_branch("tea", "empty")
+    assert run(session.get_items(branch_id="empty")) == run(session.get_items(branch_id="gone")) == []
+    ContextStore().trash_chat("tea")
+    assert run(session.get_items()) == []
+
+
 def test_load_takes_three_statements(session: DjangoSession, django_assert_max_num_queries: Any) -> None:
     run(session.add_items([*ITEMS, *MORE] * 20))
     run(session.create_branch_from_turn(20))

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, TextField
 from django.db.models.functions import Cast
 
-from context_store.db import Literal, Prepared, Update, chunked, insert_rows
+from context_store.db import Literal, Prepared, Update, chunked, insert_rows, insert_rows_if
 from context_store.exact_json import loads
 from context_store.exceptions import InvalidData
+from context_store.graph.chains import chats_of
 from context_store.validation import JSONText, check_identifier, check_json
 
 from .models import (
@@ -145,6 +146,19 @@ def last_message(*, chat_id: str, namespace_key: str, checkpoint_id: str) -> Que
 
 def insert(using: str, model: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     insert_rows(using, f"{APP}.{model}", columns, rows)
+
+
+@Prepared
+def _thread(*, chat_id: str, user_id: str) -> QuerySet[Any]:
+    return chats_of(user_id).filter(pk=chat_id).values_list("pk")
+
+
+def insert_into_thread(
+    using: str, model: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, chat_id: str, user_id: str
+) -> bool:
+    """Insert rows in one statement, without the chat's lock, if the thread is there; tell whether they are stored."""
+    names = {"chat_id": chat_id, "user_id": user_id}
+    return insert_rows_if(using, f"{APP}.{model}", columns, rows, _thread, names)
 
 
 # Values and lists

@@ -29,8 +29,8 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from context_store.asynchronous import asynchronous
-from context_store.db import Literal, chunked, pipelined
-from context_store.graph import HeadedBranch, LockedChat, locked
+from context_store.db import Literal, chunked, pipelined, retry
+from context_store.graph import HeadedBranch, LockedChat, locked, written_at_once
 from context_store.models import Chat
 from context_store.validation import check_identifier
 
@@ -56,6 +56,7 @@ from .rows import (
     from_spans,
     has_checkpoint,
     insert,
+    insert_into_thread,
     items_of,
     key_of,
     known_values,
@@ -73,6 +74,8 @@ from .rows import (
 # In the class ``list`` is a method.
 Rows = list[CheckpointRow]
 Tuples = list[CheckpointTuple]
+# Rows to insert: the model, the columns, the values.
+Rowed = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
 # A value as it is read: its bytes, or the items of a list.
 Stored = tuple[str, bytes | Sequence[Typed]]
 
@@ -288,7 +291,8 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         """Store a checkpoint, and each new version of a channel once; return its config."""
         place = self._place(config)
         values: dict[str, Any] = checkpoint["channel_values"]
-        bare = {key: value for key, value in checkpoint.items() if key != "channel_values"}
+        passing = {channel: value for channel, value in values.items() if is_passing(channel)}
+        bare = {**checkpoint, "channel_values": passing}
         full_metadata = get_checkpoint_metadata(config, metadata)
         run_id = full_metadata.get("run_id")
         names = (place.chat_id, place.namespace_key, check_checkpoint_id(checkpoint["id"]), place.namespace)
@@ -301,6 +305,8 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         plain: dict[str, Typed] = {}
         lists: dict[str, ListValue] = {}
         for channel, version in new_versions.items():
+            if is_passing(channel):
+                continue
             key = key_of(place.namespace, channel, version)
             value = values.get(channel)
             kind, items = (SNAPSHOT, value.value) if isinstance(value, _DeltaSnapshot) else (ITEMS, value)
@@ -318,6 +324,11 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         has_delta = not place.namespace and messages in checkpoint["channel_versions"]
         has_delta = has_delta and (messages not in values or isinstance(values[messages], _DeltaSnapshot))
 
+        def checkpoint_row(message_id: str | None) -> Rowed:
+            if run_key is None and message_id is None:
+                return "ThreadCheckpoint", CheckpointRow._fields, [row]
+            return "ThreadCheckpoint", CHECKPOINT_COLUMNS, [(*row, run_key, message_id)]
+
         def work(chat: LockedChat, *, is_new: bool) -> Memory:
             with pipelined(chat.using):
                 return store(chat, is_new=is_new)
@@ -332,7 +343,10 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
                 is_new = not has_checkpoint(
                     chat.using, chat_id=chat.id, namespace_key=row.namespace_key, checkpoint_id=row.id
                 )
-            stored = [(chat.id, key, *typed) for key, typed in plain.items() if key not in known]
+            # A channel without a value needs no row: what is not there is empty.
+            stored = [
+                (chat.id, key, *typed) for key, typed in plain.items() if typed is not NOTHING and key not in known
+            ]
             tails = dict(memory.lists) if is_unchanged else {}
             branch = memory.branch if is_unchanged else None
             message_id: str | None = None
@@ -356,7 +370,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
                 if tail := value.new_tail(last):
                     tails[place_of_list] = tail
             if is_new:
-                insert(chat.using, "ThreadCheckpoint", CHECKPOINT_COLUMNS, [(*row, run_key, message_id)])
+                insert(chat.using, *checkpoint_row(message_id))
             else:
                 columns = {name: getattr(row, name) for name in ("type", "data", "metadata_type", "metadata")}
                 found = ThreadCheckpoint.objects.using(chat.using).filter(chat_id=chat.id, id=row.id)
@@ -374,7 +388,14 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         in_chat = [value for value in lists.values() if value.is_chat]
         adding = sum(len(value.typed) for value in in_chat if value.start)
         total = sum(len(value.values) for value in in_chat)
-        self._write(place, work, begins=begins, touch=True, adding=adding, total=total)
+        # Such as the checkpoint that a run begins with, which only has the input: nothing else of the thread changes.
+        alone = None if plain or lists or has_delta else checkpoint_row(None)
+        # Of lists that go on and of a branch that is remembered nothing has to be read.
+        is_known = not has_delta and all(
+            value.tail and (memory.branch or not value.is_chat) for value in lists.values()
+        )
+        options: dict[str, Any] = {"adding": adding, "total": total, "is_known": is_known, "alone": alone}
+        self._write(place, work, begins=begins, touch=True, **options)
         return place.config(row.id)
 
     async def aput(
@@ -419,7 +440,9 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
             is_unchanged = chat.revision == memory.revision + 1
             return memory._replace(revision=chat.revision) if is_unchanged else Memory(is_there=True)
 
-        self._write(place, work, begins=not self._memories[place.thread].is_there, touch=False)
+        begins = not self._memories[place.thread].is_there
+        alone = "ThreadWrite", WRITE_COLUMNS, list(rows.values())
+        self._write(place, work, begins=begins, touch=False, alone=alone)
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -556,6 +579,8 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         touch: bool,
         adding: int = 0,
         total: int = 0,
+        is_known: bool = False,
+        alone: Rowed | None = None,
     ) -> None:
         """
         Do the work with the thread's chat, which is made if this ``begins`` the thread.
@@ -566,6 +591,9 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
 
         The work supposes that all is new, which saves it from looking; if the database refuses that, it looks. It adds
         so many messages to the chat (``adding``), to one that is made for it all that there are (``total``).
+
+        Two ways take one statement, where the database can: what is done with a thread as the memory has it
+        (``is_known``), and rows that are stored ``alone``, of which a memory tells nothing: they need no lock.
         """
 
         alias = place.using
@@ -574,12 +602,21 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
 
         def attempt(using: str, *, is_new: bool, adding: int) -> None:
             done = partial(work, is_new=is_new)
-            memory = locked(using, place.chat_id, done, user_id=place.user_id, touch=touch, adding=adding)
+            options: dict[str, Any] = {"user_id": place.user_id, "touch": touch, "adding": adding}
+            revision = self._memories[place.thread].revision
+            memory = None
+            if is_known and is_new and revision:
+                memory = written_at_once(using, place.chat_id, done, revision=revision, **options)
+            memory = memory or locked(using, place.chat_id, done, **options)
             self._memories[place.thread] = Memory(is_there=True) if is_inside else memory
 
         # The connection is taken last: then what a graph saves goes through one.
         with nullcontext() if is_inside else self._turn(alias, place.chat_id), Connected(alias) as using:
             try:
+                if alone and self._memories[place.thread].is_there:
+                    names = {"chat_id": place.chat_id, "user_id": place.user_id}
+                    if retry(using, lambda: insert_into_thread(using, *alone, **names)):
+                        return
                 try:
                     attempt(using, is_new=True, adding=adding)
                 except Chat.DoesNotExist:
@@ -704,7 +741,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         """Return the checkpoint with its values, made anew each time, and its writes."""
         place = Place("", "", row.chat_id, row.namespace, None)
         known = {channel: values[key] for channel, key in keys.items() if values[key][0] != EMPTY}
-        checkpoint["channel_values"] = {channel: self._value(*stored) for channel, stored in known.items()}
+        checkpoint["channel_values"].update((channel, self._value(*stored)) for channel, stored in known.items())
         return CheckpointTuple(
             config=place.config(row.id),
             checkpoint=checkpoint,
@@ -883,9 +920,16 @@ def check_thread_id(thread_id: object) -> str:
 
 
 def _keys_of(namespace: str, checkpoint: Checkpoint) -> dict[str, str]:
-    """Return the keys of a checkpoint's values, by channel."""
+    """Return the keys of the values that do not lie in the checkpoint itself, by channel."""
     versions: dict[str, Any] = checkpoint["channel_versions"]
-    return {channel: key_of(namespace, channel, version) for channel, version in versions.items()}
+    return {
+        channel: key_of(namespace, channel, version) for channel, version in versions.items() if not is_passing(channel)
+    }
+
+
+def is_passing(channel: str) -> bool:
+    """Tell whether it is a channel of LangGraph's own that has a value for one step: that lies in the checkpoint."""
+    return channel == "__start__" or channel.startswith("branch:to:")
 
 
 def _checkpoints(chat: LockedChat) -> QuerySet[ThreadCheckpoint]:

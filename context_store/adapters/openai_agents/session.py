@@ -15,8 +15,9 @@ from django.db.models.aggregates import Count
 
 from context_store.adapters.base import requires, threaded
 from context_store.adapters.chats import UserChats, UserId, delete_unused, delete_with_messages, translated
+from context_store.exact_json import loads_each
 from context_store.exceptions import IdConflict, InvalidData, OwnerMismatch
-from context_store.graph import LockedChat, locked, parse_messages, read_page
+from context_store.graph import LockedChat, locked, parse_messages, read_last, read_page
 from context_store.messages import responses_items
 from context_store.models import Branch, Chat, Message
 from context_store.records import MessageRecord
@@ -325,6 +326,10 @@ class DjangoSession(UserChats):
             return []
 
     def _items(self, owner: str, branch: str | None, limit: int | None) -> list[Item]:
+        found = read_last(self._db, self.session_id, user_id=owner, branch=branch, limit=limit)
+        # As a rule the page is there as it is: no other adapter has written in it, and it ends above no fork.
+        if found is not None and all(kind == ITEM for kind, _ in found):
+            return loads_each([text for _, text in found])
         return _items_of(self._messages(owner, branch, limit))
 
     def _add(self, owner: str, items: list[Any]) -> None:
