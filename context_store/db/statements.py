@@ -57,12 +57,9 @@ def sees_one_moment(using: str) -> bool:
 
 def _run(connection: Any, text: str, params: Sequence[Any], *, has_rows: bool = False) -> Sequence[tuple[Any, ...]]:
     """Execute a statement through Django's cursor, and return its rows. A cursor that is dropped closes by itself."""
-    collected = _collected.get(connection)
-    if collected is not None:
-        if has_rows:
-            raise AnswerNeeded
-        collected.append((text, params))
-        return ()
+    collecting = _collecting.get(connection)
+    if collecting is not None:
+        return collecting.take(text, params, has_rows=has_rows)
     if connection.vendor != "sqlite":
         cursor = connection.cursor()
     else:
@@ -88,21 +85,28 @@ class AnswerNeeded(Exception):  # noqa: N818 - it tells the caller of ``together
 
 
 class Together:
-    """Statements that are sent as one."""
+    """Statements that are sent as one. One with rows raises ``AnswerNeeded``, unless it ``may_ask``."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, *, may_ask: bool = False) -> None:
         self._connection = connection
-        self._statements: list[tuple[str, Sequence[Any]]] = []
+        self._may_ask = may_ask
+        self.statements: list[tuple[str, Sequence[Any]]] = []
 
     def __enter__(self) -> "Together":
-        _collected[self._connection] = self._statements
+        _collecting[self._connection] = self
         # What would be sent by itself, such as a QuerySet's, would not be undone with the others.
         self._connection.execute_wrappers.append(_refuse)
         return self
 
     def __exit__(self, *error: object) -> None:
         self._connection.execute_wrappers.remove(_refuse)
-        del _collected[self._connection]
+        del _collecting[self._connection]
+
+    def take(self, text: str, params: Sequence[Any], *, has_rows: bool) -> tuple[()]:
+        if has_rows and not self._may_ask:
+            raise AnswerNeeded
+        self.statements.append((text, params))
+        return ()
 
     def run_if(self, condition: "Prepared", **values: Any) -> bool:
         """
@@ -111,17 +115,16 @@ class Together:
         What they refuse is raised, and then nothing has changed either.
         """
         connection = self._connection
-        compiled, params = condition.bound(connection, values)
         # WITH held AS (UPDATE context_store_chat … RETURNING …), s0 AS (INSERT …), s1 AS (UPDATE …)
         # SELECT 1 / count(*) FROM held
         #
         # PostgreSQL runs the first for the SELECT, then the others. Where that has changed no row, the division fails,
         # and the statement as a whole with it.
-        parts = [f"held AS ({compiled.text})"]
-        bound = list(params)
-        for number, (text, values_of_text) in enumerate(self._statements):
+        text, params = _statement_of(connection, condition, values)
+        parts, bound = [f"held AS ({text})"], list(params)
+        for number, (text, params) in enumerate(self.statements):
             parts.append(f"s{number} AS ({text})")
-            bound += values_of_text
+            bound += params
         try:
             _run(connection, f"WITH {', '.join(parts)} SELECT 1 / count(*) FROM held", bound, has_rows=True)  # noqa: S608
         except DataError as error:
@@ -135,13 +138,21 @@ class Together:
         return True
 
 
+def _statement_of(connection: Any, statement: "Prepared", values: dict[str, Any]) -> tuple[str, Sequence[Any]]:
+    """Return the text and the parameters that a call of the statement would send."""
+    with Together(connection, may_ask=True) as collected:
+        statement(connection.alias, **values)
+    [found] = collected.statements
+    return found
+
+
 def _refuse(*arguments: Any) -> Any:
     raise AnswerNeeded
 
 
 DIVISION_BY_ZERO = "22012"
-# What is collected of connections, and the aliases of those that have refused statements with others in them.
-_collected: dict[Any, list[tuple[str, Sequence[Any]]]] = {}
+# What collects of connections, and the aliases of those that have refused statements with others in them.
+_collecting: dict[Any, Together] = {}
 _without_together: set[str] = set()
 
 
@@ -149,7 +160,7 @@ def together(using: str) -> Together | None:
     """
     Return what collects the statements of a ``with`` block, to be sent as one; ``None`` where the database has no such.
 
-    It is for what needs no answer, and no transaction of its own: a statement with rows raises ``AnswerNeeded``.
+    It is for what needs no answer, and no transaction of its own.
     """
     connection = connections[using]
     if connection.vendor != "postgresql" or using in _without_together or not _commits_each(connection):
@@ -193,12 +204,6 @@ class Prepared:
         connection = connections[using]
         if connection.vendor not in TAKES_CHECKED_VALUES:
             return _execute(self.build(**values), using)
-        compiled, params = self.bound(connection, values)
-        rows = _run(connection, compiled.text, params, has_rows=compiled.has_rows)
-        return rows if not compiled.converters else _converted(rows, compiled.converters, connection)
-
-    def bound(self, connection: BaseDatabaseWrapper, values: dict[str, Any]) -> tuple["_Compiled", list[Any]]:
-        """Return the statement for this kind of database, with its parameters."""
         # _messages(using, chat_id="tea", ids=["a", "b"]):
         #
         #     shape     ("sqlite", "chat_id", "ids", "", 2)
@@ -228,7 +233,8 @@ class Prepared:
                 params.append(index)
             else:
                 params.append(values[name] if index is None else values[name][index])
-        return compiled, params
+        rows = _run(connection, compiled.text, params, has_rows=compiled.has_rows)
+        return rows if not compiled.converters else _converted(rows, compiled.converters, connection)
 
     def _compile(self, connection: BaseDatabaseWrapper, values: dict[str, Any]) -> "_Compiled":
         places: dict[Any, tuple[str, int | None]] = {}
@@ -363,8 +369,8 @@ def insert_rows_if(
         return False
     if not 0 < len(rows) * len(columns) < LEAST_PARAMETERS // 2:
         return False
-    compiled, params = condition.bound(connection, values)
-    key = (connection.vendor, model, tuple(columns), len(rows), compiled.text)
+    found, params = _statement_of(connection, condition, values)
+    key = (connection.vendor, model, tuple(columns), len(rows), found)
     text = _INSERTS.get(key)
     if text is None:
         # WITH found AS (SELECT id FROM context_store_chat WHERE … FOR SHARE)
@@ -373,7 +379,7 @@ def insert_rows_if(
         into, given = _insert_text(connection, model, columns, len(rows))
         first = connection.ops.quote_name(_model(model)._meta.get_field(columns[0]).column)
         text = (
-            f"WITH found AS ({compiled.text}{lock}) {into} "  # noqa: S608 - names alone
+            f"WITH found AS ({found}{lock}) {into} "  # noqa: S608 - names alone
             f"SELECT given.* FROM found, (VALUES {given}) AS given RETURNING {first}"
         )
         _keep_insert(key, text)
@@ -439,7 +445,7 @@ def pipelined(using: str) -> Iterator[None]:
     connection = connections[using]
     driver: Any = connection.connection
     # A pipeline in a pipeline would wait for the outer one.
-    can = connection.vendor == "postgresql" and connection not in _collected and hasattr(driver, "pipeline")
+    can = connection.vendor == "postgresql" and connection not in _collecting and hasattr(driver, "pipeline")
     if not can or driver.pgconn.pipeline_status:
         yield
         return

@@ -372,9 +372,9 @@ def read_page(
 
 def read_last(
     using: str, chat_id: str, *, user_id: str | None = None, branch: str | None = None, limit: int | None = None
-) -> list[tuple[str | None, str]] | None:
+) -> Sequence[Sequence[Any]] | None:
     """
-    Return type and data (JSON text) of the last messages of the named or the active branch, in one statement.
+    Return type, data (JSON text) and depth of the last messages of the named or the active branch, in one statement.
 
     ``None`` where that does not give all: the page goes beyond a fork, or there is no chat, no branch or no message.
     """
@@ -388,7 +388,7 @@ def read_last(
     length = found[-1][2] + 1 if found else 0
     if not found or len(found) < (length if limit is None else min(limit, length)):
         return None
-    return [(kind, text) for kind, text, _ in found]
+    return found
 
 
 @Prepared

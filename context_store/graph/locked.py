@@ -150,7 +150,20 @@ def written_at_once(
             result = work(chat)
     except AnswerNeeded:
         return None
-    if chat.is_miscounted or not retry(using, lambda: statements.run_if(_lock, **chat.lock_values(revision))):
+    if not chat.is_counted:
+        return None
+    values = {
+        "chat_id": chat.id,
+        "user_id": user_id,
+        "now": now_ms() if touch else None,
+        "adding": adding,
+        "has_messages": adding > 0,
+        "branching": None,
+        "in_trash": False,
+        "is_deleting": False,
+        "revision": revision,
+    }
+    if not retry(using, lambda: statements.run_if(_lock, **values)):
         return None
     if signals.chat_changed.receivers:
         announce_change(using, chat_id, chat.revision)
@@ -236,7 +249,8 @@ class LockedChat:
             if error[0] is None:
                 # The row is written a second time only where the lock counted wrong: messages that are repeated, or cut
                 # off.
-                if self.is_miscounted or self._is_resync:
+                is_miscounted = (self._added, self._added_branches) != (self._counted, self._counted_branches)
+                if is_miscounted or self._is_resync:
                     self._correct_counts()
                 # Signals are put to the transaction while it is open: it sends them at its COMMIT, or drops them with
                 # its ROLLBACK.
@@ -255,7 +269,20 @@ class LockedChat:
 
     def _lock(self) -> bool:
         """Lock the chat and learn of it; ``False`` if there is none."""
-        found = _lock(self.using, **self.lock_values())
+        now = now_ms() if self._touch else None
+        adding = self._counted
+        found = _lock(
+            self.using,
+            chat_id=self.id,
+            user_id=self._scope,
+            now=now,
+            adding=adding,
+            has_messages=adding > 0,
+            branching=self._counted_branches or None,
+            in_trash=self._in_trash,
+            is_deleting=self._is_deleting,
+            revision=None,
+        )
         if not found:
             return False
         # The row as the UPDATE left it: ``message_count`` has the messages of ``adding`` already, and the revision is
@@ -265,25 +292,6 @@ class LockedChat:
         if self._expected_revision not in (UNSET, self.revision - 1):
             raise RevisionConflict(f"Chat {self.id!r} has changed.")
         return True
-
-    def lock_values(self, revision: int | None = None) -> dict[str, Any]:
-        """Return the values of the UPDATE that is the lock; with ``revision`` it finds the chat at that one alone."""
-        return {
-            "chat_id": self.id,
-            "user_id": self._scope,
-            "now": now_ms() if self._touch else None,
-            "adding": self._counted,
-            "has_messages": self._counted > 0,
-            "branching": self._counted_branches or None,
-            "in_trash": self._in_trash,
-            "is_deleting": self._is_deleting,
-            "revision": revision,
-        }
-
-    @property
-    def is_miscounted(self) -> bool:
-        """Whether the lock counted other messages or branches than were added."""
-        return (self._added, self._added_branches) != (self._counted, self._counted_branches)
 
     def _correct_counts(self) -> None:
         # Messages by the difference, for counting them takes time with the length of the chat. Branches are few.
@@ -818,6 +826,11 @@ class _KnownChat(LockedChat):
     def __init__(self, using: str, chat_id: str, *, user_id: str, revision: int, **options: Any) -> None:
         super().__init__(using, chat_id, user_id=user_id, **options)
         self.user_id, self.revision = user_id, revision + 1
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether as many messages were added as the lock counts."""
+        return self._added == self._counted and not self._added_branches
 
     def __getattr__(self, name: str) -> Any:
         # What the lock would tell.

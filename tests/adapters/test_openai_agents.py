@@ -8,6 +8,8 @@ from agents import SessionSettings
 from agents.memory import Session
 from agents.run_context import RunContextWrapper
 from agents.usage import Usage
+from asgiref.sync import sync_to_async
+from django.db import connection, transaction
 
 from context_store import ContextStore
 from context_store.adapters.openai_agents import DjangoSession
@@ -164,6 +166,40 @@ def test_racing_turns_stand_in_line(session: DjangoSession) -> None:
 
 def run_add(items: Any) -> None:
     run(DjangoSession("tea", user_id="alice").add_items(items))
+
+
+def test_a_session_goes_on_where_it_left_off(session: DjangoSession, django_assert_num_queries: Any) -> None:
+    run(session.add_items(ITEMS[:-1]))
+    run(session.add_items(ITEMS[-1:]))
+    # PostgreSQL takes them as one; elsewhere the branch is not read again, and the transaction counts.
+    with django_assert_num_queries(1 if connection.vendor == "postgresql" else 6):
+        run(session.add_items(MORE))
+    other = DjangoSession("tea", user_id="alice")
+    run(other.add_items(MORE))
+    run(session.add_items(ITEMS))
+    run(other.create_branch_from_turn(2, "again"))
+    run(session.add_items(MORE))
+    run(other.switch_to_branch("main"))
+    run(session.pop_item())
+    run(session.add_items(MORE))
+    assert run(session.get_items()) == [*ITEMS, *MORE, *MORE, *ITEMS[:-1], *MORE]
+    assert run(session.get_items(branch_id="again")) == [*ITEMS, *MORE]
+    run(session.clear_session())
+    run(session.add_items(MORE))
+    assert run(session.get_items()) == MORE
+
+
+def test_what_is_undone_is_not_gone_on_from(session: DjangoSession) -> None:
+    run(session.add_items(MORE))
+
+    def undo() -> None:
+        with transaction.atomic():
+            DjangoSession.add_items.__wrapped__(session, ITEMS)  # type: ignore[attr-defined]
+            transaction.set_rollback(True)
+
+    run(sync_to_async(undo)())
+    run(session.add_items(MORE))
+    assert run(session.get_items()) == [*MORE, *MORE]
 
 
 def test_load_of_a_line_takes_one_statement(session: DjangoSession, django_assert_num_queries: Any) -> None:

@@ -38,7 +38,7 @@ def chat_of_row() -> Any:
 # [["r", 2], ["s", 3]]: the first two of run r, then run s up to three.
 class ThreadCheckpoint(models.Model):
     """
-    A checkpoint of a thread: its state without the values of channels.
+    A checkpoint of a thread: its state without the values of channels, but those that have one for a single step.
 
     ``namespace_key`` and ``run_key`` are digests of the namespace and of the run that made it, which have any length.
     ``message_id`` is the last message of the chat that its state has, where a delta channel holds the messages.
@@ -66,7 +66,7 @@ class ThreadCheckpoint(models.Model):
 
 class ThreadValue(models.Model):
     """
-    One version of a channel. ``key`` is the digest of namespace, channel and version.
+    One version of a channel, if it has a value. ``key`` is the digest of namespace, channel and version.
 
     A list is kept as its items, in ``ThreadItem``, also that of a delta channel's snapshot; then the bytes are JSON:
     ``[[run, end], …]``.

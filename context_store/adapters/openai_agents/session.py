@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from time import time
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import QuerySet, Sum
 from django.db.models.aggregates import Count
 
@@ -17,7 +17,15 @@ from context_store.adapters.base import requires, threaded
 from context_store.adapters.chats import UserChats, UserId, delete_unused, delete_with_messages, translated
 from context_store.exact_json import loads_each
 from context_store.exceptions import IdConflict, InvalidData, OwnerMismatch
-from context_store.graph import LockedChat, locked, parse_messages, read_last, read_page
+from context_store.graph import (
+    HeadedBranch,
+    LockedChat,
+    locked,
+    parse_messages,
+    read_last,
+    read_page,
+    written_at_once,
+)
 from context_store.messages import responses_items
 from context_store.models import Branch, Chat, Message
 from context_store.records import MessageRecord
@@ -65,6 +73,19 @@ NAMELESS = {
 }
 
 
+class Left(NamedTuple):
+    """
+    How a session left its chat: the branch that it wrote to, and the revision.
+
+    While the chat is at the revision nobody has written since, and the branch is as it was.
+    """
+
+    using: str
+    user_id: str
+    revision: int
+    branch: HeadedBranch
+
+
 class DjangoSession(UserChats):
     """
     The chat ``session_id`` of a user, or of whom ``user_id(wrapper)`` finds in the run's context, as a session.
@@ -86,6 +107,7 @@ class DjangoSession(UserChats):
         super().__init__(user_id, using)
         self.session_settings: SessionSettings | None = coerce_session_settings(session_settings or {})
         self.logger = logger or logging.getLogger("context_store.openai_agents")
+        self._left: Left | None = None
 
     # The session
 
@@ -328,18 +350,32 @@ class DjangoSession(UserChats):
     def _items(self, owner: str, branch: str | None, limit: int | None) -> list[Item]:
         found = read_last(self._db, self.session_id, user_id=owner, branch=branch, limit=limit)
         # As a rule the page is there as it is: no other adapter has written in it, and it ends above no fork.
-        if found is not None and all(kind == ITEM for kind, _ in found):
-            return loads_each([text for _, text in found])
+        if found and {row[0] for row in found} == {ITEM}:
+            return loads_each([row[1] for row in found])
         return _items_of(self._messages(owner, branch, limit))
 
     def _add(self, owner: str, items: list[Any]) -> None:
         messages = [{"name": _name(item), "type": ITEM, "data": item} for item in items]
         inputs = parse_messages(messages, chat_id=self.session_id)
 
-        def append() -> list[MessageRecord]:
-            return locked(
-                self._db, self.session_id, lambda chat: chat.append(inputs), user_id=owner, adding=len(inputs)
-            )
+        def append() -> None:
+            using, found = self._db, None
+            options: dict[str, Any] = {"user_id": owner, "adding": len(inputs)}
+            left = self._left if self._left and self._left[:2] == (using, owner) else None
+
+            def work(chat: LockedChat) -> Left:
+                if left and chat.revision == left.revision + 1:
+                    chat.go_on(left.branch)
+                    chat.extend(inputs)
+                else:
+                    chat.append(inputs)
+                return Left(using, owner, chat.revision, chat.branch)
+
+            if left:
+                found = written_at_once(using, self.session_id, work, revision=left.revision, **options)
+            found = found or locked(using, self.session_id, work, **options)
+            # What a transaction around this may still undo is not known.
+            self._left = None if connections[using].in_atomic_block else found
 
         # The append first: only the first one of a session finds no chat. Chat and items are stored together then: a
         # process that dies leaves no empty chat.
