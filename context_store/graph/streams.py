@@ -6,6 +6,8 @@ under the lock of the stream's row alone: many a second come, and other writers 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
@@ -20,7 +22,7 @@ from context_store.types import MessageInput
 from context_store.validation import JSONText
 
 from .chains import missing, rows
-from .inputs import parse_messages
+from .inputs import Input, parse_messages
 from .locked import LockedChat, delete_rows, id_conflicts, locked
 
 QUEUED, RUNNING, COMPLETED, FAILED, CANCELLED = "queued", "running", "completed", "failed", "cancelled"
@@ -36,9 +38,12 @@ REAPED_AT_ONCE = 100
 
 # Format and chunks -> the data of the message, or None where nothing was said.
 Answer = Callable[[str, Iterable[Any]], Any]
-# A stream that ends -> its last seq, the data of its chunks, and what is to be said where they are lost. No chunk may
-# follow, but where the transaction is undone.
-Close = Callable[[StreamRecord], tuple[int, Iterable[Any], str | None]]
+Chunks = list[ChunkRecord]
+# A stream -> its chunks as far as they are there.
+Read = Callable[[StreamRecord], Chunks]
+# A stream that ends, and its first chunks as far as they are known -> its last seq, all its chunks, and what is to be
+# said where they are lost. No chunk may follow, but where the transaction is undone.
+Close = Callable[[StreamRecord, Chunks], tuple[int, Chunks, str | None]]
 
 
 def most_bytes() -> int:
@@ -242,6 +247,7 @@ def finish_stream(
     message: MessageInput | None = None,
     is_expired: bool = False,
     started_at: int | None = None,
+    read: Read | None = None,
     close: Close | None = None,
     exactly: bool = False,
 ) -> StreamRecord:
@@ -249,14 +255,32 @@ def finish_stream(
     End a stream, and store its answer as a message of the chat in the same transaction.
 
     The first end wins: of a stream that has ended nothing changes. One whose end was asked for ends as cancelled.
-    ``message`` is the answer; without it ``answer`` makes its data of the chunks, which ``close`` gives where they are
-    not in this database. ``is_expired``: only if its lease is over by now; ``exactly``: only if nothing has changed
-    since the record, or else ``RevisionConflict``. Raises ``Stream.DoesNotExist``, and ``StreamConflict`` to complete
-    one that nobody has claimed.
+    ``message`` is the answer; without it ``answer`` makes its data of the chunks, which ``read`` and ``close`` give
+    where they are not in this database. It is made before the chat is locked, and once more behind that where a chunk
+    or a wish for the end came meanwhile. ``is_expired``: only if its lease is over by now; ``exactly``: only if nothing
+    has changed since the record, or else ``RevisionConflict``. Raises ``Stream.DoesNotExist``, and ``StreamConflict``
+    to complete one that nobody has claimed.
     """
 
-    def close_here(ended: StreamRecord) -> tuple[int, Iterable[Any], None]:
-        return ended.last_seq, (chunk.data for chunk in read_chunks(using, ended.chat_id, ended.id)), None
+    def read_here(stream: StreamRecord) -> Chunks:
+        return read_chunks(using, stream.chat_id, stream.id)
+
+    def close_here(ended: StreamRecord, known: Chunks) -> tuple[int, Chunks, None]:
+        after = last_of(known)
+        has_more = message is None and after < ended.last_seq
+        new = read_chunks(using, ended.chat_id, ended.id, after=after) if has_more else []
+        return ended.last_seq, [*known, *new], None
+
+    answers = _Answers(answer, message)
+    known: Chunks = []
+    if not record.is_finished:
+        if message is None:
+            known = (read or read_here)(record)
+        likely = record._replace(status=CANCELLED if record.cancel_requested_at else status)
+        # For a stream that is full it takes seconds, which no writer of the chat waits for. What is refused is so only
+        # where this end wins.
+        with suppress(InvalidData):
+            answers.made(likely, known, error if likely.status == FAILED else None)
 
     def change(chat: LockedChat, row: QuerySet[Any], now: StreamRecord) -> StreamRecord:
         if now.is_finished or (started_at is not None and now.started_at != started_at):
@@ -273,45 +297,77 @@ def finish_stream(
             return now
         # Read behind the lock of its row: ``last_seq`` moves without the chat's lock, and is final only now.
         [ended] = to_streams(row)
-        last_seq, said, loss = (close or close_here)(ended)
+        last_seq, chunks, loss = (close or close_here)(ended, known if ended.started_at == record.started_at else [])
         if exactly and last_seq != record.last_seq:
             raise _changed(record)
         why = error if end == FAILED else None
         if loss is not None and message is None and end == COMPLETED:
             end, why = FAILED, loss
             ended = ended._replace(status=end)
-        given = message
-        if given is None:
-            data = answer(ended.format, said)
-            given = None if data is None else {"name": "assistant", "data": data}
         message_id = ended.message_id
-        if given is not None:
-            try:
+        try:
+            given = answers.made(ended, chunks, why)
+            if given is not None:
                 # The message and the state commit together: no reader sees an end without its answer.
-                message_id = _store_answer(chat, row, ended, given, why)
-            except InvalidData as refused:
-                if message is not None:
-                    raise
-                # What was said is no message that the store takes, as one too large: the stream ends all the same.
-                why, end = str(refused), FAILED
+                message_id = _store_answer(chat, row, ended, given)
+        except InvalidData as refused:
+            if message is not None:
+                raise
+            # What was said is no message that the store takes, as one too large: the stream ends all the same.
+            why, end = str(refused), FAILED
         return _written(row, ended, status=end, error=why, message_id=message_id, last_seq=last_seq)
 
     return change_stream(using, record, change, touch=True, exactly=exactly)
 
 
-def _store_answer(
-    chat: LockedChat, row: QuerySet[Any], stream: StreamRecord, given: MessageInput, error: str | None
-) -> str:
+class _Answers:
+    """What a stream that ends stores as its message: made once for each state and last chunk that it may end with."""
+
+    def __init__(self, answer: Answer, message: MessageInput | None) -> None:
+        self.answer = answer
+        self.message = message
+        self._made: dict[Any, Input | InvalidData | None] = {}
+
+    def made(self, stream: StreamRecord, chunks: Chunks, error: str | None) -> Input | None:
+        """Return the message, or ``None`` where nothing was said. Raises ``InvalidData`` for what no message can be."""
+        # Stored chunks never change: which is the last of a run tells what was said.
+        key = (stream.started_at, last_of(chunks), stream.status, stream.message_id, error)
+        if key not in self._made:
+            try:
+                self._made[key] = self._make(stream, chunks, error)
+            except InvalidData as refused:
+                self._made[key] = refused
+        made = self._made[key]
+        if isinstance(made, InvalidData):
+            raise made
+        # A copy, as storing it gives it a parent; a deadlock has that done again.
+        return None if made is None else replace(made)
+
+    def _make(self, stream: StreamRecord, chunks: Chunks, error: str | None) -> Input | None:
+        given = self.message
+        if given is None:
+            data = self.answer(stream.format, [chunk.data for chunk in chunks])
+            if data is None:
+                return None
+            given = {"name": "assistant", "data": data}
+        values: dict[str, Any] = given._asdict() if isinstance(given, MessageRecord) else dict(given)
+        if "data" in values and stream.status != COMPLETED:
+            data = values["data"] if isinstance(values["data"], dict) else {"content": values["data"]}
+            metadata = data["metadata"] if isinstance(data.get("metadata"), dict) else {}
+            mark = {"status": stream.status, **({"error": error} if error else {})}
+            values["data"] = {**data, "metadata": {**metadata, **mark}}
+        [parsed] = parse_messages([{"id": stream.message_id, **values}], chat_id=stream.chat_id)
+        return parsed
+
+
+def last_of(chunks: Chunks) -> int:
+    """Return the seq of the last chunk; -1 is before the first."""
+    return chunks[-1].seq if chunks else -1
+
+
+def _store_answer(chat: LockedChat, row: QuerySet[Any], stream: StreamRecord, parsed: Input) -> str:
     """Store the message where the stream began, or fill in the one that is there; return its id."""
-    values: dict[str, Any] = given._asdict() if isinstance(given, MessageRecord) else dict(given)
-    if "data" in values and stream.status != COMPLETED:
-        data = values["data"] if isinstance(values["data"], dict) else {"content": values["data"]}
-        metadata = data["metadata"] if isinstance(data.get("metadata"), dict) else {}
-        mark = {"status": stream.status, **({"error": error} if error else {})}
-        values["data"] = {**data, "metadata": {**metadata, **mark}}
-    values = {"id": stream.message_id, **values}
     parent_id, branch_id = row.values_list("parent_id", "branch_id")[0]
-    [parsed] = parse_messages([values], chat_id=chat.id)
     message_id = parsed.record.id
     # P is the head that the stream began at, A the answer:
     #

@@ -34,6 +34,7 @@ from context_store.graph.streams import (
     append_chunks,
     claim_stream,
     is_full,
+    last_of,
     most_bytes,
 )
 from context_store.ids import now_ms
@@ -245,32 +246,49 @@ class RedisStreams(DatabaseStreams):
         self.call("remove", remove)
 
     def end(self, record: StreamRecord, status: str, **options: Any) -> StreamRecord:
-        close = partial(self._close, needs_chunks=not options.get("is_expired", False))
-        ended = super().end(record, status, **options, close=close)
+        needs_chunks = not options.get("is_expired", False)
+        read = partial(self._read_all, needs_chunks=needs_chunks)
+        close = partial(self._close, needs_chunks=needs_chunks, has_message=options.get("message") is not None)
+        ended = super().end(record, status, **options, read=read, close=close)
         if ended.is_finished:
             self._after_commit(partial(self._keep, ended))
         return ended
 
-    def _close(self, record: StreamRecord, *, needs_chunks: bool) -> tuple[int, Iterable[Any], str | None]:
+    def _read_all(self, record: StreamRecord, *, needs_chunks: bool) -> Chunks:
+        # What fails here fails once more in ``_close``, which says what that means.
+        try:
+            return self._read(self._current([record])[0], -1, None)
+        except StreamsUnavailable:
+            return []
+        except RedisError:
+            if needs_chunks:
+                raise
+            return []
+
+    def _close(
+        self, record: StreamRecord, known: Chunks, *, needs_chunks: bool, has_message: bool
+    ) -> tuple[int, Chunks, str | None]:
         if record.started_at is None:
-            return record.last_seq, (), None
+            return record.last_seq, [], None
         try:
             # From now on no chunk is taken. If the transaction is undone, nobody says so here: the next append asks the
             # database, finds the stream running, and removes the mark by OPEN.
             last_seq = self._run("CLOSE", record, secrets.token_hex(8))
             if last_seq is None:
-                return record.last_seq, (), LOST
+                return record.last_seq, [], LOST
             closed = record._replace(last_seq=_number(last_seq))
-            said = [chunk.data for chunk in self._read(closed, -1, None)]
+            if has_message:
+                return closed.last_seq, [], None
+            chunks = [*known, *self._read(closed, last_of(known), None)]
         except StreamsUnavailable:
             # What nobody can read is lost, and may not keep the stream from its end.
-            return record.last_seq, (), LOST
+            return record.last_seq, [], LOST
         except RedisError:
             if needs_chunks:
                 raise
             # Whose producer is gone must not be running for as long as Redis is gone, too.
-            return record.last_seq, (), LOST
-        return closed.last_seq, said, None if len(said) == closed.last_seq + 1 else LOST
+            return record.last_seq, [], LOST
+        return closed.last_seq, chunks, None if len(chunks) == closed.last_seq + 1 else LOST
 
     def _end_lost(self, record: StreamRecord) -> StreamRecord:
         """End a stream whose chunks are gone."""
