@@ -1,5 +1,6 @@
 """Tasks of a server in the database, beside the SDK's own store in memory."""
 
+import base64
 import io
 import time
 from datetime import timedelta
@@ -18,6 +19,7 @@ from django.db import connection
 from context_store.adapters.a2a import DjangoTaskStore, RemoteAgent
 from context_store.adapters.a2a.models import AgentTask
 from context_store.adapters.a2a.tasks import purge_tasks
+from context_store.exceptions import CorruptData
 from tests.adapters.agents import artifact, call_of, running_agent
 from tests.adapters.test_a2a_client import config, run, store
 from tests.races import run_processes
@@ -250,3 +252,46 @@ def test_server_goes_on_with_its_tasks_after_a_restart() -> None:
 
         run(look())
     assert len(call(DjangoTaskStore().get, task_id, ALICE).history) >= 2
+
+
+def nested(levels: int) -> Task:
+    made = task(1)
+    inner = made.metadata
+    for _ in range(levels):
+        inner = inner.fields["x"].struct_value
+    inner.fields["x"].number_value = 1
+    return made
+
+
+@pytest.mark.parametrize("levels", [30, 45, 60, 95])
+def test_a_task_that_is_stored_can_be_read(levels: int) -> None:
+    tasks, made = DjangoTaskStore(), nested(levels)
+    call(tasks.save, made, ALICE)
+    assert call(tasks.get, made.id, ALICE).SerializeToString() == made.SerializeToString()
+    (listed,) = call(tasks.list, ListTasksRequest(), ALICE).tasks
+    assert listed.SerializeToString() == made.SerializeToString()
+
+
+def test_a_task_that_could_not_be_read_is_refused() -> None:
+    tasks = DjangoTaskStore()
+    worthless = task(1)
+    worthless.metadata.fields["x"].number_value = float("nan")
+    for made in (nested(110), nested(2_000), worthless):
+        with pytest.raises(InvalidParamsError, match="cannot be stored"):
+            call(tasks.save, made, ALICE)
+    assert call(tasks.list, ListTasksRequest(), ALICE).total_size == 0
+
+
+def test_a_page_token_of_brackets_is_refused() -> None:
+    token = base64.urlsafe_b64encode(b"[" * 200_000).decode()
+    with pytest.raises(InvalidParamsError):
+        call(DjangoTaskStore().list, ListTasksRequest(page_token=token), ALICE)
+
+
+def test_a_row_that_holds_no_task_is_an_error() -> None:
+    call(DjangoTaskStore().save, task(1), ALICE)
+    AgentTask.objects.update(data=[1])
+    with pytest.raises(CorruptData):
+        call(DjangoTaskStore().get, "task-001", ALICE)
+    with pytest.raises(CorruptData):
+        call(DjangoTaskStore().list, ListTasksRequest(), ALICE)

@@ -1,5 +1,6 @@
 """Tasks of an A2A server, in the database."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -13,13 +14,13 @@ from a2a.utils.task import ListTasksCursor, decode_list_tasks_cursor, encode_lis
 from asgiref.sync import sync_to_async
 from django.db import IntegrityError, close_old_connections, router, transaction
 from django.db.models import Q, QuerySet
-from google.protobuf.json_format import MessageToJson, ParseDict
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError, SerializeToJsonError
 
 from context_store.adapters.base import stored_name
-from context_store.exceptions import InvalidData
+from context_store.exceptions import CorruptData, InvalidData
 from context_store.graph.holds import require_not_erased
 from context_store.ids import now_ms
-from context_store.validation import JSONText
+from context_store.validation import MAX_NESTING, JSONText
 
 from .client import FINISHED
 from .models import AgentTask
@@ -74,7 +75,7 @@ class DjangoTaskStore(TaskStore):  # type: ignore[misc] # The SDK's types are no
             "state": task.status.state,
             "status_time": status_time(task),
             # Whatever its size: the SDK has no limit.
-            "data": JSONText(MessageToJson(task, indent=None, ensure_ascii=False)),
+            "data": _text(task),
         }
         tasks = self._tasks(owner)
         row = tasks.filter(task_id=stored_name(task.id))
@@ -93,7 +94,7 @@ class DjangoTaskStore(TaskStore):  # type: ignore[misc] # The SDK's types are no
 
     def _get(self, owner: str, task_id: str) -> Task | None:
         for data in self._tasks(owner).filter(task_id=stored_name(task_id)).values_list("data", flat=True):
-            return _task(data)
+            return _read(data, Task())
         return None
 
     def _delete(self, owner: str, task_id: str) -> None:
@@ -112,12 +113,15 @@ class DjangoTaskStore(TaskStore):  # type: ignore[misc] # The SDK's types are no
         rows = list(
             page.order_by("-status_time", "-task_id").values_list("data", "status_time", "task_id")[: page_size + 1]
         )
-        return ListTasksResponse(
-            tasks=[_task(data) for data, _, _ in rows[:page_size]],
+        response = ListTasksResponse(
             next_page_token=_token(*rows[page_size - 1][1:]) if len(rows) > page_size else "",
             page_size=page_size,
             total_size=tasks.count(),
         )
+        for data, _, _ in rows[:page_size]:
+            # In place: a task that is handed over goes through its bytes, which take fewer levels than JSON.
+            _read(data, response.tasks.add())
+        return response
 
     def _tasks(self, owner: str) -> QuerySet[AgentTask]:
         """Return the owner's tasks, always where they are written: a server sees what it has just saved."""
@@ -151,8 +155,32 @@ def _nanoseconds(timestamp: Any) -> int:
     return max(NO_TIME + 1, min(int(timestamp.ToNanoseconds()), LAST_TIME))
 
 
-def _task(data: Any) -> Task:
-    return ParseDict(data, Task(), ignore_unknown_fields=True)
+def _text(task: Task) -> JSONText:
+    """Return the task as JSON text. Raises ``InvalidParamsError`` for what could not be read again."""
+    try:
+        value = MessageToDict(task)
+    # NaN is a number to protobuf.
+    except (SerializeToJsonError, RecursionError) as error:
+        raise InvalidParamsError(f"Task {task.id!r} cannot be stored: it holds what JSON has not.") from error
+    level: list[Any] = [value]
+    for _ in range(MAX_NESTING):
+        level = [
+            inner
+            for item in level
+            for inner in (item.values() if isinstance(item, dict) else item)
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return JSONText(json.dumps(value, ensure_ascii=False))
+    raise InvalidParamsError(f"Task {task.id!r} cannot be stored: it is nested over {MAX_NESTING} levels.")
+
+
+def _read(data: Any, task: Task) -> Task:
+    # Each level of JSON is up to three messages of protobuf: a Value, in it a Struct, in that an entry.
+    try:
+        return ParseDict(data, task, ignore_unknown_fields=True, max_recursion_depth=4 * MAX_NESTING)
+    except ParseError as error:
+        raise CorruptData("What is stored of a task is no task, so it was not read.") from error
 
 
 def _token(time: int, task_id: str) -> str:
@@ -162,7 +190,10 @@ def _token(time: int, task_id: str) -> str:
 
 def _after(tasks: QuerySet[AgentTask], token: str) -> QuerySet[AgentTask]:
     """Return the tasks behind the one that the token names. Raises ``InvalidParamsError``."""
-    cursor = decode_list_tasks_cursor(token)
+    try:
+        cursor = decode_list_tasks_cursor(token)
+    except RecursionError:
+        cursor = None
     if cursor is None:
         raise InvalidParamsError(f"Invalid page token: {token}")
     # The token is base64url of {"ts": 1700000000000000000, "id": "t7"}, the last task of the page before; "ts" is null
