@@ -140,11 +140,14 @@ class ChatForm(forms.ModelForm):  # type: ignore[type-arg]
         return {**kept, **changed}
 
 
+def is_list(request: HttpRequest) -> bool:
+    match = request.resolver_match
+    return match is not None and (match.url_name or "").endswith("_changelist")
+
+
 def in_trash(request: HttpRequest) -> bool:
     """Tell whether the request is for the list of the trash: no page of one chat shows what lies there."""
-    match = request.resolver_match
-    is_list = match is not None and (match.url_name or "").endswith("_changelist")
-    return is_list and request.GET.get(TrashFilter.parameter_name) == "1"
+    return is_list(request) and request.GET.get(TrashFilter.parameter_name) == "1"
 
 
 class CheckpointForm(forms.Form):
@@ -289,7 +292,9 @@ class ChatAdmin(StoreAdmin):
         found = getattr(request, "_context_store_found", None)
         if found is None:
             # Once a request: an action on what was found asks again.
-            may_read, people = self.has_read_permission(request), people_for(request)
+            # In messages for the list alone, which records what it has found: Django's widgets that complete the name
+            # of a chat search here, too, and leave no entry.
+            may_read, people = is_list(request) and self.has_read_permission(request), people_for(request)
             found = search(queryset, search_term, in_messages=may_read, people=people)
             request._context_store_found = found  # type: ignore[attr-defined]
             if found.warning:

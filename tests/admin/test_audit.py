@@ -111,3 +111,9 @@ def test_the_history_shows_who_read(reader: Client, chat: str) -> None:
     page = reader.get(f"{CHAT}history/").content.decode()
     assert "Read messages 1 to 3 of branch “main”." in page
     assert "sam" in page
+
+
+def test_completing_the_name_of_a_chat_searches_no_messages(reader: Client, chat: str) -> None:
+    path = "/admin/autocomplete/?app_label=context_store&model_name=message&field_name=chat&term="
+    assert reader.get(f"{path}zebra").json()["results"] == []
+    assert [found["id"] for found in reader.get(f"{path}Printing").json()["results"]] == ["c1"]
