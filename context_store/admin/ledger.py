@@ -122,7 +122,11 @@ def _tokens(one: UsageSum) -> int:
 
 
 def _date(time: int) -> str:
-    return formats.date_format(datetime.fromtimestamp(time / 1000, UTC), "DATE_FORMAT")
+    try:
+        return formats.date_format(datetime.fromtimestamp(time / 1000, UTC), "DATE_FORMAT")
+    # An import may bring times that no calendar has.
+    except (OverflowError, ValueError, OSError):
+        return f"{time} ms"
 
 
 def _row(one: UsageSum, name: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import pytest
 from context_store.admin import ledger
 from context_store.ids import now_ms
 from context_store.lifecycle import erase_user
+from context_store.models import UsageEntry
 
 USAGE = "/admin/context_store/chat/usage/"
 
@@ -102,3 +103,9 @@ def test_usage_of_a_user(store, chat, staff):
     assert "Of the user <bdi>bob</bdi>" in page
     assert f'href="{USAGE}?days=7">All users' in page
     assert "Nothing was recorded" in keeper.get(f"{USAGE}?user=%00").content.decode()
+
+
+def test_a_time_that_no_calendar_has_is_shown(boss, store, chat):
+    store.record_usage("c1", model="m", input_tokens=3)
+    UsageEntry.objects.update(created_at=2**62)
+    assert boss.get("/admin/context_store/chat/usage/").status_code == 200
