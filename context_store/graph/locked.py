@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 
 from django.db import Error, IntegrityError, connections, router, transaction
 from django.db.models import CASCADE, Case, Exists, F, OuterRef, Q, QuerySet, Value, When
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Length
 
 from context_store import signals
 from context_store.db import (
@@ -71,6 +71,8 @@ CONTENTS = ("ShareLink", "UsageEntry", "Stream", "StreamChunk", "SearchEntry", "
 ENTRY_COLUMNS = ("chat_id", "message_id", "user_id", "name", "content")
 # More digits are somebody's own name for a branch, not a number that the store gave.
 BRANCH_NUMBER_DIGITS = 9
+# How many of the last names are looked through for a number.
+LAST_NAMES = 50
 
 
 def locked(
@@ -766,9 +768,15 @@ class LockedChat:
     def _new_name(self) -> str:
         """Return ``branch-N`` with a number above those that the chat's branches have."""
         # Under the lock of the chat: of two racing calls the second one reads the name that the first has stored.
+        last = [name.removeprefix("branch-") for (name,) in _last_names(self.using, chat_id=self.id)]
+        given = [int(number) for number in last if number.isascii() and number.isdecimal()]
+        number = max(given, default=1) + 1
+        if (given or not last) and len(str(number)) <= BRANCH_NUMBER_DIGITS:
+            return f"branch-{number}"
+        # Somebody has many branches as ``branch-9b``, or the last number that there is.
         names = set(self._rows("Branch").filter(name__startswith="branch-").values_list("name", flat=True))
         numbers = (name.removeprefix("branch-") for name in names)
-        given = (int(number) for number in numbers if number.isdecimal() and len(number) <= BRANCH_NUMBER_DIGITS)
+        given = [int(number) for number in numbers if number.isdecimal() and len(number) <= BRANCH_NUMBER_DIGITS]
         number = max(given, default=1) + 1
         while f"branch-{number}" in names:
             number += 1
@@ -1224,6 +1232,15 @@ def _latest(column: str, now: int) -> Case:
     """Return the time, or what the column has: it never goes back, though the clock may."""
     field = model_of("Chat")._meta.get_field(column)
     return Case(When(**{f"{column}__gt": now}, then=F(column)), default=Value(now, output_field=field))
+
+
+@Prepared
+def _last_names(*, chat_id: str) -> QuerySet[Any]:
+    """Names as ``branch-9`` with the largest numbers, which have the most digits, and few others between them."""
+    names = rows("Branch").filter(chat_id=chat_id, name__gte="branch-1", name__lt="branch-:")
+    names = names.annotate(length=Length("name")).filter(length__lte=len("branch-") + BRANCH_NUMBER_DIGITS)
+    found: QuerySet[Any] = names.order_by("-length", "-name").values_list("name")[:LAST_NAMES]
+    return found
 
 
 @Prepared

@@ -132,6 +132,31 @@ def test_rewind_beside_a_branch_named_by_very_many_digits(store, chat):
     assert [store.rewind(chat, "m1").name, store.rewind(chat, "m1").name] == ["branch-2", "branch-3"]
 
 
+def test_rewind_beside_branches_that_begin_with_a_number(store, chat):
+    for name in ("branch-10", "branch-9", "branch-99b", "branch-0500", "branch-1\u0663"):
+        store.create_branch(chat, name)
+    assert [store.rewind(chat, "m1").name, store.rewind(chat, "m1").name] == ["branch-11", "branch-12"]
+    for number in range(60):
+        store.create_branch(chat, f"branch-{number}x{number}")
+    assert store.rewind(chat, "m1").name == "branch-501"
+
+
+def test_rewind_beside_the_last_number_that_there_is(store, chat):
+    for name in ("branch-999999999", "branch-1000000000"):
+        store.create_branch(chat, name)
+    assert store.rewind(chat, "m1").name == "branch-1000000001"
+
+
+@pytest.mark.vendor("sqlite", "postgresql")
+def test_rewind_reads_few_of_very_many_names(store, chat):
+    for _ in range(3):
+        store.rewind(chat, "m1")
+    sent = statements("default", lambda: store.rewind(chat, "m1"))
+    assert len(sent) <= 7
+    [names] = [sql for sql in sent if "branch-" in sql and sql.startswith("SELECT")]
+    assert "LIMIT 50" in names
+
+
 def test_rewind_to_a_message_of_another_chat_does_not_exist(store, chat, elsewhere):
     for message_id in (elsewhere, "nowhere"):
         with pytest.raises(Message.DoesNotExist):
