@@ -914,7 +914,8 @@ class ContextStore:
         """
         Write the same document to a file that is open for bytes: one line of JSON in UTF-8.
 
-        Memory does not grow with the chat. Raises ``Chat.DoesNotExist`` before anything is written.
+        Memory does not grow with the chat. Raises ``Chat.DoesNotExist`` before anything is written, and ``CorruptChat``
+        where data are no JSON.
         """
         self._chats.export_chat_to(chat_id, file)
 

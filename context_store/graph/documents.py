@@ -344,14 +344,29 @@ def _document(
 
 
 def document_pieces(
-    using: str, chat_id: str, *, user_id: str | None = None, in_trash: bool = False, **more: Any
+    using: str,
+    chat_id: str,
+    *,
+    user_id: str | None = None,
+    in_trash: bool = False,
+    as_stored: bool = False,
+    **more: Any,
 ) -> Iterator[str]:
     """
     Give the document of a chat as JSON text in pieces, with ``more`` in it: memory does not grow with the chat.
 
-    With ``in_trash`` wherever the chat lies. Raises before the first piece what ``export_chat`` raises.
+    With ``in_trash`` wherever the chat lies. Raises before the first piece what ``export_chat`` raises, and
+    ``CorruptChat`` where data are no JSON, unless they are to be given ``as_stored``.
     """
-    return _pieces(_read_whole(using, chat_id, user_id=user_id, in_trash=in_trash, at_once=READ_AT_ONCE), more)
+    whole = _read_whole(using, chat_id, user_id=user_id, in_trash=in_trash, at_once=READ_AT_ONCE)
+    return _pieces(whole if as_stored else whole._replace(messages=_readable(whole.messages)), more)
+
+
+def _readable(messages: Iterator[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+    """Give the rows. Raises ``CorruptChat`` for one whose data are no JSON."""
+    for some in chunked(messages, READ_AT_ONCE):
+        to_records(some)
+        yield from some
 
 
 def _pieces(whole: WholeChat, more: Document) -> Iterator[str]:

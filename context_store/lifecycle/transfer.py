@@ -127,7 +127,7 @@ def _chats(using: str, user_id: str, *, trashed: bool) -> Iterator[Iterator[str]
     while found := list(batch):
         for chat_id, trashed_at in found:
             more = {"trashed_at": trashed_at} if trashed else {}
-            yield document_pieces(using, chat_id, in_trash=True, **more)
+            yield document_pieces(using, chat_id, in_trash=True, as_stored=True, **more)
         batch = columns.filter(pk__gt=found[-1][0])[:500]
 
 

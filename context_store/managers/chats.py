@@ -164,7 +164,8 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         """
         Write the document of the chat to the file, as JSON of one line, in UTF-8.
 
-        Memory does not grow with the chat. Raises ``Chat.DoesNotExist`` before anything is written.
+        Memory does not grow with the chat. Raises ``Chat.DoesNotExist`` before anything is written, and ``CorruptChat``
+        where data are no JSON.
         """
         for piece in documents.document_pieces(self.db, chat_id, user_id=self._scope("export_chat_to")):
             file.write(piece.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").encode())

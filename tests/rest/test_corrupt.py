@@ -121,7 +121,7 @@ def assert_unreadable(caller, paths):
 @pytest.mark.parametrize("text", NO_JSON, ids=lambda text: text[:10])
 def test_data_that_are_no_json_are_no_500(alice, chat, text):
     changed("UPDATE context_store_message SET data = %s", text)
-    reads = ["messages/", "messages/m2/", "messages/m3/chain/", "messages/m1/children/"]
+    reads = ["messages/", "messages/m2/", "messages/m3/chain/", "messages/m1/children/", "export/"]
     paths = [("GET", f"chats/chat/{path}", None) for path in reads]
     paths += [("POST", "chats/chat/fork/", {}), ("GET", "sessions/chat/messages/", None)]
     # What is large is left out of a hit.
