@@ -25,8 +25,9 @@ from django.db import connections
 from django.test import override_settings
 from rest_framework.test import APIClient
 
+from context_store.graph.streams import BYTES_A_CHUNK, most_bytes
 from context_store.ids import new_id
-from context_store.models import Branch, Checkpoint, Message
+from context_store.models import Branch, Checkpoint, Message, ShareLink, Stream, StreamChunk, UsageEntry
 from context_store.rest.requests import BYTES_A_FIELD, BYTES_A_VALUE
 from context_store.sessions import sessions
 from context_store.store import ContextStore
@@ -49,6 +50,8 @@ LARGE_BODY, HOPELESS = 100_000, 3
 ATTEMPTS = {"tiny": 1, "small": 3, "full": 3}
 
 
+# What the metadata of a session may have.
+MOST_METADATA = 60_000
 # Else a list of empty lists becomes too large to be taken.
 COMPACT = (",", ":")
 
@@ -89,10 +92,12 @@ class Target(NamedTuple):
     letters: str
     brackets: str
     marks: str
+    huge: str
+    streams: str
 
     @property
     def large_chats(self) -> tuple[str, ...]:
-        return (self.pages, self.words, self.letters, self.brackets)
+        return (self.pages, self.words, self.letters, self.brackets, self.huge)
 
 
 def rows(database: str, scale: str, only: str = "") -> Iterator[Row]:
@@ -134,8 +139,8 @@ class Measurement:
 
     def is_large(self, name: str, request: Request) -> bool:
         """Tell whether the request brings megabytes, or reads messages or metadata that have them."""
-        reads = any(chat_id in request.path for chat_id in self.target.large_chats) or "much" in name
-        return reads or len(request.text) > LARGE_BODY
+        reads = any(chat_id in request.path for chat_id in self.target.large_chats)
+        return reads or any(word in name for word in ("much", "large", "full")) or len(request.text) > LARGE_BODY
 
     def measured(self, name: str, make: Callable[[], Request], page: float) -> Iterator[Row]:
         """Send it more often where it misses, as other work on the machine disturbs, and report the best of each."""
@@ -217,12 +222,16 @@ def filled(scale: str) -> Target:
         "letters": ["a " * (size // 20)] * 10,
         "brackets": [[[]] * (size // 3)],
         "marks": [""],
+        # As many of the largest as one page may be asked for, within reason.
+        "huge": ["x" * (size - 1_000)] * 40,
+        "streams": [""],
     }
     chats = {}
     for name, data in texts.items():
         chats[name] = ContextStore(USING, HOSTILE).create_chat().id
         for value in data:
             ContextStore(USING, HOSTILE).append_messages(chats[name], [{"name": "user", "data": value}])
+    stream_much(chats["streams"], pointers, size)
     settle(USING)
     return Target(size, long, wide, ordinary, **chats)
 
@@ -243,6 +252,39 @@ def point_at(wide: Conversation, pointers: int) -> None:
     insert(Message, [{**child, "id": message_id, "segment": message_id} for message_id in map(str, range(pointers))])
 
 
+def stream_much(chat_id: str, count: int, size: int) -> None:
+    """Give a chat so many streams, share links and entries of usage, and the fullest streams that there can be."""
+    now = 1_700_000_000_000
+    ended = {
+        "chat_id": chat_id, "message_id": "m", "format": "text", "status": "failed", "last_seq": -1, "chunk_bytes": 0,
+        "error": "x" * 1_000, "created_at": now, "revision": 1,
+    }  # fmt: skip
+    insert(Stream, [{**ended, "id": f"s{number}"} for number in range(count)])
+    link = {"chat_id": chat_id, "head_message_id": "m", "title": "x" * 1_000, "created_at": now}
+    insert(ShareLink, [{**link, "id": str(number), "token_hash": str(number)} for number in range(count)])
+    entry = {
+        "chat_id": chat_id, "user_id": HOSTILE, "input_tokens": 1, "output_tokens": 1, "cached_tokens": 0,
+        "reasoning_tokens": 0, "created_at": now,
+    }  # fmt: skip
+    insert(UsageEntry, [{**entry, "id": str(number), "model": str(number)} for number in range(count)])
+    fill_stream(chat_id, "few", json.dumps("x" * (size - 1_000)))
+
+
+def fill_stream(chat_id: str, stream_id: str, chunk: str, status: str = "completed") -> None:
+    """Store a stream with as many of these chunks as it may have."""
+    now = 1_700_000_000_000
+    chunks = most_bytes() // (len(chunk) + BYTES_A_CHUNK)
+    stream = {
+        "chat_id": chat_id, "id": stream_id, "message_id": new_id(), "format": "text", "status": status,
+        "last_seq": chunks - 1, "chunk_bytes": chunks * (len(chunk) + BYTES_A_CHUNK), "created_at": now,
+        "started_at": now, "finished_at": now if status == "completed" else None, "lease_expires_at": now * 2,
+        "revision": 1,
+    }  # fmt: skip
+    insert(Stream, [stream])
+    stored = {"chat_id": chat_id, "stream_id": stream_id, "data": chunk, "created_at": now}
+    insert(StreamChunk, [{**stored, "seq": seq} for seq in range(chunks)])
+
+
 def insert(model: Any, rows: list[dict[str, Any]]) -> None:
     write(USING, model, list(rows[0]), (tuple(row.values()) for row in rows))
 
@@ -253,6 +295,7 @@ def requests(target: Target) -> dict[str, Callable[[], Request]]:
     chats, size = "/api/chats", target.size
     marks, wide, long = f"{chats}/{target.marks}", f"{chats}/{target.wide.chat_id}", f"{chats}/{target.long.chat_id}"
     near_root = target.long.message_ids[5]
+    streams = f"{chats}/{target.streams}/streams"
 
     def get(path: str) -> Callable[[], Request]:
         return lambda: Request("GET", path)
@@ -280,6 +323,12 @@ def requests(target: Target) -> dict[str, Callable[[], Request]]:
         messages = [{"name": "assistant", "data": text * (size // PAGE // len(text))}] * PAGE
         ContextStore(USING, HOSTILE).append_messages(chat_id, messages)
         return chat_id
+
+    def full_stream(chunk: str) -> Request:
+        """End an answer that is as long as it may be."""
+        stream_id = new_id()
+        fill_stream(target.streams, stream_id, chunk, "running")
+        return Request("PATCH", f"{streams}/{stream_id}/", {"status": "completed"})
 
     def written_numbers(times: int) -> Callable[[], Request]:
         values = ",".join(["1e1"] * times)
@@ -333,7 +382,18 @@ def requests(target: Target) -> dict[str, Callable[[], Request]]:
         "list chats, last page": get(f"{chats}/?limit=200&offset={SIZES['full'][0]}"),
         "list chats by 1,000 metadata filters": get(f"{chats}/?" + "&".join(f"metadata.{n}=1" for n in range(1_000))),
         "page of 50 large messages": get(f"{chats}/{target.pages}/messages/?limit={PAGE}"),
+        "page of the largest messages": get(f"{chats}/{target.huge}/messages/?limit=200"),
+        "page of the largest messages with versions": get(f"{chats}/{target.huge}/messages/?limit=200&siblings=true"),
         "page of a message of brackets": get(f"{chats}/{target.brackets}/messages/"),
+        "list share links": get(f"{chats}/{target.streams}/share/?limit=200"),
+        "sums of much usage by model": get(f"{chats}/{target.streams}/usage/?by=model"),
+        "sums of much usage by day": get("/api/usage/?by=day"),
+        # Streams.
+        "list streams": get(f"{streams}/?limit=200"),
+        "page of large chunks": get(f"{streams}/few/chunks/?limit=200"),
+        "events of a full stream of few chunks": get(f"{streams}/few/events/"),
+        "end of a full stream of few chunks": lambda: full_stream(json.dumps("x" * (size - 1_000))),
+        "end of a full stream of many chunks": lambda: full_stream('"x"'),
         # Moves and copies.
         "move a message near the root": moved,
         "fork a long chat": lambda: Request("POST", f"{long}/fork/", {}),
@@ -352,10 +412,10 @@ def requests(target: Target) -> dict[str, Callable[[], Request]]:
             "PUT", session("messages/"), {"messages": [{"name": "user", "data": 0}] * many}
         ),
         "append to a session with much metadata": lambda: Request(
-            "POST", session("messages/", metadata=size), {"messages": [{"name": "user", "data": 0}]}
+            "POST", session("messages/", metadata=MOST_METADATA), {"messages": [{"name": "user", "data": 0}]}
         ),
         "metadata of a session with much of it": lambda: Request(
-            "PATCH", session("", metadata=size), {"metadata": {"x": 1}}
+            "PATCH", session("", metadata=MOST_METADATA), {"metadata": {"x": 1}}
         ),
         "fork a long session": lambda: Request("POST", session("fork/", stored=3 * many), {"id": new_id()}),
         # The admin's pages of what such a user wrote.

@@ -25,6 +25,7 @@ register("context_store")(check_lifecycle)
 
 # Settings that are whole numbers over 0, and those that may be None.
 NUMBERS = (
+    "MAX_METADATA_BYTES",
     "PAGE_SIZE",
     "MAX_PAGE_SIZE",
     "MAX_BODY_BYTES",

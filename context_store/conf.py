@@ -31,7 +31,9 @@ class Setting(Generic[T]):
 class Settings:
     """Every setting of the app; ``docs/settings.md`` explains them."""
 
+    # Bytes of a message's data, and of metadata or a text such as a title, of which a list has many.
     MAX_PAYLOAD_BYTES = Setting(4 * 1024 * 1024)
+    MAX_METADATA_BYTES = Setting(64 * 1024)
     SEARCH: Setting[dict[str, dict[str, Any]]] = Setting({})
     SEARCH_BUDGET: Setting[dict[str, Any]] = Setting({})
     SEARCH_LANGUAGE = Setting("english")

@@ -339,6 +339,7 @@ class Stream(models.Model):
                 fields=["status"], name="ctx_stream_unfinished", condition=Q(status__in=["queued", "running"])
             ),
             models.Index(fields=["finished_at"], name="ctx_stream_chunks", condition=Q(chunks_removed_at=None)),
+            models.Index(fields=["chat", "created_at", "id"], name="ctx_stream_list"),
         ]
 
     def __str__(self) -> str:
@@ -532,8 +533,11 @@ class ShareLink(models.Model):
     class Meta:
         verbose_name = _("share link")
         verbose_name_plural = _("share links")
-        # Whoever has a link knows no chat.
-        indexes = [models.Index(fields=["token_hash"], name="ctx_share_token")]
+        indexes = [
+            # Whoever has a link knows no chat.
+            models.Index(fields=["token_hash"], name="ctx_share_token"),
+            models.Index(fields=["chat", "created_at", "id"], name="ctx_share_list"),
+        ]
 
     def __str__(self) -> str:
         return str(self.id)

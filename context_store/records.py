@@ -2,7 +2,17 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Page(list[Item]):
+    """A list that was read with ``max_bytes``. ``is_cut``: it is shorter than asked for, as more had no room."""
+
+    def __init__(self, items: Iterable[Item] = (), *, is_cut: bool = False) -> None:
+        super().__init__(items)
+        self.is_cut = is_cut
 
 
 # The order counts: rows of ``CHAT_COLUMNS`` become records as they come. What the row of a chat has not stands last.

@@ -14,7 +14,7 @@ from context_store.types import UNSET, Unset
 from .asynchronous import asynchronous
 from .db import callers, database_for_read, no_writes
 from .graph import append_messages, read_page
-from .graph.chains import model_of, with_siblings
+from .graph.chains import fitted, model_of, with_siblings
 from .managers.branches import BranchQuerySet
 from .managers.changes import watch_chat, watch_list
 from .managers.chats import ChatQuerySet
@@ -441,14 +441,14 @@ class ContextStore:
     aget_message = asynchronous(get_message)
 
     def get_message_chain(
-        self, head_id: str, *, chat_id: str | None = None, limit: int | None = None
+        self, head_id: str, *, chat_id: str | None = None, limit: int | None = None, max_bytes: int | None = None
     ) -> list[MessageRecord]:
         """
         Return the messages from the root down to one, root first; with ``limit`` only the last of them.
 
-        Raises ``Message.DoesNotExist``.
+        ``max_bytes``: see ``get_messages``. Raises ``Message.DoesNotExist``.
         """
-        return self._messages.chain_of(head_id, chat_id=chat_id, limit=limit)
+        return self._messages.chain_of(head_id, chat_id=chat_id, limit=limit, max_bytes=max_bytes)
 
     aget_message_chain = asynchronous(get_message_chain)
 
@@ -460,6 +460,7 @@ class ContextStore:
         limit: int | None = None,
         before: str | None = None,
         siblings: bool = False,
+        max_bytes: int | None = None,
     ) -> list[MessageRecord]:
         """
         Return the chain of a branch (default: the active one), oldest first.
@@ -471,6 +472,10 @@ class ContextStore:
         With ``siblings`` each message has ``siblings``: which of how many versions it is, and the ids of those beside
         it, in at most two more statements a page.
 
+        ``max_bytes`` ends a page early: it is a ``records.Page`` of as many of the last messages as have room, but one
+        at least, and ``is_cut`` says whether that left some out. The bytes are those of ``data`` as JSON where it has
+        over 32 KiB; smaller data is not counted. A page with such data takes one more statement.
+
         >>> store = ContextStore(user_id="ada")
         >>> chat = store.create_chat()
         >>> messages = store.append_messages(chat.id, [{"name": "user", "data": number} for number in range(5)])
@@ -481,8 +486,15 @@ class ContextStore:
         [1, 2]
         """
         using = self.using or database_for_read(model_of("Message"))
-        page = read_page(using, chat_id, user_id=self.user_id, branch=branch, limit=limit, before=before)
-        return with_siblings(using, chat_id, page) if siblings else page
+        is_lean = max_bytes is not None
+        page = read_page(
+            using, chat_id, user_id=self.user_id, branch=branch, limit=limit, before=before, is_lean=is_lean
+        )
+        if max_bytes is not None:
+            page = fitted(using, chat_id, page, max_bytes, newest=True)
+        if siblings:
+            page[:] = with_siblings(using, chat_id, page)
+        return page
 
     aget_messages = asynchronous(get_messages)
 
@@ -493,22 +505,38 @@ class ContextStore:
     ahas_children = asynchronous(has_children)
 
     def get_children(
-        self, message_id: str, *, chat_id: str | None = None, limit: int | None = None, offset: int = 0
+        self,
+        message_id: str,
+        *,
+        chat_id: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        max_bytes: int | None = None,
     ) -> list[MessageRecord]:
-        """Return the direct replies to a message, or a page of them, oldest first. Raises ``Message.DoesNotExist``."""
-        return self._messages.children(message_id, chat_id=chat_id, limit=limit, offset=offset)
+        """
+        Return the direct replies to a message, or a page of them, oldest first.
+
+        ``max_bytes``: the first ones that have room; see ``get_messages``. Raises ``Message.DoesNotExist``.
+        """
+        return self._messages.children(message_id, chat_id=chat_id, limit=limit, offset=offset, max_bytes=max_bytes)
 
     aget_children = asynchronous(get_children)
 
     def get_siblings(
-        self, message_id: str, *, chat_id: str | None = None, limit: int | None = None, offset: int = 0
+        self,
+        message_id: str,
+        *,
+        chat_id: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        max_bytes: int | None = None,
     ) -> list[MessageRecord]:
         """
         Return all versions of a message, or a page of them, itself among them, oldest first.
 
-        Raises ``Message.DoesNotExist``.
+        ``max_bytes``: the first ones that have room; see ``get_messages``. Raises ``Message.DoesNotExist``.
         """
-        return self._messages.siblings(message_id, chat_id=chat_id, limit=limit, offset=offset)
+        return self._messages.siblings(message_id, chat_id=chat_id, limit=limit, offset=offset, max_bytes=max_bytes)
 
     aget_siblings = asynchronous(get_siblings)
 

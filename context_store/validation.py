@@ -66,7 +66,7 @@ def check_identifier(value: Any, *path: str | int) -> str:
 
 
 def check_text(value: Any, *path: str | int) -> str | None:
-    """Return a title if every database can hold it: text without U+0000, lone surrogates and byte order marks."""
+    """Return a title if every database can hold it: short, without U+0000, lone surrogates and byte order marks."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -77,9 +77,7 @@ def check_text(value: Any, *path: str | int) -> str | None:
         raise InvalidData("contains a lone surrogate", path)
     if value.startswith(BYTE_ORDER_MARKS):
         raise InvalidData("must not begin with a mark of the byte order (U+FEFF, U+FFFE)", path)
-    size = len(value.encode())
-    if size > settings.MAX_PAYLOAD_BYTES:
-        raise _too_large(size, path)
+    _check_size(value, "MAX_METADATA_BYTES", path)
     return value
 
 
@@ -110,11 +108,9 @@ def check_json(value: Any, *path: str | int) -> JSONText:
         except ValueError as error:  # An integer with more digits than the interpreter turns into text.
             raise InvalidData(str(error), path) from error
     try:
-        size = len(text) if text.isascii() else len(text.encode())
+        _check_size(text, "MAX_PAYLOAD_BYTES", path)
     except UnicodeEncodeError as error:
         raise InvalidData("contains a lone surrogate", _find(value, path, LONE_SURROGATE)) from error
-    if size > settings.MAX_PAYLOAD_BYTES:
-        raise _too_large(size, path)
     return text
 
 
@@ -123,7 +119,9 @@ def check_metadata(value: Any, *path: str | int) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidData("must be a JSON object", path)
     value = dict(value)
-    if "\\u0000" in check_json(value, *path) and (place := _find(value, path, NUL)):
+    text = check_json(value, *path)
+    _check_size(text, "MAX_METADATA_BYTES", path)
+    if "\\u0000" in text and (place := _find(value, path, NUL)):
         raise InvalidData("must not contain U+0000", place)
     plain: dict[str, Any] = _plain(value)
     return plain
@@ -242,6 +240,7 @@ def _find(value: Any, path: tuple[str | int, ...], pattern: re.Pattern[str]) -> 
     return next(filter(None, (_find(item, (*path, key), pattern) for key, item in items)), ())
 
 
-def _too_large(size: int, path: tuple[str | int, ...]) -> InvalidData:
-    limit = settings.MAX_PAYLOAD_BYTES
-    return InvalidData(f"has {size} bytes, CONTEXT_STORE_MAX_PAYLOAD_BYTES allows {limit}", path)
+def _check_size(text: str, setting: str, path: tuple[str | int, ...]) -> None:
+    size, most = len(text) if text.isascii() else len(text.encode()), getattr(settings, setting)
+    if size > most:
+        raise InvalidData(f"has {size} bytes, CONTEXT_STORE_{setting} allows {most}", path)

@@ -11,13 +11,26 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from django.apps import apps
-from django.db.models import Exists, Func, IntegerField, OuterRef, Q, QuerySet, Subquery, TextField
+from django.db.models import (
+    Case,
+    Exists,
+    Func,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    TextField,
+    Value,
+    When,
+)
 from django.db.models.functions import Cast, Coalesce
+from django.db.models.lookups import GreaterThan
 
 from context_store.db import Prepared, chunked, outside_trash, padded
 from context_store.exact_json import loads, loads_each, loads_stored
 from context_store.exceptions import CorruptChat
-from context_store.records import BranchRecord, MessageRecord, Siblings, VersionedMessageRecord
+from context_store.records import BranchRecord, MessageRecord, Page, Siblings, VersionedMessageRecord
 from context_store.validation import check_count, check_identifier
 
 from .lineage import ANCESTRY_LENGTH, Ancestry, Place, Span, spans_above
@@ -26,6 +39,47 @@ from .lineage import ANCESTRY_LENGTH, Ancestry, Place, Span, spans_above
 READ_ATTEMPTS = 10
 # A record's columns, its data as text: decoding it here costs much less than the driver's and the field's ways.
 RECORD_COLUMNS = tuple(Cast(name, TextField()) if name == "data" else name for name in MessageRecord._fields)
+# Bytes from which on a page that is bounded by bytes reads data apart.
+LARGE_DATA = 32 * 1024
+
+
+class Octets(Func):
+    """How many bytes a column of JSON has as text; on SQL Server as UTF-16."""
+
+    template = "OCTET_LENGTH(CAST(%(expressions)s AS text))"
+    output_field = IntegerField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        # ``octet_length`` came with 3.43.
+        return self.as_sql(compiler, connection, template="LENGTH(CAST(%(expressions)s AS BLOB))")
+
+    def as_microsoft(self, compiler: Any, connection: Any) -> Any:
+        return self.as_sql(compiler, connection, template="DATALENGTH(%(expressions)s)")
+
+
+class StoredOctets(Func):
+    """How many bytes it takes on PostgreSQL, compressed, which is known without reading it; 0 elsewhere."""
+
+    template = "0"
+    output_field = IntegerField()
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> Any:
+        return self.as_sql(compiler, connection, template="PG_COLUMN_SIZE(%(expressions)s)")
+
+
+_TEXT = RECORD_COLUMNS[MessageRecord._fields.index("data")]
+# What is large as it is stored is not read to be told so, which takes as long as to return it.
+_LEAN: Any = Case(
+    When(GreaterThan(StoredOctets("data"), LARGE_DATA), then=Value(None)),
+    When(GreaterThan(Octets("data"), LARGE_DATA), then=Value(None)),
+    default=_TEXT,
+)
+# The same without the data that is large, and at last how many bytes it has.
+LEAN_COLUMNS = (*(_LEAN if column is _TEXT else column for column in RECORD_COLUMNS), Octets("data"))
+
+
+class Withheld(int):
+    """Stands for large data that was not read: its bytes."""
 
 
 @cache
@@ -87,6 +141,51 @@ def message_data(chat_id: str, message_id: str, text: str) -> Any:
         raise CorruptChat(
             f"Message {message_id!r} of chat {chat_id!r} cannot be read: its data are no JSON."
         ) from error
+
+
+def to_lean_records(found: Iterable[Sequence[Any]]) -> list[MessageRecord]:
+    """Return the records of rows of ``LEAN_COLUMNS``, with ``Withheld`` for data that is large."""
+    found = list(found)
+    records = to_records((*row[:5], "null" if row[5] is None else row[5], row[6]) for row in found)
+    return [
+        record._replace(data=Withheld(row[7])) if row[5] is None else record
+        for record, row in zip(records, found, strict=True)
+    ]
+
+
+def fitted(
+    using: str, chat_id: str, records: Sequence[MessageRecord], max_bytes: int, *, newest: bool = False
+) -> Page[MessageRecord]:
+    """
+    Return as many of the chat's lean records as have room, but one at least, with the data that was withheld.
+
+    The first ones, or with ``newest`` the last. Only data that was withheld counts.
+    """
+    kept: list[MessageRecord] = []
+    large: list[str] = []
+    room = max_bytes
+    for record in reversed(records) if newest else records:
+        if isinstance(record.data, Withheld):
+            room -= record.data
+            if room < 0 and kept:
+                break
+            large.append(record.id)
+        kept.append(record)
+    is_cut = len(kept) < len(records)
+    texts = dict(row for some in chunked(large) for row in _data(using, chat_id=chat_id, ids=padded(some)))
+    page = Page[MessageRecord](is_cut=is_cut)
+    for record in reversed(kept) if newest else kept:
+        if not isinstance(record.data, Withheld):
+            page.append(record)
+        # One that was deleted meanwhile is left out.
+        elif record.id in texts:
+            page.append(record._replace(data=message_data(chat_id, record.id, texts[record.id])))
+    return page
+
+
+@Prepared
+def _data(*, chat_id: str, ids: list[str]) -> QuerySet[Any]:
+    return rows("Message").filter(chat_id=chat_id, id__in=ids).values_list("id", _TEXT)
 
 
 class HeadedBranch(NamedTuple):
@@ -232,8 +331,9 @@ def _headed(chat_id: str, row: Sequence[Any]) -> HeadedBranch:
 
 
 @Prepared
-def _spans(*, chat_id: str, segments: list[str], firsts: list[int], lasts: list[int]) -> QuerySet[Any]:
-    return _within(chat_id, zip(segments, firsts, lasts, strict=True)).values_list(*RECORD_COLUMNS)
+def _spans(*, chat_id: str, segments: list[str], firsts: list[int], lasts: list[int], is_lean: bool) -> QuerySet[Any]:
+    columns = LEAN_COLUMNS if is_lean else RECORD_COLUMNS
+    return _within(chat_id, zip(segments, firsts, lasts, strict=True)).values_list(*columns)
 
 
 def _within(chat_id: str, spans: Iterable[tuple[str, int, int]]) -> QuerySet[Any]:
@@ -250,12 +350,12 @@ def _within(chat_id: str, spans: Iterable[tuple[str, int, int]]) -> QuerySet[Any
 
 
 def read_chain(
-    using: str, chat_id: str, place: Place, *, limit: int | None = None, only: Q | None = None
+    using: str, chat_id: str, place: Place, *, limit: int | None = None, only: Q | None = None, is_lean: bool = False
 ) -> list[MessageRecord]:
     """
     Return the messages down to the place, root first; with ``limit`` only the last, with ``only`` those that match it.
 
-    The cost depends on what is returned, not on the length of the chain.
+    With ``is_lean`` large data is withheld. The cost depends on what is returned, not on the length of the chain.
     """
     floor = 0 if limit is None else max(0, place.depth + 1 - limit)
     if place.depth < 0:
@@ -271,10 +371,11 @@ def read_chain(
     while batch := list(islice(spans, ANCESTRY_LENGTH + 1)):
         if only is None:
             segments, firsts, lasts = map(list, zip(*batch, strict=True))
-            found: Any = _spans(using, chat_id=chat_id, segments=segments, firsts=firsts, lasts=lasts)
+            values = {"chat_id": chat_id, "segments": segments, "firsts": firsts, "lasts": lasts}
+            found: Any = _spans(using, is_lean=is_lean, **values)
         else:
             found = _within(chat_id, batch).filter(only).using(using).values_list(*RECORD_COLUMNS)
-        pages.append(to_records(found))
+        pages.append(to_lean_records(found) if is_lean else to_records(found))
     return pages[0] if len(pages) == 1 else [record for page in reversed(pages) for record in page]
 
 
@@ -342,11 +443,13 @@ def read_page(
     branch: str | None = None,
     limit: int | None = None,
     before: str | None = None,
+    is_lean: bool = False,
 ) -> list[MessageRecord]:
     """
     Return the chain of the named or the active branch, or the page of it that ends above the message ``before``.
 
-    Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``, ``Message.DoesNotExist``.
+    With ``is_lean`` large data is withheld, for ``fitted``. Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``,
+    ``Message.DoesNotExist``.
     """
     check_identifier(chat_id, "chat_id")
     for name, value in (("branch", branch), ("before", before)):
@@ -366,8 +469,8 @@ def read_page(
         return chat_id, last
 
     if before is None:
-        return read_whole(using, find_last, limit)
-    return read_whole(using, find_last, None if limit is None else limit + 1)[:-1]
+        return read_whole(using, find_last, limit, is_lean=is_lean)
+    return read_whole(using, find_last, None if limit is None else limit + 1, is_lean=is_lean)[:-1]
 
 
 def read_last(
@@ -406,9 +509,11 @@ def _last(*, chat_id: str, user_id: str | None, name: str | None, limit: int | N
     return found.order_by("depth").values_list("type", Cast("data", TextField()), "depth")
 
 
-def read_whole(using: str, find_last: Callable[[], tuple[str, Place] | None], limit: int | None) -> list[MessageRecord]:
+def read_whole(
+    using: str, find_last: Callable[[], tuple[str, Place] | None], limit: int | None, *, is_lean: bool = False
+) -> list[MessageRecord]:
     """
-    Return the chain down to the place, in the chat, that ``find_last`` gives.
+    Return the chain down to the place, in the chat, that ``find_last`` gives; with ``is_lean`` large data is withheld.
 
     The place and the messages are read one after the other: where the chain was moved or cut in between, again.
     """
@@ -417,7 +522,7 @@ def read_whole(using: str, find_last: Callable[[], tuple[str, Place] | None], li
         if found is None:
             return []
         chat_id, place = found
-        records = read_chain(using, chat_id, place, limit=limit)
+        records = read_chain(using, chat_id, place, limit=limit, is_lean=is_lean)
         expected = place.depth + 1 if limit is None else min(place.depth + 1, limit)
         # Without a lock the second statement may see a later moment than the first. What can be wrong then:
         #

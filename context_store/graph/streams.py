@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q, QuerySet, Sum, Window
 
 from context_store.conf import settings
 from context_store.db import Prepared, Update, insert_rows, notify, outside_trash, retry
@@ -21,7 +21,7 @@ from context_store.records import ChunkRecord, MessageRecord, StreamRecord
 from context_store.types import MessageInput
 from context_store.validation import JSONText
 
-from .chains import missing, rows
+from .chains import Octets, missing, rows
 from .inputs import Input, parse_messages
 from .locked import LockedChat, delete_rows, id_conflicts, locked
 
@@ -230,10 +230,22 @@ def append_chunks(
 
 
 def read_chunks(
-    using: str, chat_id: str, stream_id: str, *, after: int = -1, limit: int | None = None
+    using: str,
+    chat_id: str,
+    stream_id: str,
+    *,
+    after: int = -1,
+    limit: int | None = None,
+    max_bytes: int | None = None,
 ) -> list[ChunkRecord]:
-    """Return the chunks after a seq, at most ``limit``."""
+    """Return the chunks after a seq, at most ``limit``, and the first at least of as many as have ``max_bytes``."""
     chunks = rows("StreamChunk").using(using).filter(chat_id=chat_id, stream_id=stream_id, seq__gt=after)
+    if max_bytes is not None and limit is not None:
+        # They have no gaps: so only these are added up. Their data is read afterwards, of those that have room.
+        chunks = chunks.filter(seq__lte=after + limit)
+        total = Window(Sum(Octets("data")), order_by="seq")
+        fitting = chunks.annotate(total=total).filter(Q(total__lte=max_bytes) | Q(seq=after + 1))
+        chunks = chunks.filter(seq__in=fitting.values("seq"))
     return [ChunkRecord(*row) for row in chunks.order_by("seq").values_list(*ChunkRecord._fields)[:limit]]
 
 

@@ -20,7 +20,17 @@ from context_store.graph import (
     read_chain,
     read_page,
 )
-from context_store.graph.chains import RECORD_COLUMNS, read_whole, rows, run_ancestry, to_place, to_records
+from context_store.graph.chains import (
+    LEAN_COLUMNS,
+    RECORD_COLUMNS,
+    fitted,
+    read_whole,
+    rows,
+    run_ancestry,
+    to_lean_records,
+    to_place,
+    to_records,
+)
 from context_store.graph.locked import misplaced
 from context_store.graph.trim import keep_newest, replace_messages
 from context_store.records import MessageRecord
@@ -78,11 +88,17 @@ class MessageQuerySet(ContentsQuerySet["models.Message"]):
         return self.order_by("created_at", "id")
 
     def children(
-        self, message_id: str, *, chat_id: str | None = None, limit: int | None = None, offset: int = 0
+        self,
+        message_id: str,
+        *,
+        chat_id: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        max_bytes: int | None = None,
     ) -> list[MessageRecord]:
         """Return the direct replies to a message, oldest first. Raises ``Message.DoesNotExist``."""
         known_chat = self.record(message_id).chat_id if chat_id is None else chat_id
-        found = self.in_chat(known_chat)._below(message_id, limit, offset)
+        found = self._below(known_chat, message_id, limit, offset, max_bytes)
         # With the chat given, only a message without replies is looked for: a page of them costs one statement.
         if not found and chat_id is not None:
             self.record(message_id, chat_id=chat_id)
@@ -94,16 +110,28 @@ class MessageQuerySet(ContentsQuerySet["models.Message"]):
         return self.filter(chat_id=chat_id, parent_id=message_id).exists()
 
     def siblings(
-        self, message_id: str, *, chat_id: str | None = None, limit: int | None = None, offset: int = 0
+        self,
+        message_id: str,
+        *,
+        chat_id: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        max_bytes: int | None = None,
     ) -> list[MessageRecord]:
         """Return all versions of a message, itself among them, oldest first. Raises ``Message.DoesNotExist``."""
         message = self.record(message_id, chat_id=chat_id)
-        return self.in_chat(message.chat_id)._below(message.parent_id, limit, offset)
+        return self._below(message.chat_id, message.parent_id, limit, offset, max_bytes)
 
-    def _below(self, parent_id: str | None, limit: int | None, offset: int) -> list[MessageRecord]:
-        page = self.filter(parent_id=parent_id).in_order().window(limit, offset)
+    def _below(
+        self, chat_id: str, parent_id: str | None, limit: int | None, offset: int, max_bytes: int | None
+    ) -> list[MessageRecord]:
+        found = self.in_chat(chat_id)
+        page = found.filter(parent_id=parent_id).in_order().window(limit, offset)
         # The ids of the page first: what is sorted has no data then, of very many messages from one time.
-        return page.records() if limit is None else self.filter(id__in=page.values("id")).in_order().records()
+        found = page if limit is None else found.filter(id__in=page.values("id")).in_order()
+        if max_bytes is None:
+            return found.records()
+        return fitted(self.db, chat_id, to_lean_records(found.values_list(*LEAN_COLUMNS)), max_bytes)
 
     def page(
         self, chat_id: str, *, branch: str | None = None, limit: int | None = None, before: str | None = None
@@ -116,8 +144,15 @@ class MessageQuerySet(ContentsQuerySet["models.Message"]):
         owner = self._scope("page")
         return read_page(self.db, chat_id, user_id=owner, branch=branch, limit=limit, before=before)
 
-    def chain_of(self, message_id: str, *, chat_id: str | None = None, limit: int | None = None) -> list[MessageRecord]:
-        """Return the chain down to the message, root first, with ``limit`` the last of it."""
+    def chain_of(
+        self,
+        message_id: str,
+        *,
+        chat_id: str | None = None,
+        limit: int | None = None,
+        max_bytes: int | None = None,
+    ) -> list[MessageRecord]:
+        """Return the chain down to the message, root first, with ``limit`` or ``max_bytes`` the last of it."""
         if limit is not None:
             check_count(limit, "limit")
         places = self._named(message_id, chat_id).annotate(run_ancestry=run_ancestry(chat_id=chat_id))
@@ -132,7 +167,10 @@ class MessageQuerySet(ContentsQuerySet["models.Message"]):
             chat, segment, depth, ancestry = found[0]
             return chat, to_place(segment, depth, ancestry)
 
-        return read_whole(self.db, find_last, limit)
+        if max_bytes is None:
+            return read_whole(self.db, find_last, limit)
+        chain = read_whole(self.db, find_last, limit, is_lean=True)
+        return fitted(self.db, chain[-1].chat_id, chain, max_bytes, newest=True) if chain else chain
 
     def opening(self, chat_id: str, depth: int, **only: Any) -> list[MessageRecord]:
         """Return those among the first ``depth`` messages of the active branch that match, oldest first."""

@@ -353,6 +353,7 @@ class Migration(migrations.Migration):
                         fields=["finished_at"],
                         name="ctx_stream_chunks",
                     ),
+                    models.Index(fields=["chat", "created_at", "id"], name="ctx_stream_list"),
                 ],
             },
         ),
@@ -552,7 +553,10 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "share link",
                 "verbose_name_plural": "share links",
-                "indexes": [models.Index(fields=["token_hash"], name="ctx_share_token")],
+                "indexes": [
+                    models.Index(fields=["token_hash"], name="ctx_share_token"),
+                    models.Index(fields=["chat", "created_at", "id"], name="ctx_share_list"),
+                ],
             },
         ),
         migrations.CreateModel(

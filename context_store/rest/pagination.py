@@ -12,7 +12,7 @@ from rest_framework.utils.urls import replace_query_param
 
 from context_store.conf import settings
 from context_store.managers.orders import cursor_of
-from context_store.records import Graph, MessageRecord
+from context_store.records import Graph, MessageRecord, Page
 from context_store.validation import MAX_COUNT, MAX_TIME
 
 from .serializers import IDENTIFIER, JSONSchema
@@ -21,6 +21,16 @@ from .serializers import IDENTIFIER, JSONSchema
 def items(records: Iterable[NamedTuple]) -> list[dict[str, Any]]:
     """Return records as they are sent."""
     return [record._asdict() for record in records]
+
+
+def max_bytes() -> int:
+    """Return how many bytes the large data of a page's messages may have: two payloads."""
+    most: int = 2 * settings.MAX_PAYLOAD_BYTES
+    return most
+
+
+def is_cut(records: list[Any]) -> bool:
+    return isinstance(records, Page) and records.is_cut
 
 
 def whole_number(request: Request, name: str, default: int, least: int, most: int) -> int:
@@ -59,9 +69,9 @@ class OlderPagination(LimitPagination):
         """Answer with a page of ``read(limit=, before=)``."""
         limit = self.get_limit(request)
         # One more than the page has says that there are older ones.
-        messages = read(limit=limit + 1, before=request.query_params.get("before"))
+        messages = read(limit=limit + 1, before=request.query_params.get("before"), max_bytes=max_bytes())
         newest = messages[-limit:]
-        older = _url(request, limit=limit, before=newest[0].id) if len(messages) > limit else None
+        older = _url(request, limit=limit, before=newest[0].id) if len(messages) > limit or is_cut(messages) else None
         return Response({"next": older, "previous": None, "results": items(newest)})
 
     def get_schema_operation_parameters(self, view: Any) -> list[JSONSchema]:
@@ -115,7 +125,11 @@ class OffsetPagination(LimitOffsetPagination):
         records = read(limit=self.limit + (count is None), offset=self.offset)
         # DRF's link to the next page asks whether ``offset + limit`` is below the count: one record more makes it so.
         self.count = self.offset + len(records) if count is None else count
-        links = {"next": self.get_next_link(), "previous": self.get_previous_link()}
+        following = self.get_next_link()
+        if is_cut(records):
+            # It goes on where the page ends.
+            following = _url(request, limit=self.limit, offset=self.offset + len(records[: self.limit]))
+        links = {"next": following, "previous": self.get_previous_link()}
         body = {**links, "results": items(records[: self.limit])}
         return Response(body if count is None else {"count": count, **body})
 

@@ -133,18 +133,21 @@ class BaseSessions(UserBackend):
 
     aload = asynchronous(load)
 
-    def load_recent(self, session_id: str, n: int, *, before: str | None = None) -> Messages:
+    def load_recent(
+        self, session_id: str, n: int, *, before: str | None = None, max_bytes: int | None = None
+    ) -> Messages:
         """
         Return the last ``n`` messages, or the last ones before that message, oldest first.
 
-        The cost depends on ``n``, and with ``before`` on the configured number. Raises ``Message.DoesNotExist`` if the
-        session shows no message ``before``.
+        With ``max_bytes`` it is a ``records.Page`` of the last of them that have room, but of one at least; see
+        ``ContextStore.get_messages``. The cost depends on ``n``, and with ``before`` on the configured number. Raises
+        ``Message.DoesNotExist`` if the session shows no message ``before``.
         """
         check_count(n, "n")
         limit = n if self.max_messages is None else min(n, self.max_messages)
         if before is not None:
             check_identifier(before, "before")
-        return self.call("load", self._load, _session_id(session_id), limit, before)
+        return self.call("load", self._load, _session_id(session_id), limit, before, max_bytes)
 
     aload_recent = asynchronous(load_recent)
 

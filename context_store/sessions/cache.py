@@ -4,6 +4,7 @@ import json
 import random
 import secrets
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
@@ -25,6 +26,7 @@ from context_store.graph import Input, parse_messages
 from context_store.graph.chains import missing as no_such
 from context_store.graph.holds import require_not_erased
 from context_store.ids import new_id, now_ms
+from context_store.records import Page
 from context_store.validation import check_json, check_metadata
 
 from .base import BaseSessions, Given, Messages, Records, SessionMessage, SessionRecord, missing
@@ -39,7 +41,7 @@ INDEXES = ("updates", "expiries")
 Entries = list[tuple[str, str]]
 
 
-class Page(NamedTuple):
+class Piece(NamedTuple):
     """Messages of a session that were read together; ``start`` and ``stop`` are the numbers of all that are wanted."""
 
     record: SessionRecord
@@ -103,35 +105,57 @@ class CacheSessions(BaseSessions):
         page = self._read(session_id, recent=0, with_metadata=1)
         return page.record if page else None
 
-    def _load(self, session_id: str, limit: int | None, before: str | None = None) -> Messages:
+    def _load(
+        self, session_id: str, limit: int | None, before: str | None = None, max_bytes: int | None = None
+    ) -> Messages:
         given = {} if before is None else {"before": before, "shown": _text(self.max_messages)}
-        return self._load_page(session_id, limit, **given)[1]
+        return self._load_page(session_id, limit, max_bytes, **given)[1]
 
-    def _load_page(self, session_id: str, limit: int | None = None, **given: Any) -> tuple[Page | None, Messages]:
+    def _load_page(
+        self, session_id: str, limit: int | None = None, max_bytes: int | None = None, **given: Any
+    ) -> tuple[Piece | None, Messages]:
         """Return the session and its last messages, as they are at one moment."""
         for _ in range(ATTEMPTS):
             page = self._read(session_id, recent=_text(limit), slide=1, **given)
             if page is None:
                 return None, []
-            messages = self._messages(session_id, page.epoch, page.start, page.stop, page.texts)
+            messages = self._messages(session_id, page.epoch, page.start, page.stop, page.texts, max_bytes)
             if messages is not None:
                 self._enter(page.record)
                 return page, messages
         raise UpdateConflict(f"Others changed session {session_id!r} during each of {ATTEMPTS} attempts to load it.")
 
     def _messages(
-        self, session_id: str, epoch: str, start: int, stop: int, texts: Sequence[bytes] = ()
+        self,
+        session_id: str,
+        epoch: str,
+        start: int,
+        stop: int,
+        texts: Sequence[bytes] = (),
+        max_bytes: int | None = None,
     ) -> Messages | None:
-        """Return the messages by their numbers, page by page, or ``None`` if they are not there any more."""
-        found = list(texts)
-        while len(found) < stop - start:
-            page = self._read(session_id, epoch=epoch, start=str(start + len(found)), stop=str(stop))
-            if page is None:
+        """
+        Return the messages by their numbers, piece by piece, or ``None`` if they are not there any more.
+
+        With ``max_bytes`` a page of the last that have room: they come oldest first, and make room for newer ones.
+        """
+        found = deque(texts)
+        first, size = start, sum(map(len, found))
+        while True:
+            while max_bytes is not None and size > max_bytes and len(found) > 1:
+                size -= len(found.popleft())
+                first += 1
+            if first + len(found) >= stop:
+                break
+            piece = self._read(session_id, epoch=epoch, start=str(first + len(found)), stop=str(stop))
+            if piece is None:
                 return None
-            found += page.texts
+            found += piece.texts
+            size += sum(map(len, piece.texts))
         with self._reading(session_id):
             values = (decode(session_id, text) for text in found)
-            return [SessionMessage(*(value[field] for field in SessionMessage._fields)) for value in values]
+            messages = [SessionMessage(*(value[field] for field in SessionMessage._fields)) for value in values]
+        return messages if max_bytes is None else Page(messages, is_cut=first > start)
 
     # Writing
 
@@ -360,7 +384,7 @@ class CacheSessions(BaseSessions):
             )
         return [outcome, *answer[1:]]
 
-    def _read(self, session_id: str, **given: Any) -> Page | None:
+    def _read(self, session_id: str, **given: Any) -> Piece | None:
         """Return a page of the session, or ``None`` without one, or if its messages are not there any more."""
         given = {name: str(value) for name, value in given.items()}
         outcome, *more = self._run("READ", session_id, **given)
@@ -369,7 +393,7 @@ class CacheSessions(BaseSessions):
         described, metadata, version, (epoch, start, stop), texts = more
         record = self._record(session_id, described, metadata)
         with self._reading(session_id):
-            return Page(record, version.decode(), epoch.decode(), int(start), int(stop), texts)
+            return Piece(record, version.decode(), epoch.decode(), int(start), int(stop), texts)
 
     def _record(self, session_id: str, columns: Iterable[Any], metadata: bytes | None) -> SessionRecord:
         user_id, created_at, updated_at, count = columns

@@ -13,10 +13,11 @@ from context_store.contexts.database import DatabaseStorage
 from context_store.db import no_writes
 from context_store.exceptions import IdConflict, OwnerMismatch
 from context_store.graph import LockedChat, locked, parse_messages, read_page
+from context_store.graph.chains import fitted
 from context_store.graph.trim import keep_newest, replace_messages
 from context_store.managers.chats import ChatQuerySet
 from context_store.models import Branch, Chat, Message
-from context_store.records import MessageRecord
+from context_store.records import MessageRecord, Page
 from context_store.store import reads_own_writes
 
 from .base import BaseSessions, Given, Messages, Records, SessionMessage, SessionRecord, missing
@@ -57,23 +58,28 @@ class DatabaseSessions(BaseSessions):
     def _get(self, session_id: str) -> SessionRecord | None:
         return next(iter(self._records(self._chats.filter(pk=session_id), chat_id=session_id)), None)
 
-    def _load(self, session_id: str, limit: int | None, before: str | None = None) -> Messages:
-        if before is not None and self.max_messages is not None:
-            return self._load_shown(session_id, limit, before)
+    def _load(
+        self, session_id: str, limit: int | None, before: str | None = None, max_bytes: int | None = None
+    ) -> Messages:
+        using = self._chats.db
+        # Above what is shown some wait to be deleted: of those that are shown, what lies before the message is looked
+        # for here.
+        among_shown = before is not None and self.max_messages is not None
+        given = {"limit": self.max_messages} if among_shown else {"limit": limit, "before": before}
         try:
-            records = read_page(self._chats.db, session_id, user_id=self._user_id, limit=limit, before=before)
+            records = read_page(using, session_id, user_id=self._user_id, is_lean=max_bytes is not None, **given)
         except Chat.DoesNotExist:
             return []
-        return [_message(record) for record in records]
-
-    def _load_shown(self, session_id: str, limit: int | None, before: str) -> Messages:
-        """Return what lies before the message, of those that are shown: above them some wait to be deleted."""
-        shown = self._load(session_id, self.max_messages)
-        ids = [message.id for message in shown]
-        if shown and before not in ids:
-            raise Message.objects.all().missing(before)
-        above = shown[: ids.index(before)] if shown else []
-        return above if limit is None else above[max(0, len(above) - limit) :]
+        if among_shown and records:
+            ids = [record.id for record in records]
+            if before not in ids:
+                raise Message.objects.all().missing(before)
+            end = ids.index(before)
+            records = records[0 if limit is None else max(0, end - limit) : end]
+        if max_bytes is not None:
+            records = fitted(using, session_id, records, max_bytes, newest=True)
+        messages = map(_message, records)
+        return Page(messages, is_cut=records.is_cut) if isinstance(records, Page) else list(messages)
 
     def _save(self, session_id: str, messages: Given) -> Messages:
         inputs = parse_messages(messages, chat_id=session_id)

@@ -248,10 +248,23 @@ class BaseStreams(UserBackend):
         """
         return self.call("append to", self._append, record, [*texts], after)
 
-    def read(self, stream_id: str, *, chat_id: str | None = None, after: int = -1, limit: int | None = None) -> Chunks:
-        """Return the chunks after a seq that are stored, at most ``limit``. Raises ``Stream.DoesNotExist``."""
+    def read(
+        self,
+        stream_id: str,
+        *,
+        chat_id: str | None = None,
+        after: int = -1,
+        limit: int | None = None,
+        max_bytes: int | None = None,
+    ) -> Chunks:
+        """
+        Return the chunks after a seq that are stored, at most ``limit``. Raises ``Stream.DoesNotExist``.
+
+        With ``max_bytes`` beside ``limit`` fewer where they would have more bytes as JSON, but one at least.
+        """
         after, record = _check_after(after), self.require(stream_id, chat_id)
-        return self.call("read", self._read, record, after, None if limit is None else check_count(limit, "limit"))
+        limit = None if limit is None else check_count(limit, "limit")
+        return self.call("read", self._read, record, after, limit, max_bytes)
 
     aread = asynchronous(read)
 
@@ -287,9 +300,8 @@ class BaseStreams(UserBackend):
     ) -> StreamRecord:
         if record.is_finished:
             return record
-        text = check_text(error, "error")
         finish = partial(self._finish, exactly=exactly)
-        return self.call("finish", finish, record, status, text and text[:MAX_ERROR], message)
+        return self.call("finish", finish, record, status, _check_error(error), message)
 
     def update(self, stream_id: str, updater: Updater, *, chat_id: str | None = None) -> StreamRecord:
         """
@@ -303,7 +315,7 @@ class BaseStreams(UserBackend):
             changes = dict(updater(record) or {})
             if unknown := changes.keys() - UPDATABLE:
                 raise InvalidData("cannot be changed: status and error can", (min(unknown),))
-            status, error = changes.get("status", record.status), check_text(changes.get("error"), "error")
+            status, error = changes.get("status", record.status), _check_error(changes.get("error"))
             _check_status(status, STATES)
             if status == record.status:
                 return record
@@ -394,7 +406,7 @@ class BaseStreams(UserBackend):
     def _append(self, record: StreamRecord, texts: Iterable[JSONText], after: int | None) -> tuple[int, bool]:
         raise NotImplementedError
 
-    def _read(self, record: StreamRecord, after: int, limit: int | None) -> Chunks:
+    def _read(self, record: StreamRecord, after: int, limit: int | None, max_bytes: int | None = None) -> Chunks:
         raise NotImplementedError
 
     def _finish(
@@ -434,6 +446,11 @@ class BaseStreams(UserBackend):
     def unavailable(self, what: str) -> StreamsUnavailable:
         """Return the error for a server that did not answer: ``what`` is what was asked of it."""
         return StreamsUnavailable(f"The streams {self.alias!r} did not {what} a stream: their server does not answer.")
+
+
+def _check_error(error: Any) -> str | None:
+    """Return what is kept of an error, which may be as long as a log."""
+    return check_text(error[:MAX_ERROR] if isinstance(error, str) else error, "error")
 
 
 def _check_status(value: Any, known: Iterable[str]) -> None:

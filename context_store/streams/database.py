@@ -128,8 +128,8 @@ class DatabaseStreams(BaseStreams):
         options: dict[str, Any] = {"lease": self.lease, "started_at": record.started_at, "is_told": self.notifies}
         return append_chunks(self.using, record.chat_id, record.id, given, after=after, **options)
 
-    def _read(self, record: StreamRecord, after: int, limit: int | None) -> Chunks:
-        return read_chunks(self.using, record.chat_id, record.id, after=after, limit=limit)
+    def _read(self, record: StreamRecord, after: int, limit: int | None, max_bytes: int | None = None) -> Chunks:
+        return read_chunks(self.using, record.chat_id, record.id, after=after, limit=limit, max_bytes=max_bytes)
 
     def _finish(
         self,

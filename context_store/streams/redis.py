@@ -62,6 +62,8 @@ redis.call('SADD', KEYS[3], ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 if redis.call('PTTL', KEYS[3]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[3], ARGV[2]) end
 """
+# Chunks that are read together where all of them are more than a page may have.
+STEP = 8
 # ARGV: time, milliseconds to live, token, seq after which the texts come or '', bytes that all may have, bytes that
 # each counts beside its text, then the texts.
 APPEND = """
@@ -215,11 +217,23 @@ class RedisStreams(DatabaseStreams):
             return False
         return is_asked
 
-    def _read(self, record: StreamRecord, after: int, limit: int | None) -> Chunks:
+    def _read(self, record: StreamRecord, after: int, limit: int | None, max_bytes: int | None = None) -> Chunks:
         if record.started_at is None or after >= record.last_seq or limit == 0:
             return []
-        first, last = f"{after + 2}-0", f"{record.last_seq + 1}-0"
-        return to_chunks(self.client.xrange(self._keys(record)[1], first, last, limit))
+        state, chunks, _ = self._keys(record)
+        last = f"{record.last_seq + 1}-0"
+        if max_bytes is None or limit is None or int(self.client.hget(state, "size") or 0) <= max_bytes:
+            return to_chunks(self.client.xrange(chunks, f"{after + 2}-0", last, limit))
+        found: list[Any] = []
+        while entries := self.client.xrange(chunks, f"{after + 2 + len(found)}-0", last, min(STEP, limit - len(found))):
+            for entry in entries:
+                max_bytes -= len(entry[1][b"data"])
+                if max_bytes < 0 and found:
+                    return to_chunks(found)
+                found.append(entry)
+            if len(found) >= limit:
+                break
+        return to_chunks(found)
 
     def _cancel(self, record: StreamRecord) -> StreamRecord:
         asked = super()._cancel(record)

@@ -291,8 +291,9 @@ def slow_log(private_cache: Any) -> Iterator[SlowLog]:
 
 @pytest.mark.slow
 @pytest.mark.django_db
-def test_no_script_is_long_whatever_is_stored(slow_log: SlowLog) -> None:
+def test_no_script_is_long_whatever_is_stored(slow_log: SlowLog, settings: Any) -> None:
     """Redis answers nobody else meanwhile."""
+    settings.CONTEXT_STORE_MAX_METADATA_BYTES = 4 * 1024 * 1024
     sessions = CacheSessions("test", {"CACHE": "private"}).for_user("alice")
     count = 60_000
     sessions.save("s", texts(count))

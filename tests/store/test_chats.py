@@ -58,9 +58,9 @@ def test_get_chat_that_is_missing_is_none(store):
 
 
 def test_merged_metadata_is_bounded_as_a_whole(store, settings):
-    settings.CONTEXT_STORE_MAX_PAYLOAD_BYTES = 100
+    settings.CONTEXT_STORE_MAX_METADATA_BYTES = 100
     store.create_chat("c", user_id="alice", metadata={"a": 60 * "x"})
-    with pytest.raises(InvalidData, match="metadata"):
+    with pytest.raises(InvalidData, match="metadata: has 135 bytes, CONTEXT_STORE_MAX_METADATA_BYTES allows 100"):
         store.update_chat("c", metadata={"b": 60 * "x"}, merge=True)
     assert store.get_chat("c").metadata == {"a": 60 * "x"}
 

@@ -1,5 +1,7 @@
 """What is addressed by a key alone: contexts, small JSON values, and sessions, conversations."""
 
+from typing import Any
+
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
@@ -92,8 +94,8 @@ class SessionViewSet(StoreViewSet):
         """Return the last messages of the conversation, oldest first; `next` is the older page."""
         sessions = self.sessions
 
-        def read(*, limit: int, before: str | None) -> list[SessionMessage]:
-            return sessions.load_recent(session_id, limit, before=before)
+        def read(*, limit: int, **given: Any) -> list[SessionMessage]:
+            return sessions.load_recent(session_id, limit, **given)
 
         response = self.page(read)
         # Only an empty page has to ask whether there is a session.

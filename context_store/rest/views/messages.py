@@ -11,7 +11,7 @@ from context_store.exceptions import InvalidData
 from context_store.graph.chains import missing
 from context_store.rest import serializers as shapes
 from context_store.rest.conditional import conditional, only_new
-from context_store.rest.pagination import ChainPagination, OffsetPagination, OlderPagination
+from context_store.rest.pagination import ChainPagination, OffsetPagination, OlderPagination, max_bytes
 from context_store.rest.schema import operation, parameter
 from context_store.rest.serializers import IDENTIFIER
 from context_store.store import ContextStore
@@ -101,20 +101,20 @@ class MessageViewSet(StoreViewSet):
     def chain(self, request: Request, chat_id: str, message_id: str) -> Response:
         """Return the last messages of the chain that ends with this one, oldest first; `next` is the older page."""
         limit = self.paginator.get_limit(request)
-        chain = self.store.get_message_chain(message_id, limit=limit, chat_id=chat_id)
+        chain = self.store.get_message_chain(message_id, limit=limit, chat_id=chat_id, max_bytes=max_bytes())
         return self.page(chain, limit)
 
     @operation("list_children", {200: shapes.MessagePage})
     @action(detail=True, pagination_class=OffsetPagination)
     def children(self, request: Request, chat_id: str, message_id: str) -> Response:
         """Return the direct replies to a message, oldest first: its siblings are those of its parent."""
-        return self.page(partial(self.store.get_children, message_id, chat_id=chat_id))
+        return self.page(partial(self.store.get_children, message_id, chat_id=chat_id, max_bytes=max_bytes()))
 
     @operation("list_siblings", {200: shapes.MessagePage})
     @action(detail=True, pagination_class=OffsetPagination)
     def siblings(self, request: Request, chat_id: str, message_id: str) -> Response:
         """Return all versions of a message, oldest first, itself among them: those that have the same parent."""
-        return self.page(partial(self.store.get_siblings, message_id, chat_id=chat_id))
+        return self.page(partial(self.store.get_siblings, message_id, chat_id=chat_id, max_bytes=max_bytes()))
 
     @operation("edit_message", {200: shapes.Message, 201: shapes.Message}, request=shapes.MessageEdit, problems=[409])
     @action(detail=True, methods=["post"])

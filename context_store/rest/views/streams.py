@@ -16,7 +16,7 @@ from context_store.messages import UI, as_ui_chunks
 from context_store.records import ChunkRecord, StreamRecord
 from context_store.rest import events
 from context_store.rest import serializers as shapes
-from context_store.rest.pagination import LimitPagination, OffsetPagination, items, whole_number
+from context_store.rest.pagination import LimitPagination, OffsetPagination, items, max_bytes, whole_number
 from context_store.rest.requests import acting_user_id
 from context_store.rest.schema import operation, parameter
 from context_store.streams import BaseStreams, Follower
@@ -100,7 +100,7 @@ class StreamViewSet(UnnegotiatedViewSet):
         """Return stored chunks, the first after `after` first; the next page is that after the last of this one."""
         after = -1 if request.query_params.get("after") == "-1" else whole_number(request, "after", -1, 0, MAX_COUNT)
         limit = self.paginator.get_limit(request)
-        chunks = self.streams.read(stream_id, chat_id=chat_id, after=after, limit=limit)
+        chunks = self.streams.read(stream_id, chat_id=chat_id, after=after, limit=limit, max_bytes=max_bytes())
         return Response({"next": None, "previous": None, "results": items(chunks)})
 
     @operation("append_chunks", {201: shapes.Appended}, request=shapes.ChunksAppend, problems=[409])
