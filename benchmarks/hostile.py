@@ -25,7 +25,7 @@ from django.db import connections
 from django.test import override_settings
 from rest_framework.test import APIClient
 
-from context_store.graph.streams import BYTES_A_CHUNK, most_bytes
+from context_store.graph.streams import BYTES_A_CHUNK, PAYLOADS
 from context_store.ids import new_id
 from context_store.models import Branch, Checkpoint, Message, ShareLink, Stream, StreamChunk, UsageEntry
 from context_store.rest.requests import BYTES_A_FIELD, BYTES_A_VALUE
@@ -148,7 +148,7 @@ class Measurement:
         limit = min(SECONDS_BUDGET, RATIO_BUDGET * page)
         if "search" in name or "prefixes" in name:
             limit = SEARCH_SECONDS
-        elif "export" in name:  # As large as the chat, and not a page of it.
+        elif "export" in name or "events" in name:  # As large as the chat or the stream, and not a page of it.
             limit = SECONDS_BUDGET
         self.alone(make())
         for _ in range(self.attempts):
@@ -267,13 +267,13 @@ def stream_much(chat_id: str, count: int, size: int) -> None:
         "reasoning_tokens": 0, "created_at": now,
     }  # fmt: skip
     insert(UsageEntry, [{**entry, "id": str(number), "model": str(number)} for number in range(count)])
-    fill_stream(chat_id, "few", json.dumps("x" * (size - 1_000)))
+    fill_stream(chat_id, "few", json.dumps("x" * (size - 1_000)), size)
 
 
-def fill_stream(chat_id: str, stream_id: str, chunk: str, status: str = "completed") -> None:
-    """Store a stream with as many of these chunks as it may have."""
+def fill_stream(chat_id: str, stream_id: str, chunk: str, size: int, status: str = "completed") -> None:
+    """Store a stream with as many of these chunks as it may have, where a payload has so many bytes."""
     now = 1_700_000_000_000
-    chunks = most_bytes() // (len(chunk) + BYTES_A_CHUNK)
+    chunks = PAYLOADS * size // (len(chunk) + BYTES_A_CHUNK)
     stream = {
         "chat_id": chat_id, "id": stream_id, "message_id": new_id(), "format": "text", "status": status,
         "last_seq": chunks - 1, "chunk_bytes": chunks * (len(chunk) + BYTES_A_CHUNK), "created_at": now,
@@ -327,7 +327,7 @@ def requests(target: Target) -> dict[str, Callable[[], Request]]:
     def full_stream(chunk: str) -> Request:
         """End an answer that is as long as it may be."""
         stream_id = new_id()
-        fill_stream(target.streams, stream_id, chunk, "running")
+        fill_stream(target.streams, stream_id, chunk, size, "running")
         return Request("PATCH", f"{streams}/{stream_id}/", {"status": "completed"})
 
     def written_numbers(times: int) -> Callable[[], Request]:
