@@ -15,6 +15,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
+from django.db import OperationalError
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -24,6 +25,7 @@ from django.utils.http import urlencode
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
+from context_store.db import is_unreadable
 from context_store.exceptions import BackendUnavailable, CorruptData
 from context_store.exporters.legible import visible
 from context_store.lifecycle import acting
@@ -163,8 +165,10 @@ class StoreAdmin(ThemedModelAdmin):
         def answering_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             try:
                 return view(request, *args, **kwargs)
-            except (CorruptData, BackendUnavailable) as error:
-                logger.error("%s", error.code, exc_info=error)
+            except (CorruptData, BackendUnavailable, OperationalError) as error:
+                if isinstance(error, OperationalError) and not is_unreadable(error):
+                    raise
+                logger.error("%s", getattr(error, "code", CorruptData.code), exc_info=error)
                 response = self.page(request, "error", _("This cannot be shown"), {"error": str(error)})
                 response.status_code = 503 if isinstance(error, BackendUnavailable) else 409
                 return response

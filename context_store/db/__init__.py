@@ -4,7 +4,7 @@ from .indexes import OrderIndex
 from .keys import CompositeForeignKey
 from .notifications import can_notify, notifications, notify
 from .replicas import OwnWrites, Write, callers, database_for_read, no_writes
-from .retries import driver_errors, is_deadlock, is_timeout, retried, retry
+from .retries import driver_errors, is_deadlock, is_timeout, is_unreadable, retried, retry
 from .scrubbing import (
     deleting_securely,
     open_transactions,
@@ -57,6 +57,7 @@ __all__ = [
     "insert_rows_if",
     "is_deadlock",
     "is_timeout",
+    "is_unreadable",
     "no_writes",
     "notifications",
     "notify",

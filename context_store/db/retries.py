@@ -42,6 +42,11 @@ def is_timeout(error: Error) -> bool:
     return _is(error, TIMEOUT_STATES, TIMEOUT)
 
 
+def is_unreadable(error: Error) -> bool:
+    """Tell whether SQLite found bytes in a text that are no UTF-8, as no driver writes them."""
+    return "Could not decode to UTF-8" in str(error)
+
+
 def _is(error: Error, states: set[str], text: re.Pattern[str]) -> bool:
     if isinstance(error, (IntegrityError, DataError)):  # They quote values, which may say anything.
         return False

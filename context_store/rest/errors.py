@@ -12,6 +12,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from context_store.db import is_unreadable
 from context_store.exceptions import (
     BackendUnavailable,
     ContextStoreError,
@@ -95,6 +96,12 @@ def unavailable(error: Exception) -> Response:
     body = error_body(detail, getattr(error, "code", "database_unavailable"))
     logger.error("%s", body["code"], exc_info=error)
     return Response(body, status=503, headers={"Retry-After": str(RETRY_AFTER)})
+
+
+def unreadable(error: Exception) -> Response:
+    """Answer that a row holds no text, and log which statement met it."""
+    logger.error("%s", CorruptData.code, exc_info=error)
+    return Response(error_body("What is stored is no text, so it was not read.", CorruptData.code), status=409)
 
 
 def cache_unavailable(error: Exception) -> Response:
@@ -188,7 +195,7 @@ ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     LockTimeout: unavailable,
     RedisError: cache_unavailable,
     # Gone, locked, full; closed meanwhile; read-only, on PostgreSQL.
-    OperationalError: unavailable,
+    OperationalError: lambda error: unreadable(error) if is_unreadable(error) else unavailable(error),
     InterfaceError: unavailable,
     InternalError: unavailable,
     RequestDataTooBig: _plain(413, "The body is too large.", "payload_too_large"),

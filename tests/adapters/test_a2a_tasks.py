@@ -101,6 +101,19 @@ def test_large_tasks_are_kept(settings: Any) -> None:
     assert len(call(DjangoTaskStore().get, "task-001", ALICE).artifacts[0].parts[0].text) == 2_000_000
 
 
+def test_a_page_ends_before_it_is_large(settings: Any) -> None:
+    settings.CONTEXT_STORE_MAX_PAYLOAD_BYTES = 10_000
+    for number in range(8):
+        call(DjangoTaskStore().save, task(number, seconds=number, text="x" * (9_000 if number < 7 else 30_000)), ALICE)
+    pages, token = [], ""
+    while not pages or token:
+        page = call(DjangoTaskStore().list, ListTasksRequest(page_size=5, page_token=token), ALICE)
+        pages.append([found.metadata["n"] for found in page.tasks])
+        token = page.next_page_token
+        assert page.total_size == 8
+    assert pages == [[7], [6, 5], [4, 3], [2, 1], [0]]
+
+
 def purge(**options: Any) -> str:
     output = io.StringIO()
     call_command("purge_agent_tasks", stdout=output, no_color=True, **options)

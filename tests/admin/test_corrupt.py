@@ -40,6 +40,14 @@ def test_data_that_are_no_json_are_said_and_shown_as_they_are(boss, chat, text):
 
 
 @pytest.mark.vendor("sqlite")
+def test_bytes_that_are_no_text_are_said(boss, chat):
+    changed("UPDATE context_store_message SET data = CAST(x'ff22fe' || %s AS TEXT)", "")
+    assert_says_so(boss, f"{LIST}c1/change/")
+    changed("UPDATE context_store_chat SET title = CAST(x'ff22fe' || %s AS TEXT)", "")
+    assert_says_so(boss, LIST, f"{LIST}c1/change/")
+
+
+@pytest.mark.vendor("sqlite")
 def test_a_context_that_is_no_json_is_said(boss, settings):
     settings.CONTEXT_STORE_CONTEXTS = {"default": {"BACKEND": "context_store.contexts.database.DatabaseContexts"}}
     contexts["default"].set("k", 1)

@@ -130,6 +130,14 @@ def test_data_that_are_no_json_are_no_500(alice, chat, text):
     assert_unreadable(alice, paths)
 
 
+@pytest.mark.vendor("sqlite")
+def test_bytes_that_are_no_text_are_no_500(alice, chat):
+    for table, column in (("message", "data"), ("message", "name"), ("chat", "title")):
+        changed(f"UPDATE context_store_{table} SET {column} = CAST(x'ff22fe' AS TEXT)")
+        assert_unreadable(alice, [("GET", "chats/chat/messages/" if table == "message" else "chats/", None)])
+        changed(f"UPDATE context_store_{table} SET {column} = '1'")
+
+
 def metadata_paths():
     reads = [("GET", path, None) for path in ("chats/", "chats/chat/", "chats/chat/export/", "sessions/")]
     return [*reads, ("PATCH", "chats/chat/", {"metadata": {"a": 1}}), ("POST", "chats/chat/fork/", {})]

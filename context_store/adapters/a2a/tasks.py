@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from itertools import accumulate
 from typing import Any
 
 from a2a.server.context import ServerCallContext
@@ -17,7 +18,9 @@ from django.db.models import Q, QuerySet
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError, SerializeToJsonError
 
 from context_store.adapters.base import stored_name
+from context_store.conf import settings
 from context_store.exceptions import CorruptData, InvalidData
+from context_store.graph.chains import Octets
 from context_store.graph.holds import require_not_erased
 from context_store.ids import now_ms
 from context_store.validation import MAX_NESTING, JSONText
@@ -25,6 +28,8 @@ from context_store.validation import MAX_NESTING, JSONText
 from .client import FINISHED
 from .models import AgentTask
 
+# Payloads that the tasks of a page may take in all; one task may be larger.
+PAYLOADS = 2
 # The status of a task without a time: before all others, so that it is listed last.
 NO_TIME = -(2**63)
 LAST_TIME = 2**63 - 1
@@ -110,17 +115,22 @@ class DjangoTaskStore(TaskStore):  # type: ignore[misc] # The SDK's types are no
             tasks = tasks.filter(status_time__gte=_nanoseconds(params.status_timestamp_after))
         page_size = params.page_size or DEFAULT_LIST_TASKS_PAGE_SIZE
         page = _after(tasks, params.page_token) if params.page_token else tasks
-        rows = list(
-            page.order_by("-status_time", "-task_id").values_list("data", "status_time", "task_id")[: page_size + 1]
-        )
+        ordered = page.order_by("-status_time", "-task_id").values_list("task_id", "status_time", Octets("data"))
+        rows = list(ordered[: page_size + 1])
+        # The page ends early where its tasks would be too large together: clients go on with its token.
+        sums = accumulate(size for _, _, size in rows[:page_size])
+        shown = rows[: max(1, sum(total <= PAYLOADS * settings.MAX_PAYLOAD_BYTES for total in sums))]
         response = ListTasksResponse(
-            next_page_token=_token(*rows[page_size - 1][1:]) if len(rows) > page_size else "",
+            next_page_token=_token(shown[-1][1], shown[-1][0]) if len(rows) > len(shown) else "",
             page_size=page_size,
             total_size=tasks.count(),
         )
-        for data, _, _ in rows[:page_size]:
-            # In place: a task that is handed over goes through its bytes, which take fewer levels than JSON.
-            _read(data, response.tasks.add())
+        found = dict(tasks.filter(task_id__in=[row[0] for row in shown]).values_list("task_id", "data"))
+        for task_id, _, _ in shown:
+            # One that was deleted meanwhile is left out. In place: a task that is handed over goes through its bytes,
+            # which take fewer levels than JSON.
+            if task_id in found:
+                _read(found[task_id], response.tasks.add())
         return response
 
     def _tasks(self, owner: str) -> QuerySet[AgentTask]:
