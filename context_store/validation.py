@@ -77,7 +77,7 @@ def check_text(value: Any, *path: str | int) -> str | None:
         raise InvalidData("contains a lone surrogate", path)
     if value.startswith(BYTE_ORDER_MARKS):
         raise InvalidData("must not begin with a mark of the byte order (U+FEFF, U+FFFE)", path)
-    _check_size(value, "MAX_METADATA_BYTES", path)
+    _check_short(value, path)
     return value
 
 
@@ -108,9 +108,11 @@ def check_json(value: Any, *path: str | int) -> JSONText:
         except ValueError as error:  # An integer with more digits than the interpreter turns into text.
             raise InvalidData(str(error), path) from error
     try:
-        _check_size(text, "MAX_PAYLOAD_BYTES", path)
+        size = len(text) if text.isascii() else len(text.encode())
     except UnicodeEncodeError as error:
         raise InvalidData("contains a lone surrogate", _find(value, path, LONE_SURROGATE)) from error
+    if size > settings.MAX_PAYLOAD_BYTES:
+        raise _too_large(size, "MAX_PAYLOAD_BYTES", path)
     return text
 
 
@@ -120,7 +122,7 @@ def check_metadata(value: Any, *path: str | int) -> dict[str, Any]:
         raise InvalidData("must be a JSON object", path)
     value = dict(value)
     text = check_json(value, *path)
-    _check_size(text, "MAX_METADATA_BYTES", path)
+    _check_short(text, path)
     if "\\u0000" in text and (place := _find(value, path, NUL)):
         raise InvalidData("must not contain U+0000", place)
     plain: dict[str, Any] = _plain(value)
@@ -240,7 +242,11 @@ def _find(value: Any, path: tuple[str | int, ...], pattern: re.Pattern[str]) -> 
     return next(filter(None, (_find(item, (*path, key), pattern) for key, item in items)), ())
 
 
-def _check_size(text: str, setting: str, path: tuple[str | int, ...]) -> None:
-    size, most = len(text) if text.isascii() else len(text.encode()), getattr(settings, setting)
-    if size > most:
-        raise InvalidData(f"has {size} bytes, CONTEXT_STORE_{setting} allows {most}", path)
+def _check_short(text: str, path: tuple[str | int, ...]) -> None:
+    size = len(text.encode())
+    if size > settings.MAX_METADATA_BYTES:
+        raise _too_large(size, "MAX_METADATA_BYTES", path)
+
+
+def _too_large(size: int, setting: str, path: tuple[str | int, ...]) -> InvalidData:
+    return InvalidData(f"has {size} bytes, CONTEXT_STORE_{setting} allows {getattr(settings, setting)}", path)

@@ -144,10 +144,11 @@ def test_payloads_above_the_limit_are_invalid(store, chat, settings):
     for data in ("é" * 50, ["x" * 97]):
         with pytest.raises(InvalidData, match="MAX_PAYLOAD_BYTES"):
             store.append_messages(chat, [{"name": "user", "data": data}])
-    with pytest.raises(InvalidData, match="metadata"):
-        store.update_chat(chat, metadata={"a": "x" * 100})
-    with pytest.raises(InvalidData, match="title"):
-        store.update_chat(chat, title="x" * 101)
+    settings.CONTEXT_STORE_MAX_METADATA_BYTES = 50
+    with pytest.raises(InvalidData, match="metadata.*MAX_METADATA_BYTES allows 50"):
+        store.update_chat(chat, metadata={"a": "x" * 50})
+    with pytest.raises(InvalidData, match="title.*MAX_METADATA_BYTES allows 50"):
+        store.update_chat(chat, title="é" * 26)
 
 
 def test_the_default_limit_is_4_mib(store, chat):
