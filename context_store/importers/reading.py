@@ -8,7 +8,6 @@ record that cannot be read is reported with its place and does not end the readi
 import codecs
 import re
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from functools import partial
@@ -16,6 +15,7 @@ from itertools import chain
 from typing import Any, BinaryIO, NamedTuple
 
 from context_store.exact_json import loads
+from context_store.zips import BROKEN_ZIP, open_member
 
 CHUNK_SIZE = 1 << 20
 # Chats of 100,000 long messages stay below it. Parsed, a record takes several times as much memory.
@@ -51,17 +51,22 @@ def read_records(
 
 def _read_zip(file: BinaryIO, members: str, chunk_size: int, max_bytes: int) -> Iterator[Record]:
     try:
-        with zipfile.ZipFile(file) as archive:
-            names = [name for name in archive.namelist() if fnmatch(name.rpartition("/")[2], members)]
-            if not names:
-                yield Record("ZIP", error=f"has no file {members}")
-            for name in sorted(names):
-                with archive.open(name) as member:
+        archive = zipfile.ZipFile(file)
+    except BROKEN_ZIP as error:
+        yield Record("ZIP", error=f"cannot be read: {error}")
+        return
+    with archive:
+        # A list can name one file many times.
+        names = {name for name in archive.namelist() if fnmatch(name.rpartition("/")[2], members)}
+        if not names:
+            yield Record("ZIP", error=f"has no file {members}")
+        for name in sorted(names):
+            try:
+                with open_member(archive, name) as member:
                     for record in _read_chunks(iter(partial(member.read, chunk_size), b""), max_bytes):
                         yield record._replace(place=f"{name}, {record.place}")
-    # RuntimeError: it asks for a password. NotImplementedError: a compression that Python does not know.
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        yield Record("ZIP", error=f"cannot be read: {error}")
+            except BROKEN_ZIP as error:
+                yield Record(name, error=f"cannot be read: {error}")
 
 
 def _read_chunks(chunks: Iterator[bytes], max_bytes: int) -> Iterator[Record]:

@@ -1,13 +1,12 @@
 """Handing over all that is stored of a user, as one ZIP, and taking it in again."""
 
 import json
-import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from hashlib import sha256
 from itertools import count
 from typing import IO, Any
-from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from django.core.exceptions import ValidationError
 from django.db import DataError, IntegrityError, router
@@ -20,6 +19,7 @@ from context_store.graph.documents import document_pieces, import_chat
 from context_store.graph.holds import require_not_erased
 from context_store.ids import now_ms
 from context_store.validation import check_identifier, check_time
+from context_store.zips import BROKEN_ZIP, open_member
 
 from . import audit
 from .holders import holders
@@ -30,8 +30,6 @@ CHAT_FILES = ("chats.jsonl", "trash.jsonl")
 # Bytes. Chats of 100,000 long messages stay below that of a line.
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_LINE_BYTES = 256 << 20
-# What a ZIP raises that was cut off or changed, asks for a password, or is compressed as Python cannot read.
-BROKEN_ZIP = (BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error)
 # What an entry raises that is no such one: not JSON, without a field, with a value that no column takes.
 NO_ENTRY = (
     ArithmeticError, AttributeError, DataError, IntegrityError, LookupError, RecursionError, TypeError, ValidationError,
@@ -156,9 +154,12 @@ def _opened(file: IO[bytes]) -> ZipFile:
 def _verified(archive: ZipFile) -> dict[str, Any]:
     """Return the manifest of an archive that is whole. Raises ``InvalidData``."""
     try:
-        if archive.getinfo("manifest.json").file_size > MAX_MANIFEST_BYTES:
+        # With a size: read whole, a file is unpacked before zipfile looks how long its header says that it is.
+        with open_member(archive, "manifest.json") as stream:
+            text = stream.read(MAX_MANIFEST_BYTES + 1)
+        if len(text) > MAX_MANIFEST_BYTES:
             raise InvalidData(f"has over {MAX_MANIFEST_BYTES} bytes", ("manifest.json",))
-        manifest: dict[str, Any] = json.loads(archive.read("manifest.json"))
+        manifest: dict[str, Any] = json.loads(text)
         files = manifest["files"]
         if (manifest["format"], manifest["version"]) != (FORMAT, VERSION):
             raise InvalidData(f"is not {FORMAT!r}, version {VERSION}", ("format",))
@@ -166,7 +167,7 @@ def _verified(archive: ZipFile) -> dict[str, Any]:
         digests = {name: files[name]["sha256"] for name in (*CHAT_FILES, *files)}
         for name, expected in digests.items():
             digest = sha256()
-            with archive.open(name) as stream:
+            with open_member(archive, name) as stream:
                 while data := stream.read(1 << 20):
                     digest.update(data)
             if digest.hexdigest() != expected:
@@ -174,7 +175,7 @@ def _verified(archive: ZipFile) -> dict[str, Any]:
         check_identifier(manifest["user_id"], "user_id")
     except InvalidData:
         raise
-    except (LookupError, TypeError, AttributeError, ValueError, *BROKEN_ZIP) as error:
+    except (LookupError, TypeError, AttributeError, RecursionError, *BROKEN_ZIP) as error:
         raise InvalidData("is no archive of a user") from error
     return manifest
 
@@ -182,7 +183,7 @@ def _verified(archive: ZipFile) -> dict[str, Any]:
 def _take_lines(archive: ZipFile, name: str, take: Callable[[Any], bool]) -> int:
     """Store the entries of a file, one a line, and return how many were new. Raises ``InvalidData`` with the line."""
     taken = 0
-    with archive.open(name) as stream:
+    with open_member(archive, name) as stream:
         for number in count(1):
             # Bytes end a line at a line feed alone; ``str.splitlines`` would also end one at a U+2028 within a text.
             line = stream.readline(MAX_LINE_BYTES + 1)

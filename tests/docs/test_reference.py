@@ -14,7 +14,7 @@ from tests.data import REPOSITORY
 # Used by the others alone: no page imports them.
 INTERNAL = {
     "asynchronous", "backends", "checks", "conf", "db", "exact_json", "fields", "graph", "ids", "managers", "models",
-    "polling", "rest", "validation", "apps", "admin", "chat", "migrations", "management", "adapters", "search",
+    "polling", "rest", "validation", "apps", "admin", "chat", "migrations", "management", "adapters", "search", "zips",
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 import io
 import json
+import random
 import tracemalloc
 import zipfile
 from typing import Any
@@ -169,6 +170,38 @@ def test_a_zip_that_cannot_be_read_is_told() -> None:
 
     (record,) = read_records(Pipe(bytes(raw)))
     assert record.error == "cannot be read from a pipe: name the file"
+
+
+def test_a_bad_file_of_a_zip_hides_no_other() -> None:
+    raw = bytearray(zipped(a=b"[1, 2]" * 50, b=b"[3]"))
+    raw[40:44] = b"\xff" * 4
+    bad, good = read(bytes(raw))
+    assert (bad.place, (bad.error or "")[:16]) == ("a.json", "cannot be read: ")
+    assert good == Record("b.json, item 1", 3)
+
+
+def test_a_changed_zip_raises_nothing() -> None:
+    raw, chance = zipped(é=b"[1, 2]", b=b"[3]"), random.Random(7)
+    for _ in range(2_000):
+        changed = bytearray(raw)
+        for _ in range(chance.randint(1, 3)):
+            changed[chance.randrange(4, len(raw))] = chance.choice((0, 255, chance.randrange(256)))
+        read(bytes(changed))
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_memory_does_not_follow_what_a_zip_unpacks_to(compression: int) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive, archive.open("bomb.json", "w") as file:
+        for _ in range(100):
+            file.write(b" " * (1 << 20))
+    buffer.seek(0)
+    tracemalloc.start()
+    (record,) = read_records(buffer, max_bytes=1 << 20)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert record.error is not None
+    assert peak < 10_000_000
 
 
 def test_a_large_array_is_never_held_whole() -> None:

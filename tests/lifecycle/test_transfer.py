@@ -7,7 +7,7 @@ from hashlib import sha256
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
+from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZipFile
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -209,6 +209,36 @@ def crafted(user_id: str = "alice", *, listed: bool = True, **files: bytes) -> B
         for name, content in contents.items():
             target.writestr(name, content)
     return made
+
+
+@pytest.mark.parametrize("compression", [ZIP_BZIP2, ZIP_LZMA])
+def test_an_archive_compressed_in_another_way_is_refused(store: ContextStore, compression: int) -> None:
+    # One that zipfile would unpack in one piece.
+    made = BytesIO()
+    with ZipFile(crafted()) as source, ZipFile(made, "w", compression) as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    with pytest.raises(InvalidData):
+        import_user(made)
+
+
+def test_a_manifest_longer_than_it_says_is_not_unpacked(store: ContextStore) -> None:
+    made = BytesIO()
+    with ZipFile(made, "w", ZIP_DEFLATED) as target:
+        target.writestr("manifest.json", b" " * 100_000_000)
+    lying = made.getvalue().replace((100_000_000).to_bytes(4, "little"), (100).to_bytes(4, "little"))
+    tracemalloc.start()
+    with pytest.raises(InvalidData):
+        import_user(BytesIO(lying))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+def test_an_archive_whose_names_are_no_text_is_refused(store: ContextStore) -> None:
+    made = crafted(**{"é_jsonl": b""}).getvalue()
+    with pytest.raises(InvalidData):
+        import_user(BytesIO(made.replace("é".encode(), b"\xff\xff")))
 
 
 def document(chat_id: str) -> bytes:
