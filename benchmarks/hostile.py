@@ -148,7 +148,8 @@ class Measurement:
         limit = min(SECONDS_BUDGET, RATIO_BUDGET * page)
         if "search" in name or "prefixes" in name:
             limit = SEARCH_SECONDS
-        elif "export" in name or "events" in name:  # As large as the chat or the stream, and not a page of it.
+        elif any(word in name for word in ("export", "events", "end of")):
+            # As large as the chat or the stream, and not a page of it.
             limit = SECONDS_BUDGET
         self.alone(make())
         for _ in range(self.attempts):

@@ -112,7 +112,7 @@ def check_json(value: Any, *path: str | int) -> JSONText:
     except UnicodeEncodeError as error:
         raise InvalidData("contains a lone surrogate", _find(value, path, LONE_SURROGATE)) from error
     if size > settings.MAX_PAYLOAD_BYTES:
-        raise _too_large(size, "MAX_PAYLOAD_BYTES", path)
+        raise too_large(size, "MAX_PAYLOAD_BYTES", path)
     return text
 
 
@@ -245,8 +245,9 @@ def _find(value: Any, path: tuple[str | int, ...], pattern: re.Pattern[str]) -> 
 def _check_short(text: str, path: tuple[str | int, ...]) -> None:
     size = len(text.encode())
     if size > settings.MAX_METADATA_BYTES:
-        raise _too_large(size, "MAX_METADATA_BYTES", path)
+        raise too_large(size, "MAX_METADATA_BYTES", path)
 
 
-def _too_large(size: int, setting: str, path: tuple[str | int, ...]) -> InvalidData:
+def too_large(size: int, setting: str, path: tuple[str | int, ...]) -> InvalidData:
+    """Return the error of what has more bytes than a setting allows."""
     return InvalidData(f"has {size} bytes, CONTEXT_STORE_{setting} allows {getattr(settings, setting)}", path)

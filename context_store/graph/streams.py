@@ -11,15 +11,17 @@ from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet, Sum, Window
+from django.db.models import F, Q, QuerySet, Sum, TextField, Window
+from django.db.models.functions import Cast
 
 from context_store.conf import settings
 from context_store.db import Prepared, Update, insert_rows, notify, outside_trash, retry
+from context_store.exact_json import loads_each
 from context_store.exceptions import IdConflict, InvalidData, RevisionConflict, StreamConflict
 from context_store.ids import now_ms
 from context_store.records import ChunkRecord, MessageRecord, StreamRecord
 from context_store.types import MessageInput
-from context_store.validation import JSONText
+from context_store.validation import JSONText, too_large
 
 from .chains import Octets, missing, rows
 from .inputs import Input, parse_messages
@@ -246,7 +248,13 @@ def read_chunks(
         total = Window(Sum(Octets("data")), order_by="seq")
         fitting = chunks.annotate(total=total).filter(Q(total__lte=max_bytes) | Q(seq=after + 1))
         chunks = chunks.filter(seq__in=fitting.values("seq"))
-    return [ChunkRecord(*row) for row in chunks.order_by("seq").values_list(*ChunkRecord._fields)[:limit]]
+    found = list(chunks.order_by("seq").values_list("seq", Cast("data", TextField()), "created_at")[:limit])
+    try:
+        values = loads_each([text for _, text, _ in found])
+        return [ChunkRecord(seq, value, at) for (seq, _, at), value in zip(found, values, strict=True)]
+    except (ValueError, RecursionError):
+        # One of them, or two that are one value only together: the column says so.
+        return [ChunkRecord(*row) for row in chunks.order_by("seq").values_list(*ChunkRecord._fields)[:limit]]
 
 
 def finish_stream(
@@ -361,6 +369,11 @@ class _Answers:
             data = self.answer(stream.format, [chunk.data for chunk in chunks])
             if data is None:
                 return None
+            # What is much too large is not written as JSON to be refused: that takes long, and no other thread runs.
+            texts = [data.get("content"), *(part.get("text") for part in data.get("parts", ()))]
+            size = sum(len(text) for text in texts if isinstance(text, str))
+            if size > settings.MAX_PAYLOAD_BYTES:
+                raise too_large(size, "MAX_PAYLOAD_BYTES", ("data",))
             given = {"name": "assistant", "data": data}
         values: dict[str, Any] = given._asdict() if isinstance(given, MessageRecord) else dict(given)
         if "data" in values and stream.status != COMPLETED:

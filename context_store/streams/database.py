@@ -13,7 +13,7 @@ from django.db import InterfaceError, OperationalError, router, transaction
 from context_store.backends import check_database
 from context_store.db import can_notify, chunked, notifications, notify, padded
 from context_store.exceptions import StreamConflict
-from context_store.graph.chains import chats_of, missing
+from context_store.graph.chains import chats_of, missing, rows
 from context_store.graph.streams import (
     FAILED,
     RUNNING,
@@ -30,7 +30,6 @@ from context_store.graph.streams import (
     remove_old_chunks,
     reopen_stream,
     states_of,
-    streams_of,
     to_streams,
 )
 from context_store.ids import now_ms
@@ -112,7 +111,11 @@ class DatabaseStreams(BaseStreams):
         return find_stream(self.using, stream_id, chat_id=chat_id, user_id=self._user_id)
 
     def _list(self, chat_id: str, states: tuple[str, ...] | None, window: slice) -> Streams:
-        found = streams_of(self.using, user_id=self._user_id, chat_id=chat_id)
+        # The chat's row by a join, where ``streams_of`` asks whether there is none in the trash: with that PostgreSQL
+        # expects one stream, and sorts them all.
+        found = rows("Stream").using(self.using).filter(chat_id=chat_id, chat__trashed_at=None)
+        if self._user_id is not None:
+            found = found.filter(chat__user_id=self._user_id)
         if states is not None:
             found = found.filter(status__in=states)
         listed = to_streams(found.order_by("-created_at", "-id")[window])
