@@ -878,14 +878,17 @@ class ContextStore:
 
     aunshare = asynchronous(unshare)
 
-    def shared(self, token: str, *, limit: int | None = None, before: int | None = None) -> SharedChat | None:
+    def shared(
+        self, token: str, *, limit: int | None = None, before: int | None = None, max_bytes: int | None = None
+    ) -> SharedChat | None:
         """
         Return what a link shows, to anybody who has its token; ``None`` if it shows nothing, or no longer.
 
         Nothing of the owner is in it but the title, as it was, and the messages, which have numbers in place of ids.
-        ``limit`` keeps the last messages, ``before`` those above a number.
+        ``limit`` keeps the last messages, ``before`` those above a number; with ``max_bytes`` the last come whose large
+        data has room, one at least.
         """
-        return self._shares.shared(token, limit=limit, before=before)
+        return self._shares.shared(token, limit=limit, before=before, max_bytes=max_bytes)
 
     ashared = asynchronous(shared)
 

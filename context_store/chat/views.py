@@ -20,6 +20,7 @@ from rest_framework.response import Response
 from context_store.exporters.legible import visible
 from context_store.graph.chains import missing
 from context_store.rest import serializers as shapes
+from context_store.rest.pagination import max_bytes
 from context_store.rest.views import MessageViewSet
 from context_store.rest.views.base import answer, found
 from context_store.store import ContextStore
@@ -69,7 +70,8 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
     before = request.GET.get("before", "")
     number = int(before) if before.isascii() and before.isdecimal() and len(before) < MAX_DIGITS else None
     # Nobody's store: here the token alone decides.
-    found, renderer = ContextStore().shared(token, limit=SHARED_PAGE, before=number), Renderer()
+    found = ContextStore().shared(token, limit=SHARED_PAGE, before=number, max_bytes=max_bytes())
+    renderer = Renderer()
     messages = [(message, renderer.html(message.name, message.data)) for message in found.messages] if found else []
     context = {
         "shared": found,

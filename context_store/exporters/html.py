@@ -19,8 +19,10 @@ from .legible import DATA_PICTURE, visible
 # Longer texts, and those with more signs, are shown as they were written: a page has to come up.
 MARKDOWN_LENGTH = 50_000
 MARKDOWN_SIGNS = 15_000
-# Rendering takes up to 40 microseconds for each of these, and next to nothing for other characters.
+# Rendering takes up to 40 microseconds for each of these, as for a cell that a table is filled up with, and next to
+# nothing for other characters.
 SIGNS = "\n!#&*+-<>[\\]_`|~"
+LINE_END = re.compile(r"\r\n?|\n")
 ADDRESS = re.compile(r"(?:https?://[^\s/]|mailto:)", re.IGNORECASE)
 # Blocks whose text has a direction of its own.
 DIRECTED = ("paragraph", "heading", "list_item", "blockquote", "th", "td")
@@ -48,10 +50,24 @@ def signs(text: str) -> int:
     return sum(map(text.count, SIGNS))
 
 
+def filled(text: str) -> int:
+    """Return how many cells that nobody wrote a table may have: each of its rows gets as many as its head has."""
+    cells = columns = 0
+    for line in LINE_END.split(text):
+        written = line.count("|")
+        if not line.strip():
+            columns = 0
+        cells += max(0, columns - written)
+        # The line below the head, also of a table in a quote.
+        if "-" in line and not line.strip("-|: \t>"):
+            columns = max(columns, written)
+    return cells
+
+
 def markdown_html(text: str) -> SafeString:
     """Return Markdown (CommonMark with tables and strikethrough) as HTML; a very long text as it was written."""
     text = visible(text)
-    if len(text) > MARKDOWN_LENGTH or signs(text) > MARKDOWN_SIGNS:
+    if len(text) > MARKDOWN_LENGTH or signs(text) + filled(text) > MARKDOWN_SIGNS:
         return mark_safe(f'<div class="as-written" dir="auto">{escape(text)}</div>')  # noqa: S308 - it is escaped.
     import nh3
 

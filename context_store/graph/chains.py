@@ -374,7 +374,8 @@ def read_chain(
             values = {"chat_id": chat_id, "segments": segments, "firsts": firsts, "lasts": lasts}
             found: Any = _spans(using, is_lean=is_lean, **values)
         else:
-            found = _within(chat_id, batch).filter(only).using(using).values_list(*RECORD_COLUMNS)
+            columns = LEAN_COLUMNS if is_lean else RECORD_COLUMNS
+            found = _within(chat_id, batch).filter(only).using(using).values_list(*columns)
         pages.append(to_lean_records(found) if is_lean else to_records(found))
     return pages[0] if len(pages) == 1 else [record for page in reversed(pages) for record in page]
 

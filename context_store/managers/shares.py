@@ -8,7 +8,7 @@ from django.db.models import Q
 
 from context_store.db import outside_trash
 from context_store.graph import LockedChat
-from context_store.graph.chains import chats_of, missing, read_chain, read_places, rows
+from context_store.graph.chains import chats_of, fitted, missing, read_chain, read_places, rows
 from context_store.ids import new_id, now_ms
 from context_store.records import SharedChat, SharedMessage, ShareRecord
 from context_store.validation import check_count, check_identifier, check_time
@@ -81,11 +81,14 @@ class ShareLinkQuerySet(ScopedQuerySet["models.ShareLink"]):
 
         return self._locked("unshare", chat_id, work, touch=False)
 
-    def shared(self, token: str, *, limit: int | None = None, before: int | None = None) -> SharedChat | None:
+    def shared(
+        self, token: str, *, limit: int | None = None, before: int | None = None, max_bytes: int | None = None
+    ) -> SharedChat | None:
         """
         Return what the token shows, whosever it is; ``None`` if it shows nothing, or no longer.
 
-        Messages have a number instead of their ids, from 1; ``limit`` and ``before`` page backwards from the last.
+        Messages have a number instead of their ids, from 1; ``limit``, ``max_bytes`` and ``before`` page backwards from
+        the last.
         """
         if limit is not None:
             check_count(limit, "limit")
@@ -107,7 +110,10 @@ class ShareLinkQuerySet(ScopedQuerySet["models.ShareLink"]):
             length = place.depth + 1
             last = length if before is None else max(0, min(length, before - 1))
             wanted = None if limit is None else limit + length - last
-            chain = read_chain(using, chat_id, place, limit=wanted, only=Q(depth__lt=last))
+            is_lean = max_bytes is not None
+            chain = read_chain(using, chat_id, place, limit=wanted, only=Q(depth__lt=last), is_lean=is_lean)
+            if max_bytes is not None:
+                chain = fitted(using, chat_id, chain, max_bytes, newest=True)
             numbers = range(last - len(chain) + 1, last + 1)
             messages = [
                 SharedMessage(number, message.name, message.type, message.data, message.created_at)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -110,3 +111,15 @@ def test_a_long_shared_conversation_has_pages(store: ContextStore) -> None:
     assert "number 202" in page
     assert "number 202" not in (page := Client().get(f"{url}?before=3").content.decode())
     assert "number 2<" in page
+
+
+def test_a_shared_page_ends_before_it_is_large(store: ContextStore, settings: Any) -> None:
+    settings.CONTEXT_STORE_MAX_PAYLOAD_BYTES = 120_000
+    store.append_messages("tea", [{"name": "user", "data": f"{number} " + "x" * 100_000} for number in range(2, 7)])
+    url, query, pages = f"{PAGE}s/{store.share('tea').token}/", "", []
+    for _ in range(3):
+        page = Client().get(url + query).content.decode()
+        pages.append(re.findall(r"(\d) xx", page))
+        query = (re.findall(r"\?before=\d+", page) or [""])[0]
+    assert (pages, query) == ([["5", "6"], ["3", "4"], ["2"]], "")
+    assert "Why?" in page

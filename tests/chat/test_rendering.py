@@ -19,6 +19,23 @@ def test_markdown_has_tables_code_and_lists() -> None:
     assert '<ol start="3">\n<li dir="auto"><s>c</s></li>' in html
 
 
+WIDE = "|" + "a|" * 300 + "\n|" + "-|" * 300
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        WIDE + "\n|b|" * 300,
+        WIDE + "\n:-" * 300,
+        WIDE.replace("\n", "\r") + "\rb\u2028" * 300,
+        WIDE.replace("|a", "> |a", 1).replace("\n", "\n> ") + "\n> b" * 300,
+    ],
+)
+def test_a_table_is_not_filled_up_without_end(text: str) -> None:
+    assert len(markdown_html(text)) < 5 * len(text)
+    assert "<td" in markdown_html(WIDE + "\n|b|" * 3)
+
+
 @pytest.mark.parametrize(
     "text",
     [
