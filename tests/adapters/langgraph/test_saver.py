@@ -2,8 +2,9 @@
 
 import asyncio
 from functools import partial
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, ClassVar, TypedDict
 
+import ormsgpack
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
@@ -13,6 +14,7 @@ from django.test import override_settings
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import _messages_delta_reducer, add_messages
 
@@ -537,3 +539,26 @@ def test_a_changed_message_of_a_delta_channel_is_a_branch(saver: DjangoSaver) ->
     assert texts()[0] == "uno"
     assert texts()[-2:] == ["two", "answer 2"]
     assert texts(branch="main") == ["one", "answer 1"]
+
+
+class Planted:
+    called: ClassVar[list[str]] = []
+
+    def __init__(self, text: str) -> None:
+        self.called.append(text)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_with_a_list_of_types_a_planted_row_calls_nothing(table: Any) -> None:
+    saver = DjangoSaver(user_id="alice", serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+    ask(saver, "hello")
+    saver.put_writes(saver.get_tuple(config()).config, [("other", "w")], "task")  # type: ignore[union-attr]
+    # Of code 0: a module, what of it is called, and the one argument.
+    named = ormsgpack.packb((__name__, "Planted", "called"))
+    planted = ormsgpack.packb({"channel_versions": {}, "step": 1, "x": ormsgpack.Ext(0, named)})
+    columns = {"metadata": planted} if table is ThreadCheckpoint else {"type": "msgpack", "data": planted}
+    assert table.objects.update(**columns)
+    reader = DjangoSaver(user_id="alice", serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+    assert reader.get_tuple(config()) is not None
+    assert list(reader.list(config()))
+    assert Planted.called == []
