@@ -205,11 +205,11 @@ def _after(tasks: QuerySet[AgentTask], token: str) -> QuerySet[AgentTask]:
     except RecursionError:
         cursor = None
     if cursor is None:
-        raise InvalidParamsError(f"Invalid page token: {token}")
+        raise InvalidParamsError(f"Invalid page token: {token[:100]}")
     # The token is base64url of {"ts": 1700000000000000000, "id": "t7"}, the last task of the page before; "ts" is null
     # for one without a time. The id is the stored one, by which rows are ordered: of a long id the digest.
     time = NO_TIME if cursor.timestamp_ns is None else max(NO_TIME, min(cursor.timestamp_ns, LAST_TIME))
     try:
         return tasks.filter(Q(status_time__lt=time) | Q(status_time=time, task_id__lt=cursor.task_id))
     except InvalidData as error:
-        raise InvalidParamsError(f"Invalid page token: {token}") from error
+        raise InvalidParamsError(f"Invalid page token: {token[:100]}") from error
