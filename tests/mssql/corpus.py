@@ -292,8 +292,8 @@ def _reading_cursor(corpus: Corpus, cursor_class: Any) -> Any:
             if other is not None and other is not self and not _in_execute_wrapper():
                 corpus.problem("a query while the rows of another are still being read (MARS)", query)
             result = super().execute(query, params)
-            # PRAGMA is SQLite's own: a test sets something, and leaves what it answers.
-            if self.description is not None and not query.startswith("PRAGMA"):
+            # SQLite's own: PRAGMA, of which a test leaves what it answers, and Django's question whether it has JSON.
+            if self.description is not None and not query.startswith(("PRAGMA", "SELECT JSON(")):
                 reading.cursors[id(self.connection)] = self
             return result
 
