@@ -111,7 +111,7 @@ def rows(database: str, scale: str, only: str = "") -> Iterator[Row]:
         stack.enter_context(override_settings(ALLOWED_HOSTS=["*"], **changed))
         pool = stack.enter_context(ThreadPoolExecutor(1))
         stack.callback(lambda: pool.submit(connections.close_all).result())
-        yield from Measurement(target(scale), pool, ATTEMPTS[scale]).rows()
+        yield from Measurement(target(scale), pool, ATTEMPTS[scale]).rows(only)
 
 
 class Measurement:
@@ -127,15 +127,16 @@ class Measurement:
         self.reads = Request("GET", f"/api/chats/{chat_id}/messages/?limit={PAGE}")
         self.writes = Request("POST", f"/api/chats/{chat_id}/messages/", {"messages": [{"name": "user", "data": "Hi"}]})
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self, only: str) -> Iterator[Row]:
         chats = (self.target.ordinary.chat_id, self.target.pages)
         pages = [Request("GET", f"/api/chats/{chat_id}/messages/?limit={PAGE}") for chat_id in chats]
         # The admin's page of an ordinary chat, too, makes many times as much of a message as JSON does.
         pages.append(Request("GET", f"/admin/context_store/chat/{self.target.ordinary.chat_id}/change/"))
         ordinary, large, admin = (fast([self.alone(page) for _ in range(10)]) for page in pages)
         for name, make in requests(self.target).items():
-            page = large if self.is_large(name, make()) else admin if name.startswith("admin") else ordinary
-            yield from self.measured(f"hostile: {name}", make, page)
+            if only in f"hostile: {name}":
+                page = large if self.is_large(name, make()) else admin if name.startswith("admin") else ordinary
+                yield from self.measured(f"hostile: {name}", make, page)
 
     def is_large(self, name: str, request: Request) -> bool:
         """Tell whether the request brings megabytes, or reads messages or metadata that have them."""
@@ -153,8 +154,10 @@ class Measurement:
             limit = SECONDS_BUDGET
         self.alone(make())
         for _ in range(self.attempts):
+            # Alone, as the page is that it is compared with.
+            seconds = self.alone(make())
             before = resident_bytes()
-            seconds, waiting = self.beside(make())
+            waiting = self.beside(make())
             attempts.append(
                 [
                     Row(name, seconds, limit / page, page),
@@ -170,13 +173,13 @@ class Measurement:
     def alone(self, request: Request) -> float:
         return self.sent(request).result()
 
-    def beside(self, request: Request) -> tuple[float, float]:
-        """Return the seconds that the request takes, and the most that another user's take meanwhile."""
+    def beside(self, request: Request) -> float:
+        """Send the request, and return the most seconds that another user's take meanwhile."""
         running, waiting = self.sent(request), 0.0
         while not running.done():
             for other in (self.reads, self.writes):
                 waiting = max(waiting, other.send(self.other))
-        return running.result(), waiting
+        return waiting if running.result() < math.inf else math.inf
 
     def sent(self, request: Request) -> "Future[float]":
         return self.pool.submit(request.send, self.hostile)

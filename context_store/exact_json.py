@@ -6,12 +6,18 @@ import re
 from collections.abc import Callable, Sequence
 from math import isfinite
 from threading import Lock
+from time import monotonic, sleep
 from typing import Any, NoReturn, TypeVar
 
+Given = TypeVar("Given")
 Result = TypeVar("Result")
 
 # Characters from which on a text is decoded without the garbage collector.
 LARGE = 100_000
+# Objects that the interpreter itself may have frozen: some hundreds from 3.12 on.
+FROZEN_BY_PYTHON = 2_000
+# Seconds from which on decoding took long, and for which others go first: that of a page of messages, several times.
+LONG, COURTESY = 0.05, 0.02
 # How many texts are decoded in one call, during which no other thread runs.
 TOGETHER = 25
 
@@ -23,6 +29,8 @@ _TOKEN = re.compile(r'{\s*}|\[\s*\]|"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[
 # Types of values that hold no written number.
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
+# Returns a text as JSON.
+quoted: Callable[[str], str] = json.encoder.encode_basestring
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
 
@@ -83,9 +91,14 @@ def loads_stored(text: str) -> Any:
 
 def require_no_surrogate(text: str, value: Any) -> None:
     """Raise ``ValueError`` for JSON text whose value has a lone surrogate: nothing that goes out can have one."""
-    # Only an escape can make one, and the store writes none: the search takes next to no time.
-    if "\\ud" in text or "\\uD" in text:
+    if may_have_surrogate(text):
         _encode(value).encode()
+
+
+def may_have_surrogate(text: str) -> bool:
+    """Tell whether JSON text has an escape that can make one; the store writes none."""
+    # A single character is found many times as fast as three.
+    return "\\" in text and ("\\ud" in text or "\\uD" in text)
 
 
 def loads_each(texts: Sequence[str]) -> list[Any]:
@@ -101,7 +114,7 @@ def loads_each(texts: Sequence[str]) -> list[Any]:
             # Inline: this is what every page of messages does.
             text = f"[{','.join(some)}]"
             found = _stored_decoder.decode(text)
-            if "\\ud" in text or "\\uD" in text:
+            if may_have_surrogate(text):
                 _encode(found).encode()
             values += found
         else:
@@ -117,29 +130,34 @@ class _Pause:
     was_enabled = False
 
 
-def without_collection(decode: Callable[[str], Result], text: str) -> Result:
+def without_collection(decode: Callable[[Given], Result], given: Given) -> Result:
     """
-    Decode a text while the garbage collector rests.
+    Decode what is given, a text or several, while the garbage collector rests.
 
     Decoding makes no garbage. But the collector would come each time that some more lists and objects are there, and
     look at all that there are: a million empty lists take seven times as long, and no other thread runs meanwhile.
     Freezing and thawing makes what is there as old as can be, so that it does not look at them all at once afterwards.
+    Where it took long, other threads go first: who came meanwhile would wait for the next long step, too.
     """
+    start = monotonic()
     with _Pause.lock:
         if _Pause.threads == 0:
             _Pause.was_enabled = gc.isenabled()
             gc.disable()
         _Pause.threads += 1
     try:
-        return decode(text)
+        return decode(given)
     finally:
         with _Pause.lock:
             _Pause.threads -= 1
             if _Pause.threads == 0 and _Pause.was_enabled:
-                if not gc.get_freeze_count():
+                # What a site has frozen on purpose, before it forks, stays so.
+                if gc.get_freeze_count() < FROZEN_BY_PYTHON:
                     gc.freeze()
                     gc.unfreeze()
                 gc.enable()
+        if monotonic() - start > LONG:
+            sleep(COURTESY)
 
 
 def dumps(value: Any, *, encode: Callable[[Any], str] = _encode) -> str:
@@ -162,7 +180,12 @@ def has_written_numbers(value: Any) -> bool:
             if type(found) is WrittenFloat:
                 return True
             continue
-        waiting += [item for item in found if type(item) not in _PLAIN and (item or type(item) is WrittenFloat)]
+        # In C, as far as it goes: there may be a million empty lists.
+        kinds = set(map(type, found))
+        if WrittenFloat in kinds:
+            return True
+        if not kinds <= _PLAIN:
+            waiting += [item for item in filter(None, found) if type(item) not in _PLAIN]
     return False
 
 

@@ -1,6 +1,7 @@
 """JSON whose numbers keep the form that they were written in."""
 
 import copy
+import gc
 import json
 import math
 import pickle
@@ -85,3 +86,19 @@ def test_laying_out_stops_at_the_limit() -> None:
 def test_deep_lists_are_not_laid_out_as_blanks() -> None:
     text = "[" * 90 + "]" * 90
     assert len(indented(text)[0]) < 2 * len(text)
+
+
+def test_what_was_decoded_at_once_is_old() -> None:
+    value = loads("[" + ",".join(["[]"] * 200_000) + "]")
+    # Else the garbage collector would look at all of it at its next run, for whoever allocates next.
+    assert len(value) == 200_000 > 10 * len(gc.get_objects(generation=0))
+
+
+def test_what_a_site_has_frozen_stays_so() -> None:
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        loads("[" + ",".join(["[]"] * 200_000) + "]")
+        assert gc.get_freeze_count() >= 0.9 * frozen > 2_000
+    finally:
+        gc.unfreeze()

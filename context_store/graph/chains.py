@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.db.models import (
+    Aggregate,
     Case,
     Exists,
     Func,
@@ -55,6 +56,21 @@ class Octets(Func):
 
     def as_microsoft(self, compiler: Any, connection: Any) -> Any:
         return self.as_sql(compiler, connection, template="DATALENGTH(%(expressions)s)")
+
+
+class Packed(Aggregate):
+    """Rows as JSON text, in no order: ``[0,"Two ",1700000000000],[1,"minutes",1700000000050]``."""
+
+    template = "STRING_AGG('[' || %(expressions)s || ']', ',')"
+    arg_joiner = " || ',' || "
+    output_field = TextField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        return self.as_sql(compiler, connection, template=self.template.replace("STRING_AGG", "GROUP_CONCAT"))
+
+    def as_microsoft(self, compiler: Any, connection: Any) -> Any:
+        template = "STRING_AGG(CONCAT(CAST('[' AS nvarchar(max)), %(expressions)s, ']'), ',')"
+        return self.as_sql(compiler, connection, template=template, arg_joiner=", ',', ")
 
 
 class StoredOctets(Func):

@@ -11,7 +11,7 @@ from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Coalesce, Left
 
 from context_store.db import chunked, insert_rows, retry, sees_one_moment
-from context_store.exact_json import dumps
+from context_store.exact_json import dumps, quoted
 from context_store.exceptions import InvalidData, LegalHoldError, LockTimeout
 from context_store.ids import new_id, now_ms
 from context_store.records import BranchRecord, ChatRecord, CheckpointRecord, Graph, GraphNode, MessageRecord
@@ -49,9 +49,9 @@ EVERYTHING = slice(0, None)
 COPIED_AT_ONCE = 10_000
 # How often a chat is read that others change meanwhile.
 READ_ATTEMPTS = 10
-# Messages that are fetched from the database together, and characters of a piece of the document's text: other threads
-# wait while one is made.
-READ_AT_ONCE = 100
+# Messages that are fetched from the database together: each may have MAX_PAYLOAD_BYTES.
+READ_AT_ONCE = 25
+# Characters of a piece of the document's text: other threads wait while one is made.
 PIECE = 1 << 16
 # What records have beside the document's.
 NOT_OF_BRANCH = ("chat_id", "message_count")
@@ -359,54 +359,62 @@ def document_pieces(
     ``CorruptChat`` where data are no JSON, unless they are to be given ``as_stored``.
     """
     whole = _read_whole(using, chat_id, user_id=user_id, in_trash=in_trash, at_once=READ_AT_ONCE)
-    return _pieces(whole if as_stored else whole._replace(messages=_readable(whole.messages)), more)
+    return _pieces(whole, more, as_stored=as_stored)
 
 
-def _readable(messages: Iterator[Sequence[Any]]) -> Iterator[Sequence[Any]]:
-    """Give the rows. Raises ``CorruptChat`` for one whose data are no JSON."""
-    for some in chunked(messages, READ_AT_ONCE):
-        to_records(some)
-        yield from some
-
-
-def _pieces(whole: WholeChat, more: Document) -> Iterator[str]:
+def _pieces(whole: WholeChat, more: Document, *, as_stored: bool) -> Iterator[str]:
     empty = _document(whole.chat, [], [], [])
     lists = {
-        "messages": map(_message_text, whole.messages),
-        "branches": (dumps(_without(branch, *NOT_OF_BRANCH)) for branch in whole.branches),
-        "checkpoints": (dumps(_without(checkpoint, *NOT_OF_CHECKPOINT)) for checkpoint in whole.checkpoints),
+        "messages": _message_texts(whole.messages, as_stored=as_stored),
+        "branches": _texts(whole.branches, NOT_OF_BRANCH),
+        "checkpoints": _texts(whole.checkpoints, NOT_OF_CHECKPOINT),
     }
     # The closing brace is cut off, and the lists come behind.
     yield dumps({**{name: value for name, value in empty.items() if name not in lists}, **more})[:-1]
     for name, texts in lists.items():
         yield f',"{name}":['
-        before = ""
-        for piece in _joined(texts):
-            yield f"{before}{piece}"
-            before = ","
+        for number, text in enumerate(texts):
+            yield f",{text}" if number else text
         yield "]"
     yield "}"
 
 
+def _message_texts(found: Iterator[Sequence[Any]], *, as_stored: bool) -> Iterator[str]:
+    """Give the messages of the document, some at a time. Their data go out as they are stored, not encoded again."""
+    for some in _groups(found):
+        if not as_stored:
+            # Raises ``CorruptChat`` for what is no JSON.
+            to_records(some)
+        yield ",".join(map(_message_text, some))
+
+
 def _message_text(row: Sequence[Any]) -> str:
-    """Return a message of the document. Its data goes out as it is stored, neither decoded nor encoded."""
     message_id, _, parent_id, name, kind, data, created_at, *_ = row
-    known = dumps({"id": message_id, "parent_id": parent_id, "name": name, "type": kind})
-    return f'{known[:-1]},"data":{data},"created_at":{created_at}}}'
+    parent, type_ = ("null" if text is None else quoted(text) for text in (parent_id, kind))
+    # By hand: an encoder's call takes longer than all else that is done for a message.
+    return (
+        f'{{"id":{quoted(message_id)},"parent_id":{parent},"name":{quoted(name)},"type":{type_},"data":{data}'
+        f',"created_at":{created_at}}}'
+    )
 
 
-def _joined(texts: Iterator[str]) -> Iterator[str]:
-    """Give the texts with commas between them, about ``PIECE`` characters at a time."""
-    some: list[str] = []
+def _groups(found: Iterator[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
+    """Give the rows of messages in lists of ``PIECE`` characters of data, or of one row that has more."""
+    some: list[Sequence[Any]] = []
     size = 0
-    for text in texts:
-        some.append(text)
-        size += len(text)
+    for row in found:
+        some.append(row)
+        size += len(row[5])
         if size >= PIECE:
-            yield ",".join(some)
+            yield some
             some, size = [], 0
     if some:
-        yield ",".join(some)
+        yield some
+
+
+def _texts(records: Sequence[Any], left_out: Sequence[str]) -> Iterator[str]:
+    for some in chunked(records):
+        yield dumps([_without(record, *left_out) for record in some])[1:-1]
 
 
 def _without(record: Any, *fields: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ one more Redis stream, short and shared by all: which stream has chunks or has e
 
 import logging
 import secrets
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar
@@ -25,7 +25,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from redis.exceptions import RedisError
 
 from context_store.contexts.cache import MemoryStorage, cache_place, check_cache, storage_on
-from context_store.exact_json import loads_stored
+from context_store.exact_json import loads_each
 from context_store.exceptions import StreamConflict, StreamsUnavailable
 from context_store.graph.streams import (
     BYTES_A_CHUNK,
@@ -46,6 +46,9 @@ from .database import DatabaseSource, DatabaseStreams, Key
 
 logger = logging.getLogger(__name__)
 
+# The id of an entry of a Redis stream, and its fields.
+Entry = tuple[bytes, Mapping[bytes, bytes]]
+
 LOST = "The chunks are gone from Redis."
 # Entries of the stream of news, about: a process that is further behind looks for itself.
 MOST_NEWS = 1_000
@@ -62,8 +65,8 @@ redis.call('SADD', KEYS[3], ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 if redis.call('PTTL', KEYS[3]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[3], ARGV[2]) end
 """
-# Chunks that are read together where all of them are more than a page may have.
-STEP = 8
+# Entries that are read first; then as many as have so many bytes, but no more than that.
+FEW, STEP_BYTES, MOST_ENTRIES = 8, 1_000_000, 2_000
 # ARGV: time, milliseconds to live, token, seq after which the texts come or '', bytes that all may have, bytes that
 # each counts beside its text, then the texts.
 APPEND = """
@@ -220,20 +223,27 @@ class RedisStreams(DatabaseStreams):
     def _read(self, record: StreamRecord, after: int, limit: int | None, max_bytes: int | None = None) -> Chunks:
         if record.started_at is None or after >= record.last_seq or limit == 0:
             return []
-        state, chunks, _ = self._keys(record)
-        last = f"{record.last_seq + 1}-0"
-        if max_bytes is None or limit is None or int(self.client.hget(state, "size") or 0) <= max_bytes:
-            return to_chunks(self.client.xrange(chunks, f"{after + 2}-0", last, limit))
-        found: list[Any] = []
-        while entries := self.client.xrange(chunks, f"{after + 2 + len(found)}-0", last, min(STEP, limit - len(found))):
-            for entry in entries:
-                max_bytes -= len(entry[1][b"data"])
+        found: list[Entry] = []
+        for entry in self._entries(record, after, limit):
+            if max_bytes is not None:
+                max_bytes -= len(entry[1].get(b"data", b""))
                 if max_bytes < 0 and found:
-                    return to_chunks(found)
-                found.append(entry)
-            if len(found) >= limit:
-                break
+                    break
+            found.append(entry)
         return to_chunks(found)
+
+    def _entries(self, record: StreamRecord, after: int, limit: int | None) -> Iterator[Entry]:
+        """Give the entries, about a megabyte of them in a command: Redis answers nobody else meanwhile."""
+        chunks, first, last = self._keys(record)[1], after + 2, record.last_seq + 1
+        step, left = FEW, last if limit is None else limit
+        while left > 0 and (entries := self.client.xrange(chunks, f"{first}-0", f"{last}-0", min(step, left))):
+            yield from entries
+            if len(entries) < step:
+                return
+            left -= len(entries)
+            size = sum(len(entry.get(b"data", b"")) for _, entry in entries)
+            first = int(entries[-1][0].partition(b"-")[0]) + 1
+            step = max(1, min(MOST_ENTRIES, STEP_BYTES * step // max(size, 1)))
 
     def _cancel(self, record: StreamRecord) -> StreamRecord:
         asked = super()._cancel(record)
@@ -421,12 +431,13 @@ class RedisSource(DatabaseSource):
         return found
 
 
-def to_chunks(entries: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> Chunks:
+def to_chunks(entries: Sequence[Entry]) -> Chunks:
     """Return the chunks. Raises ``StreamsUnavailable`` for what nobody of ours wrote, which is never executed."""
     try:
+        values = loads_each([entry[b"data"].decode() for _, entry in entries])
         return [
-            ChunkRecord(int(name.partition(b"-")[0]) - 1, loads_stored(entry[b"data"].decode()), int(entry[b"time"]))
-            for name, entry in entries
+            ChunkRecord(int(name.partition(b"-")[0]) - 1, value, int(entry[b"time"]))
+            for (name, entry), value in zip(entries, values, strict=True)
         ]
     except (LookupError, RecursionError, ValueError) as error:
         raise _unreadable() from error

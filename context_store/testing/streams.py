@@ -186,6 +186,17 @@ class StreamsContract(Contract):
         self.assertEqual([chunk.data for chunk in self.streams.read("s", after=0, limit=2)], ["b", "c"])
         self.assertEqual(self.streams.read("s", after=3), [])
 
+    def test_very_many_chunks_are_read_in_their_order(self) -> None:
+        self.running()
+        # Large ones among them, which a backend may read in another way.
+        chunks = [f"{number} {'ü' * 5_000 * (number % 400 == 399)}" for number in range(1_300)]
+        self.streams.append("s", chunks[:700])
+        self.streams.append("s", chunks[700:])
+        self.assertEqual([chunk.data for chunk in self.streams.read("s")], chunks)
+        self.assertEqual([chunk.data for chunk in self.streams.read("s", after=397)], chunks[398:])
+        seqs = [chunk.seq for chunk in self.streams.read("s", after=5, limit=700)]
+        self.assertEqual(seqs, list(range(6, 706)))
+
     def test_refused_chunk_keeps_all_from_being_stored(self) -> None:
         self.running()
         with self.assertRaises(InvalidData) as caught:
