@@ -2,6 +2,7 @@
 
 from io import StringIO
 from time import monotonic
+from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -298,6 +299,25 @@ def test_the_database_breaks_off_what_takes_too_long(settled: None) -> None:
             cursor.execute("SHOW statement_timeout")
             assert cursor.fetchone() == ("0",)
     assert len(SearchEntry.objects.hits("running")) == 2
+
+
+@pytest.mark.vendor("postgresql")
+def test_a_search_in_a_chat_reads_it_by_its_index(settled: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = search_backends["default"]
+
+    def asked() -> tuple[Any, ...]:
+        return next(backend.rows("SHOW enable_seqscan", []))
+
+    seen: list[Any] = []
+
+    def find(*args: Any) -> Found:
+        seen.append(asked())
+        return Found([])
+
+    monkeypatch.setattr(backend, "find", find)
+    backend.search(query="running", chat_id="alice's")
+    backend.search(query="running", user_id="alice")
+    assert [*seen, asked()] == [("off",), ("on",), ("on",)]
 
 
 @pytest.mark.vendor("postgresql")

@@ -154,7 +154,7 @@ class SearchBackend(BaseBackend):
             for newest, share in ATTEMPTS:
                 budget.until(share)
                 try:
-                    with limited(self.using, budget):
+                    with limited(self.using, budget, by_index=chat_id is not None):
                         after = None if newest is None else self._before_newest(scope, newest)
                         found = self.find(query.root, scope._replace(after=after), limit, budget)
                 except TimeUpError:
