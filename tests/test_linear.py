@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from context_store.importers import FORMATS
 from context_store.messages.reading import read
 from context_store.search.text import searchable_text
 from context_store.validation import check_json
-from tests.importers.test_linear import seconds
+from tests.paces import assert_linear
 from tests.search.test_linear import TEXTS
 
 MEGABYTE = 1_000_000
@@ -39,27 +38,12 @@ NAMES = (
     "alternating scripts",
 )  # fmt: skip
 PIECES = {name: TEXTS[name] for name in NAMES}
-# Seconds below which other things count.
-NOISE = 0.1
 
 
 @lru_cache(maxsize=1)
 def sizes_of(make: Callable[[int], Any]) -> list[Any]:
     """Return the value at 1, 2 and 4 MB, for all the work that follows: some take longer to make than to read."""
     return [make(size * MEGABYTE) for size in (1, 2, 4)]
-
-
-def assert_linear(work: Callable[[Any], Any], make: Callable[[int], Any]) -> None:
-    values = sizes_of(make)
-    times = [seconds(work, value) for value in values]
-    if not is_linear(times):
-        # A time that was disturbed is taken again.
-        times = [min(seconds(work, value) for _ in range(3)) for value in values]
-    assert is_linear(times), times
-
-
-def is_linear(times: list[float]) -> bool:
-    return all(larger <= 3 * max(smaller, NOISE) for smaller, larger in pairwise(times))
 
 
 def text_of(piece: str) -> Callable[[int], str]:
@@ -99,10 +83,10 @@ WORK: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("work", WORK.values(), ids=WORK)
 @pytest.mark.parametrize("make", VALUES.values(), ids=VALUES)
 def test_values_take_time_in_proportion(make: Callable[[int], Any], work: Callable[[Any], Any]) -> None:
-    assert_linear(work, make)
+    assert_linear(work, sizes_of(make))
 
 
 @pytest.mark.parametrize("work", WORK.values(), ids=WORK)
 @pytest.mark.parametrize("piece", PIECES.values(), ids=PIECES)
 def test_texts_take_time_in_proportion(piece: str, work: Callable[[Any], Any]) -> None:
-    assert_linear(work, text_of(piece))
+    assert_linear(work, sizes_of(text_of(piece)))

@@ -24,7 +24,7 @@ from context_store.records import ChunkRecord, MessageRecord, StreamRecord
 from context_store.types import MessageInput
 from context_store.validation import JSONText, too_large
 
-from .chains import Octets, Packed, missing, rows
+from .chains import Octets, Packed, can_pack, missing, rows
 from .inputs import Input, parse_messages
 from .locked import LockedChat, delete_rows, id_conflicts, locked
 
@@ -252,7 +252,7 @@ def read_chunks(
         fitting = chunks.annotate(total=total).filter(Q(total__lte=max_bytes) | Q(seq=after + 1))
         chunks = chunks.filter(seq__in=fitting.values("seq"))
     try:
-        if limit is None:
+        if limit is None and can_pack(using):
             return _read_whole(chunks)
         found = list(chunks.order_by("seq").values_list("seq", Cast("data", TextField()), "created_at")[:limit])
         values = loads_each([text for _, text, _ in found])

@@ -1,10 +1,8 @@
 """The worst files and records, up to 4 MB: twice as much may never take three times as long."""
 
-import gc
 import io
 from collections import deque
 from collections.abc import Callable
-from time import process_time
 from typing import Any
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 from context_store.importers import FORMATS
 from context_store.importers.reading import read_records
 from tests.importers.test_chatgpt import node
+from tests.paces import assert_linear
 
 MB = 1_000_000
 pytestmark = pytest.mark.thorough
@@ -65,30 +64,16 @@ RECORDS: dict[str, tuple[str, Callable[[int], Any]]] = {
 }
 
 
-def seconds(work: Callable[[Any], Any], given: Any) -> float:
-    gc.disable()  # It looks at what the rest of the suite holds.
-    try:
-        started = process_time()
-        work(given)
-        return process_time() - started
-    finally:
-        gc.enable()
-
-
-def assert_linear(work: Callable[[Any], Any], make: Callable[[int], Any], size: int) -> None:
-    for small, large in ((make(size), make(2 * size)), (make(2 * size), make(4 * size))):
-        # Below a tenth of a second other things count; a time that was disturbed is taken again.
-        if seconds(work, large) > 3 * max(seconds(work, small), 0.1):
-            again = [min(seconds(work, given) for _ in range(3)) for given in (small, large)]
-            assert again[1] <= 3 * max(again[0], 0.1)
+def sizes_of(make: Callable[[int], Any], size: int) -> list[Any]:
+    return [make(times * size) for times in (1, 2, 4)]
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_reading_takes_time_in_proportion(name: str) -> None:
-    assert_linear(lambda content: deque(read_records(io.BytesIO(content)), maxlen=0), FILES[name], MB // 4)
+    assert_linear(lambda content: deque(read_records(io.BytesIO(content)), maxlen=0), sizes_of(FILES[name], MB // 4))
 
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_conversion_takes_time_in_proportion(name: str) -> None:
     file_format, make = RECORDS[name]
-    assert_linear(lambda record: FORMATS[file_format].to_document(record, "alice"), make, MB)
+    assert_linear(lambda record: FORMATS[file_format].to_document(record, "alice"), sizes_of(make, MB))

@@ -1,9 +1,7 @@
 """The worst texts and data of 1, 2 and 4 MB: twice as much may never take three times as long."""
 
-import gc
 import json
 from collections.abc import Callable
-from time import process_time
 from typing import Any
 
 import pytest
@@ -14,6 +12,7 @@ from context_store.exporters.markdown import markdown_message
 from context_store.messages import answer_of, is_empty, needs_call, text_of
 from context_store.records import MessageRecord
 from context_store.search.text import extract_text
+from tests.paces import assert_linear
 
 MB = 1_000_000
 PAIR = [{"type": "tool_use", "id": "c", "name": "f", "input": {}}, {"type": "tool_result", "tool_use_id": "c"}]
@@ -71,30 +70,13 @@ READERS: dict[str, tuple[Callable[[MessageRecord], Any], int]] = {
 }
 
 
-def seconds(read: Callable[[MessageRecord], Any], data: Any) -> float:
-    message = MessageRecord("m", "c", None, "assistant", "message", data, 0)
-    gc.collect()
-    gc.disable()  # It looks at what the rest of the suite holds.
-    try:
-        start = process_time()
-        read(message)
-        return process_time() - start
-    finally:
-        gc.enable()
-
-
 @pytest.mark.thorough
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("worst", WORST)
 def test_twice_the_data_takes_at_most_three_times_as_long(worst: str, reader: str) -> None:
     read, size = READERS[reader]
-    sizes = (size, 2 * size, 4 * size)
-    times = [seconds(read, WORST[worst](size)) for size in sizes]
-    for index in (0, 1):
-        # Below a tenth of a second other things count; a time that was disturbed is taken again.
-        if times[index + 1] > 3 * max(times[index], 0.1):
-            again = [min(seconds(read, WORST[worst](size)) for _ in range(3)) for size in sizes[index : index + 2]]
-            assert again[1] <= 3 * max(again[0], 0.1)
+    values = [WORST[worst](times * size) for times in (1, 2, 4)]
+    assert_linear(lambda data: read(MessageRecord("m", "c", None, "assistant", "message", data, 0)), values)
 
 
 # Chunks of a UI message stream, by their number: each takes some hundred bytes.
@@ -115,12 +97,4 @@ CHUNKS: dict[str, Callable[[int], list[Any]]] = {
 @pytest.mark.thorough
 @pytest.mark.parametrize("worst", CHUNKS)
 def test_twice_the_chunks_take_at_most_three_times_as_long(worst: str) -> None:
-    def seconds_of(count: int) -> float:
-        chunks = CHUNKS[worst](count)
-        started = process_time()
-        answer_of("ui", chunks)
-        return process_time() - started
-
-    first, second, third = (min(seconds_of(count) for _ in range(2)) for count in (10_000, 20_000, 40_000))
-    assert second <= 3 * max(first, 0.1)
-    assert third <= 3 * max(second, 0.1)
+    assert_linear(lambda chunks: answer_of("ui", chunks), [CHUNKS[worst](count) for count in (10_000, 20_000, 40_000)])

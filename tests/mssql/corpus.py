@@ -182,8 +182,10 @@ def imitate_sql_server(corpus: Corpus) -> Iterator[None]:
     from mssql.operations import DatabaseOperations
 
     from context_store.db import statements
+    from context_store.graph import streams
 
     patch = pytest.MonkeyPatch()
+    patch.setattr(streams, "can_pack", lambda using: False)
     for feature in (
         "can_return_rows_from_bulk_insert",
         "can_use_chunked_reads",

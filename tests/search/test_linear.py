@@ -1,7 +1,6 @@
 """Text work takes linear time, whatever the text: doubling it at most triples the time."""
 
 from collections.abc import Callable
-from time import thread_time
 
 import pytest
 
@@ -11,6 +10,7 @@ from context_store.search.query import parse, phrases
 from context_store.search.snippets import LENGTH, snippet
 from context_store.search.text import searchable_text
 from context_store.search.words import break_unspaced, clean, fold
+from tests.paces import assert_linear
 
 MEGABYTE = 1_000_000
 # Seconds below which the clock and the machine are measured, not the text.
@@ -55,22 +55,10 @@ def show(text: str) -> None:
     snippet(text, Matcher(QUERY.phrases, Budget()).spans(text, LENGTH))
 
 
-def seconds(work: Callable[[str], None], text: str) -> float:
-    times = []
-    for _ in range(3):
-        start = thread_time()
-        work(text)
-        times.append(thread_time() - start)
-    return min(times)
-
-
 @pytest.mark.thorough
 @pytest.mark.parametrize("work", [prepare, normalise, match, show])
 @pytest.mark.parametrize("piece", TEXTS.values(), ids=TEXTS)
 def test_time_is_linear(work: Callable[[str], None], piece: str, settings: object) -> None:
     settings.CONTEXT_STORE_SEARCH_BUDGET = {"milliseconds": None}  # type: ignore[attr-defined]
     work("warm up \u00e9\u0301")
-    sizes = [piece * (size * MEGABYTE // len(piece.encode())) for size in (1, 2, 4)]
-    first, second, third = (seconds(work, text) for text in sizes)
-    assert second <= 3 * first + NOISE
-    assert third <= 3 * second + NOISE
+    assert_linear(work, [piece * (size * MEGABYTE // len(piece.encode())) for size in (1, 2, 4)], noise=NOISE)
