@@ -541,9 +541,9 @@ def _found(*, stream_id: str, chat_id: str | None, user_id: str | None) -> Query
 
 @Prepared
 def states_of(*, chat_ids: list[str], stream_ids: list[str]) -> QuerySet[Any]:
-    """Return the user and the record of each stream with one of the ids in one of the chats."""
+    """Return the user, the bytes of the chunks and the record of each stream with one of the ids in the chats."""
     found = outside_trash(rows("Stream")).filter(chat_id__in=chat_ids, id__in=stream_ids)
-    return found.values_list("chat__user_id", *StreamRecord._fields)
+    return found.values_list("chat__user_id", "chunk_bytes", *StreamRecord._fields)
 
 
 @Prepared

@@ -135,5 +135,5 @@ def strings(value: Any) -> Iterator[str]:
                 yield item
         elif item and isinstance(item, (dict, list, tuple)):
             # The last one first: the first of them lies on top.
-            items = reversed(item.values() if isinstance(item, dict) else item)
+            items = filter(None, reversed(item.values() if isinstance(item, dict) else item))
             waiting += [inner for inner in items if type(inner) not in _SILENT]

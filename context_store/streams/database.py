@@ -42,14 +42,18 @@ from .base import LEASE_IS_OVER, BaseStreams, Chunks, Reaped, Streams
 
 # Seconds that somebody listens before he sees whether there still are readers.
 PATIENCE = 0.4
-# Chunks of one stream that a look reads at most, and ranges of chunks in one statement.
+# Chunks of one stream that a look reads at most, and about how many bytes of them: while they become events, other
+# threads wait, and under ASGI other readers. Ranges of chunks in one statement.
 PAGE = 500
+PAGE_BYTES = 1_000_000
 RANGES = 64
 # Readers of one stream at places far apart: so many places a look.
 PLACES = 8
 
 # Chat and stream; and, as a reader is to see only what is its owner's, the user.
 Key = tuple[str, str, str | None]
+# How many chunks of a stream of a chat are read at once.
+Pages = dict[tuple[str, str], int]
 # A stream, whose it is to be, and a place behind which chunks are wanted up to a seq.
 Range = tuple[StreamRecord, Key, int, int]
 
@@ -224,14 +228,14 @@ class DatabaseSource(Source):
 
     def look(self, waiting: Mapping[Hashable, Sequence[Subscription]]) -> set[Hashable]:
         keyed = cast("Mapping[Key, Sequence[Subscription]]", waiting)
-        states = self._states(keyed)
+        states, pages = self._states(keyed)
         ranges: list[Range] = []
         for key, readers in keyed.items():
             if key not in states:
                 for reader in readers:
                     reader.fail(missing("Stream", key[1]))
             else:
-                ranges += [(states[key], key, *span) for span in _spans(readers, states[key])]
+                ranges += [(states[key], key, *span) for span in _spans(readers, states[key], pages[key[:2]])]
         chunks = self._chunks(ranges)
         news: set[Hashable] = set()
         for key, record in states.items():
@@ -250,20 +254,23 @@ class DatabaseSource(Source):
             self.streams.end_expired(record)
         return is_expired
 
-    def _states(self, waiting: Mapping[Key, Sequence[Subscription]]) -> dict[Key, StreamRecord]:
+    def _states(self, waiting: Mapping[Key, Sequence[Subscription]]) -> tuple[dict[Key, StreamRecord], Pages]:
+        """Return the streams that are there, and how many chunks a page of each has."""
         found: dict[Key, StreamRecord] = {}
+        pages: Pages = {}
         for keys in chunked(waiting, PAGE):
             # Two lists, not pairs: this may find a stream of another chat that has the same id. It is in nobody's keys,
             # and left out below.
             chat_ids, stream_ids = padded(sorted({key[0] for key in keys})), padded(sorted({key[1] for key in keys}))
-            for owner, *row in states_of(self.streams.using, chat_ids=chat_ids, stream_ids=stream_ids):
+            for owner, size, *row in states_of(self.streams.using, chat_ids=chat_ids, stream_ids=stream_ids):
                 record = StreamRecord(*row)
+                pages[record.chat_id, record.id] = page_of(record, size)
                 # Somebody who reads as the owner, and somebody who reads without a user: both keys may wait.
                 for user in (None, owner):
                     key = (record.chat_id, record.id, user)
                     if key in waiting:
                         found[key] = record
-        return found
+        return found, pages
 
     def _chunks(self, ranges: Sequence[Range]) -> dict[Key, dict[int, ChunkRecord]]:
         found: dict[Key, dict[int, ChunkRecord]] = {}
@@ -286,16 +293,21 @@ class DatabaseSource(Source):
         return found
 
 
-def _spans(readers: Sequence[Subscription], record: StreamRecord) -> list[tuple[int, int]]:
-    """Return the ranges of chunks to read: behind the last reader, and those far ahead of it."""
+def page_of(record: StreamRecord, size: int) -> int:
+    """Return how many chunks of the stream are read at once, where all have so many bytes."""
+    return max(1, min(PAGE, PAGE_BYTES * (record.last_seq + 1) // max(size, 1)))
+
+
+def _spans(readers: Sequence[Subscription], record: StreamRecord, page: int) -> list[tuple[int, int]]:
+    """Return the ranges of at most ``page`` chunks to read: behind the last reader, and those far ahead of it."""
     spans: list[tuple[int, int]] = []
-    # last_seq 1000, readers at 40, 60 and 700, PAGE 500:
+    # last_seq 1000, readers at 40, 60 and 700, a page of 500:
     #
     #     40     (40, 540)     covers 60 as well, whose reader goes on from 541 in the next look
     #     700    (700, 1000)
     for position in sorted({reader.position for reader in readers if reader.position < record.last_seq}):
         if (not spans or position >= spans[-1][1]) and len(spans) < PLACES:
-            spans.append((position, min(position + PAGE, record.last_seq)))
+            spans.append((position, min(position + page, record.last_seq)))
     return spans
 
 

@@ -42,7 +42,7 @@ from context_store.records import ChunkRecord, StreamRecord
 from context_store.validation import JSONText
 
 from .base import BaseStreams, Chunks, Streams
-from .database import DatabaseSource, DatabaseStreams, Key
+from .database import DatabaseSource, DatabaseStreams, Key, Pages, page_of
 
 logger = logging.getLogger(__name__)
 
@@ -345,20 +345,21 @@ class RedisStreams(DatabaseStreams):
 
         transaction.on_commit(attempt, using=self.using)
 
-    def current_seqs(self, records: Iterable[StreamRecord]) -> Iterator[tuple[StreamRecord, int | None]]:
-        """Give each running stream with its last seq, which is ``None`` where Redis has lost it."""
-        # Of the others the database's is final: it was written with the end.
-        running = [record for record in records if record.status == RUNNING]
+    def seqs_and_sizes(self, records: Sequence[StreamRecord]) -> Iterator[tuple[StreamRecord, int | None, int]]:
+        """Give each stream with its last seq, ``None`` where Redis has lost a running one, and its chunks' bytes."""
         with self.client.pipeline(transaction=False) as pipeline:
-            for record in running:
-                pipeline.hget(self._keys(record)[0], "last_seq")
-            answers = pipeline.execute() if running else []
-        for record, last_seq in zip(running, answers, strict=True):
-            # A seq that is no number is lost, too: one stream that somebody changed is no failure for the others.
-            yield record, _seq(last_seq)
+            for record in records:
+                pipeline.hmget(self._keys(record)[0], "last_seq", "size")
+            answers = pipeline.execute() if records else []
+        for record, (last_seq, size) in zip(records, answers, strict=True):
+            # The database's is final where the stream does not run: it was written with the end. A seq that is no
+            # number is lost, too: one stream that somebody changed is no failure for the others.
+            seq = _number_or_none(last_seq) if record.status == RUNNING else record.last_seq
+            yield record, seq, _number_or_none(size) or 0
 
     def _current(self, records: Streams) -> Streams:
-        seqs = {record: seq for record, seq in self.current_seqs(records) if seq is not None}
+        running = [record for record in records if record.status == RUNNING]
+        seqs = {record: seq for record, seq, _ in self.seqs_and_sizes(running) if seq is not None}
         return [record._replace(last_seq=seqs.get(record, record.last_seq)) for record in records]
 
     @property
@@ -404,19 +405,20 @@ class RedisSource(DatabaseSource):
                     found.add((entry[b"chat"].decode(), entry[b"stream"].decode()))
             yield found
 
-    def _states(self, waiting: Mapping[Key, Any]) -> dict[Key, StreamRecord]:
-        found = super()._states(waiting)
+    def _states(self, waiting: Mapping[Key, Any]) -> tuple[dict[Key, StreamRecord], Pages]:
+        found, pages = super()._states(waiting)
         by_stream = {(record.chat_id, record.id): record for record in found.values()}
         try:
-            for record, last_seq in self.streams.current_seqs(list(by_stream.values())):
+            for record, last_seq, size in self.streams.seqs_and_sizes(list(by_stream.values())):
                 current = self.streams._end_lost(record) if last_seq is None else record._replace(last_seq=last_seq)
                 by_stream[record.chat_id, record.id] = current
+                pages[record.chat_id, record.id] = page_of(current, size)
         # While Redis is away nobody can append, and leases run out: the state tells readers so.
         except RedisError:
             for record in by_stream.values():
                 self.end_if_expired(record)
             raise
-        return {key: by_stream[key[:2]] for key in found}
+        return {key: by_stream[key[:2]] for key in found}, pages
 
     def _chunks(self, ranges: Any) -> dict[Key, dict[int, ChunkRecord]]:
         found: dict[Key, dict[int, ChunkRecord]] = {}
@@ -443,7 +445,7 @@ def to_chunks(entries: Sequence[Entry]) -> Chunks:
         raise _unreadable() from error
 
 
-def _seq(text: bytes | None) -> int | None:
+def _number_or_none(text: bytes | None) -> int | None:
     try:
         return None if text is None else int(text)
     except ValueError:

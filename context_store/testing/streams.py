@@ -560,6 +560,22 @@ class StreamsContract(Contract):
         self.assertEqual(self.read_all(), [(number, number) for number in range(1500)])
         self.assertEqual(self.read_all(after=700), [(number, number) for number in range(701, 1500)])
 
+    def test_reader_of_large_chunks_gets_a_megabyte_or_so_at_once(self) -> None:
+        self.running()
+        chunks = [f"{number}" * 400_000 for number in range(7)]
+        self.streams.append("s", chunks)
+        for is_finished in (False, True):
+            if is_finished:
+                self.streams.finish("s")
+            batches: list[list[Any]] = []
+            for _, batch in self.streams.follow("s").batches():
+                batches += [[chunk.data for chunk in batch]]
+                if sum(map(len, batches)) == len(chunks):
+                    break
+            # All in one batch would keep other readers waiting while they become events.
+            self.assertLessEqual(max(len("".join(batch)) for batch in batches), 2_000_000)
+            self.assertEqual([data for batch in batches for data in batch], chunks)
+
     def test_stream_that_ends_before_its_reader_looks_is_read_whole(self) -> None:
         self.running()
         reader = self.streams.follow("s")
