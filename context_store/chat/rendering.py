@@ -1,12 +1,13 @@
 """What messages say, as HTML."""
 
 from collections.abc import Iterator
-from time import thread_time
+from time import sleep, thread_time
 from typing import Any, NamedTuple
 
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
+from context_store.exact_json import COURTESY, LONG
 from context_store.exporters.html import markdown_html
 from context_store.exporters.legible import TEXT, Block, blocks, visible
 from context_store.messages import Break, read
@@ -41,6 +42,8 @@ class Renderer:
         self.pieces = PIECES
         self.characters = CHARACTERS
         self.seconds = SECONDS
+        # Seconds of a processor since others went first.
+        self.busy = 0.0
 
     def html(self, name: str, data: Any) -> SafeString:
         """Return what a message says as HTML, empty for a placeholder."""
@@ -69,5 +72,10 @@ class Renderer:
             return Piece(TEXT, visible(block.text))
         began = thread_time()
         html = markdown_html(block.text)
-        self.seconds -= thread_time() - began
+        took = thread_time() - began
+        self.seconds -= took
+        self.busy += took
+        if self.busy > LONG:
+            sleep(COURTESY)
+            self.busy = 0.0
         return Piece("markdown", html)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from context_store.chat import rendering
 from context_store.chat.rendering import Renderer
 from context_store.exporters.html import MARKDOWN_LENGTH, markdown_html
 
@@ -137,3 +138,14 @@ def test_a_page_is_rendered_for_a_limited_time() -> None:
     assert "<strong>" in renderer.html("assistant", "**a**")
     renderer.seconds = -1
     assert "**a**" in renderer.html("assistant", "**a**")
+
+
+def test_other_threads_go_first_while_much_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(rendering, "sleep", pauses.append)
+    renderer = Renderer()
+    renderer.html("assistant", "**a**")
+    assert not pauses
+    renderer.busy = 1.0
+    renderer.html("assistant", {"content": [{"type": "text", "text": "**a**"}] * 2})
+    assert len(pauses) == 1
