@@ -12,7 +12,7 @@ from django.db import router, transaction
 from django.db.models import Exists, IntegerField, OuterRef, Q, QuerySet, Value
 
 from context_store.db import Prepared, chunked
-from context_store.exceptions import LegalHoldError, UserErased
+from context_store.exceptions import CorruptData, LegalHoldError, UserErased
 from context_store.ids import now_ms, pseudonyms, scope_pseudonyms, user_scope
 
 from .chains import model_of, rows
@@ -34,6 +34,8 @@ def covered_by(hold: Any) -> Q:
     if hold.user_id is not None:
         return Q(user_id=hold.user_id)
     # Values are compared with their types (``False`` is not ``0``), which the lookup ``entry`` does on every database.
+    if not isinstance(hold.metadata, dict) or len(hold.metadata) != 1:
+        raise CorruptData(f"Legal hold {hold.pk} has no entry of metadata: nobody can tell what it covers.")
     [entry] = hold.metadata.items()
     return Q(metadata__entry=entry)
 
@@ -80,8 +82,9 @@ def is_held_from_birth(using: str, chat_id: str, user_id: str, metadata: Any) ->
     if not found:
         return False
     named = rows("LegalHold").using(using).filter(pk__in=[key for _, key in found])
+    # One of a user or a chat has none; one that cannot be read may cover any: ``covered_by`` lets nothing be deleted.
     return any(
-        item.metadata is None or all(metadata.get(name) == value for name, value in item.metadata.items())
+        not isinstance(item.metadata, dict) or all(metadata.get(name) == value for name, value in item.metadata.items())
         for item in named
     )
 

@@ -1,3 +1,4 @@
+import errno
 import io
 import itertools
 import json
@@ -320,3 +321,20 @@ def test_debug_does_not_keep_what_is_imported(tmp_path: Path, settings: Settings
 def test_mistakes_on_the_command_line_are_told(file_format: str, user_id: str | None, reason: str) -> None:
     with pytest.raises(CommandError, match=reason):
         run(Path("missing.jsonl"), file_format, user_id)
+
+
+def test_a_disk_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = lines(tmp_path, GOOD, GOOD)
+
+    class Failing(io.FileIO):
+        """A file whose second read fails."""
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell():
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read(size) or b""
+
+    monkeypatch.setattr("builtins.open", lambda *args, **options: Failing(path))
+    with pytest.raises(CommandError, match=r"Input/output error\. Chats that were read before it are stored"):
+        run(path, "messages")
+    assert Chat.objects.count() == 1

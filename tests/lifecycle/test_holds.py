@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from context_store.exceptions import InvalidData, LegalHoldError
+from context_store.exceptions import CorruptData, InvalidData, LegalHoldError
 from context_store.ids import now_ms
 from context_store.lifecycle import hold, release
 from context_store.models import Branch, Chat, Checkpoint, LegalHold, Message
@@ -149,3 +149,13 @@ def test_a_hold_is_about_one_thing(db: None, given: Any) -> None:
     with pytest.raises(InvalidData):
         hold(**given, **WHY)
     assert not LegalHold.objects.exists()
+
+
+@pytest.mark.parametrize("metadata", [[], {}, {"case": 7, "file": 8}, "case"])
+def test_nothing_is_deleted_while_a_hold_cannot_be_read(store: ContextStore, metadata: Any) -> None:
+    LegalHold.objects.create(metadata=metadata, reason="Case 7", placed_by="counsel")
+    created = store.create_chat("new", user_id="carol")
+    with pytest.raises(CorruptData, match="nobody can tell what it covers"):
+        store.delete_chat(created.id)
+    assert store.get_chat("new") is not None
+    assert store.append_messages("new", [message("m9")])

@@ -71,9 +71,11 @@ class Command(BaseCommand):
         store = ContextStore(using=database, user_id=user_id)
         with _opened(file) as source, progress_bar(self.stderr, _size(source), "B") as bar:
             records = read_records(source, members=file_format.members, max_bytes=options["max_record_mib"] << 20)
-            self._import(
-                load(store, records, file_format), source, bar, strict=options["strict"], format=options["format"]
-            )
+            outcomes = load(store, records, file_format)
+            try:
+                self._import(outcomes, source, bar, strict=options["strict"], format=options["format"])
+            except OSError as error:
+                raise CommandError(f"{file}: {error.strerror}. Chats that were read before it are stored.") from error
 
     def _import(
         self, outcomes: Iterator[Outcome], source: BinaryIO, bar: "tqdm[Any]", *, strict: bool, format: str
