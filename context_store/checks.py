@@ -221,8 +221,8 @@ def _why_no_function(path: Any) -> str:
 
 
 def _sqlite_options(alias: str, database: dict[str, Any]) -> Iterator[CheckMessage]:
-    # Of tests: ``:memory:``, or ``file:memorydb_default?mode=memory&cache=shared``. It has no file to wait for.
-    if "memory" in str(database["NAME"]):
+    creation: Any = connections[alias].creation
+    if creation.is_in_memory_db(database["NAME"]):  # Of tests: it has no file to wait for.
         return
     options = database.get("OPTIONS", {})
     if str(options.get("transaction_mode")).upper() not in {"IMMEDIATE", "EXCLUSIVE"}:

@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError, router, transaction
 
 from context_store.backends import check_database
 from context_store.db import can_notify, chunked, notifications, notify, padded
-from context_store.exceptions import StreamConflict
+from context_store.exceptions import CorruptData, StreamConflict, StreamsUnavailable
 from context_store.graph.chains import chats_of, missing, rows
 from context_store.graph.streams import (
     FAILED,
@@ -236,7 +236,10 @@ class DatabaseSource(Source):
                     reader.fail(missing("Stream", key[1]))
             else:
                 ranges += [(states[key], key, *span) for span in _spans(readers, states[key], pages[key[:2]])]
-        chunks = self._chunks(ranges)
+        try:
+            chunks = self._chunks(ranges)
+        except (CorruptData, StreamsUnavailable):
+            chunks = self._legible_chunks(ranges, keyed)
         news: set[Hashable] = set()
         for key, record in states.items():
             # Readers are who notices first that a producer died, without ``reap``: they look anyway.
@@ -290,6 +293,20 @@ class DatabaseSource(Source):
                 chunk = ChunkRecord(*row)
                 for key in asked[chat_id, stream_id]:
                     found.setdefault(key, {})[chunk.seq] = chunk
+        return found
+
+    def _legible_chunks(
+        self, ranges: Sequence[Range], waiting: Mapping[Key, Sequence[Subscription]]
+    ) -> dict[Key, dict[int, ChunkRecord]]:
+        """Read range by range: who follows what the store does not write is told so, and nobody else."""
+        found: dict[Key, dict[int, ChunkRecord]] = {}
+        for one in ranges:
+            try:
+                for key, chunks in self._chunks([one]).items():
+                    found.setdefault(key, {}).update(chunks)
+            except (CorruptData, StreamsUnavailable) as error:
+                for reader in waiting[one[1]]:
+                    reader.fail(error)
         return found
 
 

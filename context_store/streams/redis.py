@@ -15,7 +15,6 @@ one more Redis stream, short and shared by all: which stream has chunks or has e
 import logging
 import secrets
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar
 
@@ -427,9 +426,7 @@ class RedisSource(DatabaseSource):
                 pipeline.xrange(self.streams._keys(record)[1], f"{after + 2}-0", f"{last + 1}-0")
             answers = pipeline.execute() if ranges else []
         for (_, key, _, _), entries in zip(ranges, answers, strict=True):
-            # What nobody of ours wrote is lost, for those who read this stream alone.
-            with suppress(StreamsUnavailable):
-                found.setdefault(key, {}).update((chunk.seq, chunk) for chunk in to_chunks(entries))
+            found.setdefault(key, {}).update((chunk.seq, chunk) for chunk in to_chunks(entries))
         return found
 
 

@@ -4,6 +4,7 @@ import asyncio
 import pickle
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -210,6 +211,21 @@ def test_planted_chunks_are_an_error_and_the_stream_can_be_ended(
             answers.read("s")
     assert answers.finish("s").status == "failed"
     assert status(answers) == ("failed", "The chunks are gone from Redis.")
+
+
+def test_a_planted_chunk_ends_its_readers_and_no_others(answers: BaseStreams, private_cache: RedisServer) -> None:
+    (key,) = client(private_cache).keys("*:chunks:*")
+    client(private_cache).delete(key)
+    client(private_cache).xadd(key, {"time": b"1", "data": b"garbage"}, id="1-0")
+    answers.create("chat", "t", format="text")
+    answers.claim("t")
+    answers.append("t", ["a", "b"])
+    with closing(answers.follow("t").batches()) as batches, closing(answers.follow("s").batches()) as broken:
+        assert [chunk.data for chunk in next(batches)[1]] == ["a", "b"]
+        with pytest.raises(StreamsUnavailable, match="no stream"):
+            next(broken)
+        answers.append("t", ["c"])
+        assert [chunk.data for chunk in next(batches)[1]] == ["c"]
 
 
 @pytest.mark.parametrize("text", [b"\xff", b"", b"garbage"], ids=str)
