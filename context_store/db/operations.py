@@ -10,43 +10,16 @@ from django.db.migrations.operations.base import Operation
 Statements = Mapping[str, Sequence[str]]
 
 
-class VendorOperation(Operation):
-    """An operation that leaves the models' state as it is."""
-
-    reversible = True
-    reduces_to_sql = True
-
-    def state_forwards(self, app_label: str, state: Any) -> None:
-        pass
-
-    def database_forwards(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: Any, to_state: Any
-    ) -> None:
-        if self.is_allowed(app_label, schema_editor):
-            self.forwards(schema_editor)
-
-    def database_backwards(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: Any, to_state: Any
-    ) -> None:
-        if self.is_allowed(app_label, schema_editor):
-            self.backwards(schema_editor)
-
-    def is_allowed(self, app_label: str, schema_editor: BaseDatabaseSchemaEditor) -> bool:
-        return router.allow_migrate(schema_editor.connection.alias, app_label)
-
-    def forwards(self, schema_editor: BaseDatabaseSchemaEditor) -> None:
-        raise NotImplementedError
-
-    def backwards(self, schema_editor: BaseDatabaseSchemaEditor) -> None:
-        raise NotImplementedError
-
-
-class RunVendorSQL(VendorOperation):
+class RunVendorSQL(Operation):
     """
     Run the statements of the database's vendor: ``{"postgresql": ["CREATE …"]}``, likewise to reverse.
 
-    ``model_name`` is the model whose table they touch, for routers that decide by model.
+    ``model_name`` is the model whose table they touch, for routers that decide by model. The models' state stays as it
+    is.
     """
+
+    reversible = True
+    reduces_to_sql = True
 
     def __init__(
         self, forward: Statements, reverse: Statements | None = None, *, model_name: str | None = None
@@ -55,19 +28,23 @@ class RunVendorSQL(VendorOperation):
         self.reverse = reverse or {}
         self.model_name = model_name
 
-    def is_allowed(self, app_label: str, schema_editor: BaseDatabaseSchemaEditor) -> bool:
-        return router.allow_migrate(schema_editor.connection.alias, app_label, model_name=self.model_name)
+    def state_forwards(self, app_label: str, state: Any) -> None:
+        pass
 
-    def forwards(self, schema_editor: BaseDatabaseSchemaEditor) -> None:
-        _run(schema_editor, self.forward)
+    def database_forwards(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: Any, to_state: Any
+    ) -> None:
+        self._run(app_label, schema_editor, self.forward)
 
-    def backwards(self, schema_editor: BaseDatabaseSchemaEditor) -> None:
-        _run(schema_editor, self.reverse)
+    def database_backwards(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: Any, to_state: Any
+    ) -> None:
+        self._run(app_label, schema_editor, self.reverse)
 
     def describe(self) -> str:
         return f"Run SQL on {', '.join(sorted({*self.forward, *self.reverse}))}"
 
-
-def _run(schema_editor: BaseDatabaseSchemaEditor, statements: Statements) -> None:
-    for sql in statements.get(schema_editor.connection.vendor, ()):
-        schema_editor.execute(sql, params=None)
+    def _run(self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, statements: Statements) -> None:
+        if router.allow_migrate(schema_editor.connection.alias, app_label, model_name=self.model_name):
+            for sql in statements.get(schema_editor.connection.vendor, ()):
+                schema_editor.execute(sql, params=None)
