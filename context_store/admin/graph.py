@@ -20,7 +20,7 @@ from django.http import HttpRequest
 from context_store.db import chunked
 from context_store.exporters.legible import visible
 from context_store.graph import Place
-from context_store.graph.chains import spans_of
+from context_store.graph.chains import spans_of, within
 from context_store.graph.lineage import Span
 from context_store.managers.messages import MessageQuerySet
 from context_store.models import Chat, Message, SearchEntry
@@ -37,7 +37,6 @@ from .transcript import (
     place_of,
     pointers_at,
     role_of,
-    within,
 )
 
 # A graph and its rows. The active branch ends at a2, so that its piece comes last and stays in the lane:

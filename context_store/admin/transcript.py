@@ -6,11 +6,9 @@ Below stands what the transcript's page shows of it: plain values and URLs for t
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import reduce
-from operator import or_
 from typing import Any, NamedTuple
 
-from django.db.models import Q, TextField
+from django.db.models import TextField
 from django.db.models.functions import Cast, Left
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -21,7 +19,7 @@ from context_store.exceptions import InvalidData
 from context_store.exporters.html import markdown_html, renders_markdown, signs
 from context_store.exporters.legible import TEXT, Block
 from context_store.graph import Place, read_places
-from context_store.graph.chains import is_on_chain, message_data, siblings_of, spans_of
+from context_store.graph.chains import is_on_chain, message_data, siblings_of, spans_of, within
 from context_store.graph.lineage import Span
 from context_store.managers.messages import MessageQuerySet
 from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
@@ -205,15 +203,6 @@ def _spans(messages: MessageQuerySet, chat_id: str, place: Place, start: int, en
         for span in spans_of(messages.db, chat_id, place, start)
         if span.first < end
     ]
-
-
-def within(chat_id: str, spans: Iterable[Span]) -> Q:
-    """Return the condition of messages of the chat that lie in one of the spans."""
-    # The chat is in each arm of the OR: engines look up an index arm by arm.
-    # Callers pass a span at least: of none ``reduce`` raises, where an empty ``Q()`` would be all messages.
-    return reduce(
-        or_, (Q(chat_id=chat_id, segment=segment, depth__range=(first, last)) for segment, first, last in spans)
-    )
 
 
 def forward(messages: MessageQuerySet, chat_id: str, place: Place | None) -> Iterator[tuple[int, MessageRecord]]:

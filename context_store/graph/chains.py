@@ -6,8 +6,9 @@ Every query names the chat, and joins its tables by chat as well, so that it sta
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, reduce
 from itertools import islice
+from operator import or_
 from typing import Any, NamedTuple
 
 from django.apps import apps
@@ -258,12 +259,17 @@ def to_place(segment: str, depth: int, ancestry: str | None, following: int | No
     return Place(segment, depth, to_forks(ancestry) if ancestry else [], following is None)
 
 
+def _placed(chat_id: str, ids: Sequence[str], column: str) -> QuerySet[Any]:
+    """Return the column and what ``to_place`` takes, of messages of the chat."""
+    messages: Any = rows("Message").filter(chat_id=chat_id, id__in=ids)
+    placed = messages.annotate(run_ancestry=run_ancestry(chat_id=chat_id), next_depth=next_depth(chat_id=chat_id))
+    found: QuerySet[Any] = placed.values_list(column, "segment", "depth", "run_ancestry", "next_depth")
+    return found
+
+
 @Prepared
 def _places(*, chat_id: str, ids: list[str]) -> QuerySet[Any]:
-    messages = rows("Message").filter(chat_id=chat_id, id__in=ids)
-    places: Any = messages.annotate(run_ancestry=run_ancestry(chat_id=chat_id), next_depth=next_depth(chat_id=chat_id))
-    found: QuerySet[Any] = places.values_list("id", "segment", "depth", "run_ancestry", "next_depth")
-    return found
+    return _placed(chat_id, ids, "id")
 
 
 def read_places(using: str, chat_id: str, ids: Iterable[str]) -> dict[str, Place]:
@@ -354,21 +360,22 @@ def _headed(chat_id: str, row: Sequence[Any]) -> HeadedBranch:
 
 @Prepared
 def _spans(*, chat_id: str, segments: list[str], firsts: list[int], lasts: list[int], is_lean: bool) -> QuerySet[Any]:
-    columns = LEAN_COLUMNS if is_lean else RECORD_COLUMNS
-    return _within(chat_id, zip(segments, firsts, lasts, strict=True)).values_list(*columns)
+    # The depths of the spans of a chain do not overlap, so that ordering by depth alone gives it from the root down.
+    messages = rows("Message").filter(within(chat_id, zip(segments, firsts, lasts, strict=True))).order_by("depth")
+    return messages.values_list(*(LEAN_COLUMNS if is_lean else RECORD_COLUMNS))
 
 
-def _within(chat_id: str, spans: Iterable[tuple[str, int, int]]) -> QuerySet[Any]:
-    inside = Q()
+def within(chat_id: str, spans: Iterable[tuple[str, int, int]]) -> Q:
+    """Return the condition of messages of the chat that lie in one of the spans."""
     # Three spans are one statement, of which each arm is a range of the unique index (chat, segment, depth):
     #
     #     (chat_id = 't' AND segment = 'a4' AND depth BETWEEN 3 AND 3) OR (… 'q3' … 2 AND 2) OR (… 'q1' … 0 AND 1)
     #
-    # The depths of the spans of a chain do not overlap, so that ordering by depth alone gives it from the root down.
-    for segment, first, last in spans:
-        # The chat is in each arm of the OR: engines look up an index arm by arm.
-        inside |= Q(chat_id=chat_id, segment=segment, depth__range=(first, last))
-    return rows("Message").filter(inside).order_by("depth")
+    # The chat is in each arm of the OR: engines look up an index arm by arm.
+    # Callers give a span at least: of none ``reduce`` raises, where an empty ``Q()`` would be all messages.
+    return reduce(
+        or_, (Q(chat_id=chat_id, segment=segment, depth__range=(first, last)) for segment, first, last in spans)
+    )
 
 
 def read_chain(
@@ -397,7 +404,8 @@ def read_chain(
             found: Any = _spans(using, is_lean=is_lean, **values)
         else:
             columns = LEAN_COLUMNS if is_lean else RECORD_COLUMNS
-            found = _within(chat_id, batch).filter(only).using(using).values_list(*columns)
+            messages = rows("Message").using(using).filter(within(chat_id, batch), only)
+            found = messages.order_by("depth").values_list(*columns)
         pages.append(to_lean_records(found) if is_lean else to_records(found))
     return pages[0] if len(pages) == 1 else [record for page in reversed(pages) for record in page]
 
@@ -448,9 +456,7 @@ def see_branch_through(using: str, chat_id: str, message_id: str) -> BranchSeen 
 
     Who locks the chat then, and finds it at this revision, knows that this holds.
     """
-    messages = rows("Message").using(using).filter(chat_id=chat_id, id=message_id)
-    places: Any = messages.annotate(run_ancestry=run_ancestry(chat_id=chat_id), next_depth=next_depth(chat_id=chat_id))
-    for revision, *columns in places.values_list("chat__revision", "segment", "depth", "run_ancestry", "next_depth"):
+    for revision, *columns in _placed(chat_id, [message_id], "chat__revision").using(using):
         place = to_place(*columns)
         # Where others are writing, places of two moments may not fit together.
         with suppress(CorruptChat):

@@ -12,7 +12,7 @@ from django.db.models.functions import Cast, Coalesce
 from context_store.exceptions import IdConflict, InvalidData
 from context_store.fields import IdentifierField
 from context_store.graph import LockedChat, read_branch
-from context_store.graph.chains import look_again, rows, spans_of
+from context_store.graph.chains import look_again, rows, spans_of, within
 from context_store.ids import new_id, now_ms
 from context_store.records import UsageRecord, UsageSum
 from context_store.types import UNSET, Unset
@@ -115,10 +115,8 @@ class UsageQuerySet(ScopedQuerySet["models.UsageEntry"]):
         headed = headed or look_again(self.db, chat_id, branch, self._owner)
         if headed.place is None:
             return Q(pk__in=[])
-        inside = Q()
         # The spans of the chain, so that the database picks the entries: the messages themselves are not read.
-        for segment, first, last in spans_of(self.db, chat_id, headed.place, 0):
-            inside |= Q(chat_id=chat_id, segment=segment, depth__range=(first, last))
+        inside = within(chat_id, spans_of(self.db, chat_id, headed.place, 0))
         return Q(message_id__in=rows("Message").filter(inside).values("id"))
 
     def kept(self, *, since: int | None = None, until: int | None = None) -> QuerySet[Any]:
