@@ -160,9 +160,6 @@ def written_at_once(
         "now": now_ms() if touch else None,
         "adding": adding,
         "has_messages": adding > 0,
-        "branching": None,
-        "in_trash": False,
-        "is_deleting": False,
         "revision": revision,
     }
     if not retry(using, lambda: statements.run_if(_lock, **values)):
@@ -283,7 +280,6 @@ class LockedChat:
             branching=self._counted_branches or None,
             in_trash=self._in_trash,
             is_deleting=self._is_deleting,
-            revision=None,
         )
         if not found:
             return False
@@ -600,7 +596,7 @@ class LockedChat:
         #                                      \ a4 (a4,3) - q2 (a4,4) - a2 (a4,5)
         messages.filter(id=message_id).update(parent_id=parent_id, revision=self.revision)
         self._announce_messages([message_id])
-        wrong = self.misplaced()
+        wrong = misplaced(self.using, self.id)
         self._refuse_over(most, len(wrong))
         self.repair_lineage(wrong)
 
@@ -616,17 +612,9 @@ class LockedChat:
             self.require_no_hold()
         self._update_each(self._rows("Message"), "parent_id", parents, self.revision)
 
-    def misplaced(self) -> dict[str, tuple[Place, Place]]:
-        """
-        Return the messages that lie wrong, by id: where they lie, and where their parents say that they belong.
-
-        Reads the chat's graph without the data. Raises ``CorruptChat`` if parents lead in a circle.
-        """
-        return misplaced(self.using, self.id)
-
     def repair_lineage(self, wrong: Mapping[str, tuple[Place, Place]] | None = None) -> int:
         """Write the right places of messages that lie wrong; return how many did."""
-        wrong = self.misplaced() if wrong is None else wrong
+        wrong = misplaced(self.using, self.id) if wrong is None else wrong
         messages = self._rows("Message")
         # Messages that go to the same run by the same distance go in one statement: a run takes one, not one a message.
         moves: dict[tuple[str, int], list[str]] = {}
@@ -864,24 +852,10 @@ class NewChat(LockedChat):
     def _lock(self) -> bool:
         record, revision = self.record, new_revision()
         self.user_id, self.message_count = record.user_id, record.message_count
-        chat = model_of("Chat")(
-            revision=revision,
-            # Whoever knew another chat of this id is to read this one anew.
-            resync_revision=revision,
-            id=record.id,
-            user_id=record.user_id,
-            title=record.title,
-            metadata=record.metadata,
-            message_count=record.message_count,
-            branch_count=record.branch_count,
-            created_at=record.created_at,
-            updated_at=record.updated_at,
-            last_message_at=record.last_message_at,
-            archived_at=record.archived_at,
-            pinned_at=record.pinned_at,
-            read_at=record.read_at,
-            trashed_at=self._trashed_at,
-        )
+        columns = {name: getattr(record, name) for name in CHAT_COLUMNS}
+        # Whoever knew another chat of this id is to read this one anew.
+        columns |= {"revision": revision, "resync_revision": revision, "trashed_at": self._trashed_at}
+        chat = model_of("Chat")(**columns)
         with id_conflicts(f"Chat id {record.id!r}"):
             chat.save(force_insert=True, using=self.using)
         # After the INSERT. A hold that is placed now either is seen here, or waits for open transactions and then sees
@@ -1151,7 +1125,11 @@ def delete_rows(found: QuerySet[Any]) -> int:
 
 
 def misplaced(using: str, chat_id: str) -> dict[str, tuple[Place, Place]]:
-    """See ``LockedChat.misplaced``."""
+    """
+    Return the messages that lie wrong, by id: where they lie, and where their parents say that they belong.
+
+    Reads the chat's graph without the data. Raises ``CorruptChat`` if parents lead in a circle.
+    """
     found = rows("Message").using(using).filter(chat_id=chat_id).order_by("created_at", "id")
     parents: dict[str, str | None] = {}
     stored: dict[str, Place] = {}
@@ -1197,10 +1175,10 @@ def _lock(
     now: int | None,
     adding: int,
     has_messages: bool,
-    branching: int | None,
-    in_trash: bool,
-    is_deleting: bool,
-    revision: int | None,
+    branching: int | None = None,
+    in_trash: bool = False,
+    is_deleting: bool = False,
+    revision: int | None = None,
 ) -> Update:
     # All conditions are in the UPDATE. A call that waited for another evaluates them on the row as it is then: a chat
     # that was trashed, or handed to another user, in the meantime matches no more.
