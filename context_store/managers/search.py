@@ -5,13 +5,13 @@ from contextlib import suppress
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Case, F, Func, IntegerField, Q, QuerySet, TextField, When
+from django.db.models import Case, F, Q, QuerySet, TextField, When
 from django.db.models.functions import Cast, Left
 
 from context_store.db.statements import CHUNK_SIZE, chunked
 from context_store.exceptions import InvalidData
 from context_store.graph import LockedChat
-from context_store.graph.chains import message_data, model_of
+from context_store.graph.chains import Octets, message_data, model_of
 from context_store.graph.chains import rows as rows_of
 from context_store.records import MessageRecord, SearchHit, SearchHits
 from context_store.search.backends import search_backends
@@ -160,14 +160,8 @@ def _keys_after(using: str, last: Key | None, count: int) -> list[Key]:
     return list(messages.values_list("chat_id", "id")[:count])
 
 
-class StoredSize(Func):
+class StoredSize(Octets):
     """Bytes of JSON text. Text that PostgreSQL keeps compressed is not unpacked if it is large even so."""
-
-    function = "LENGTH"
-    output_field = IntegerField()
-
-    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        return self.as_sql(compiler, connection, template="LENGTH(CAST(%(expressions)s AS BLOB))", **extra)
 
     def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
         template = (
@@ -175,6 +169,3 @@ class StoredSize(Func):
             " ELSE OCTET_LENGTH(%(expressions)s::text) END"
         )
         return self.as_sql(compiler, connection, template=template, **extra)
-
-    def as_microsoft(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        return self.as_sql(compiler, connection, function="DATALENGTH", **extra)
