@@ -61,7 +61,7 @@ class Scope(NamedTuple):
     after: int | None = None
 
     def conditions(self) -> tuple[list[str], list[Any]]:
-        """Return SQL conditions on the entry ``e``, and their parameters."""
+        """Return SQL conditions on the entry ``e``, one at least, and their parameters."""
         conditions: list[str] = [NOT_IN_TRASH]
         params: list[Any] = []
         for column, value in (("chat_id", self.chat_id), ("user_id", self.user_id)):
@@ -88,8 +88,6 @@ class Scope(NamedTuple):
             "user_id": self.user_id,
             "name__in": self.roles,
             "chat__in": self.chats,
-        }
-        given |= {
             "id__gt": self.after,
             "id__in": None if self.entries is None else _ids(self.entries),
         }

@@ -60,7 +60,7 @@ class MSSQLBackend(SearchBackend):
         if len(condition.encode("utf-16-le")) > MAX_CONDITION_BYTES or not self._has_index():
             return FallbackBackend(self.using).find(root, scope, limit, budget)
         conditions, params = scope.conditions()
-        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        where = f" WHERE {' AND '.join(conditions)}"
         sql = (
             f"SELECT TOP (%s) e.id, e.chat_id, e.message_id, found.[RANK]"
             f" FROM CONTAINSTABLE({TABLE}, content, %s, LANGUAGE {_language()}) AS found"

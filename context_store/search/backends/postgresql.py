@@ -154,7 +154,7 @@ def _source(scope: Scope) -> Sql:
     if scope.chat_id is None and scope.user_id is not None:
         conditions.append(f"e.{VECTOR} @@ %s::tsquery")
         params.append(_lexeme(f"{USER_MARK}{scope.user_id}"))
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    where = f" WHERE {' AND '.join(conditions)}"
     materialized = "NOT MATERIALIZED" if scope.chat_id is None else "MATERIALIZED"
     columns = f"e.id, e.chat_id, e.message_id, e.{VECTOR}"
     return f"WITH entries AS {materialized} (SELECT {columns} FROM {TABLE} AS e{where})", params

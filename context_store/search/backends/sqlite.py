@@ -76,7 +76,7 @@ class SQLiteBackend(SearchBackend):
         candidates = _in_store if scope.chat_id is None else _in_chat
         source, params, is_exact = candidates(root, scope)
         conditions, more = scope.conditions()
-        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        where = f" WHERE {' AND '.join(conditions)}"
         # The index has looked at all of the text already: the beginning is enough for the rank.
         content = f"SUBSTR(e.content, 1, {RANKED_LENGTH})" if is_exact else "e.content"
         rows = self.rows(
