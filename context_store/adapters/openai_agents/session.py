@@ -48,20 +48,6 @@ PREVIEW_LENGTH = 100
 # What is counted of a turn's usage, and what is told of it beside.
 COUNTS = ("requests", "input_tokens", "output_tokens", "total_tokens")
 DETAILS = ("input_tokens_details", "output_tokens_details")
-CALLS = {
-    "tool_call",
-    "function_call",
-    "computer_call",
-    "file_search_call",
-    "web_search_call",
-    "code_interpreter_call",
-    "tool_search_call",
-    "custom_tool_call",
-    "mcp_call",
-    "mcp_approval_request",
-    "shell_call",
-    "apply_patch_call",
-}
 # Calls that have no name: there the kind is one.
 NAMELESS = {
     "computer_call",
@@ -70,6 +56,15 @@ NAMELESS = {
     "code_interpreter_call",
     "shell_call",
     "apply_patch_call",
+}
+CALLS = {
+    "tool_call",
+    "function_call",
+    "tool_search_call",
+    "custom_tool_call",
+    "mcp_call",
+    "mcp_approval_request",
+    *NAMELESS,
 }
 
 
