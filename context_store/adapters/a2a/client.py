@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import AsyncIterator
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from a2a.client import Client, create_client
@@ -105,9 +104,7 @@ class RemoteAgent:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.close()
 
     async def close(self) -> None:
