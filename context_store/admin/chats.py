@@ -31,9 +31,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_safe
 
-from context_store.exceptions import ContextStoreError, InvalidData, SearchUnavailable
+from context_store.exceptions import ContextStoreError, IdConflict, InvalidData, LegalHoldError, SearchUnavailable
 from context_store.exporters.legible import visible
-from context_store.graph import LockedChat, locked
 from context_store.graph.locked import set_trashed
 from context_store.models import Branch, Chat, Checkpoint, Message
 from context_store.records import SearchHits
@@ -547,22 +546,16 @@ class ChatAdmin(StoreAdmin):
         form = CheckpointForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             name = form.cleaned_data["name"]
-            if self._create_checkpoint(chat, name, message.id):
+            try:
+                self.store.create_checkpoint(chat.pk, name, message.id, only_new=True)
+            # A hold refuses to move the one that is there.
+            except (IdConflict, LegalHoldError):
+                form.add_error("name", _("The chat has a checkpoint of this name."))
+            else:
                 self.record(request, CHANGE, f"Created checkpoint “{name}” at message {message.id}.", [chat])
                 messages.success(request, _("The checkpoint was created."))
                 return HttpResponseRedirect(self.url("change", chat.pk, query={"checkpoint": name}))
-            form.add_error("name", _("The chat has a checkpoint of this name."))
         return self._form(request, chat, form, _("Create a checkpoint"), _("Create"))
-
-    def _create_checkpoint(self, chat: Chat, name: str, message_id: str) -> bool:
-        # The look and the INSERT under the chat's lock: of two who give one name at once the second is told.
-        def create(locked_chat: LockedChat) -> bool:
-            if Checkpoint.objects.using(locked_chat.using).of(chat.pk, name).exists():
-                return False
-            locked_chat.checkpoint(name, message_id)
-            return True
-
-        return locked(Chat.objects.using(self.using).write_db, chat.pk, create, touch=False)
 
     def activate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Make another branch the active one."""
