@@ -1,6 +1,7 @@
 """Legal holds, receipts of erasures, the audit log: each is read by a permission of its own, and none is edited."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from django import forms
@@ -21,7 +22,7 @@ from context_store.lifecycle.holds import release
 from context_store.models import AuditEntry, Erasure, LegalHold
 
 from . import exports
-from .base import READ, ChoiceFilter, StoreAdmin, column
+from .base import READ, ConditionFilter, StoreAdmin, column
 from .display import isolated, json_text, time_html
 
 # That a request may take which erases a user.
@@ -201,15 +202,10 @@ class ErasureAdmin(RecordAdmin):
         return isolated(", ".join(f"{name}: {count}" for name, count in erasure.counts.items() if count))
 
 
-class ActionFilter(ChoiceFilter):
+class ActionFilter(ConditionFilter):
     title = gettext_lazy("action")
     parameter_name = "action"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(action, action) for action in ACTIONS]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset if self.value() is None else queryset.filter(action=self.value())
+    conditions: ClassVar[Mapping[str, Any]] = {action: (action, partial(Q, action=action)) for action in ACTIONS}
 
 
 @admin.register(AuditEntry)
