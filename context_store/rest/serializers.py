@@ -580,6 +580,20 @@ class Page(serializers.Serializer[Any]):
     previous = Text(allow_null=True, help_text="The URL of the page before.")
 
 
+def page_of(shape: type[serializers.Serializer[Any]]) -> type[Page]:
+    """Return the shape of a page of these, by the name that it has in the schema: ``BranchPage`` for ``Branch``."""
+    return type(f"{shape.__name__}Page", (Page,), {"results": shape(many=True)})
+
+
+BranchPage = page_of(Branch)
+CheckpointPage = page_of(Checkpoint)
+StreamPage = page_of(Stream)
+ChunkPage = page_of(Chunk)
+UsageSumPage = page_of(UsageSum)
+SharePage = page_of(Share)
+SessionPage = page_of(Session)
+
+
 class ChatPage(Page):
     count = Count(help_text="How many there are on all pages.")
     results = Chat(many=True)
@@ -591,37 +605,9 @@ class MessagePage(Page):
     results = Message(many=True)
 
 
-class BranchPage(Page):
-    results = Branch(many=True)
-
-
-class CheckpointPage(Page):
-    results = Checkpoint(many=True)
-
-
 class SearchHitPage(Page):
     is_complete = Boolean(help_text="Whether nothing was left out that the search had no time for, or too much of.")
     results = SearchHit(many=True)
-
-
-class StreamPage(Page):
-    results = Stream(many=True)
-
-
-class ChunkPage(Page):
-    results = Chunk(many=True)
-
-
-class UsageSumPage(Page):
-    results = UsageSum(many=True)
-
-
-class SharePage(Page):
-    results = Share(many=True)
-
-
-class SessionPage(Page):
-    results = Session(many=True)
 
 
 class SessionMessagePage(Page):
@@ -653,8 +639,7 @@ class Hold(serializers.Serializer[Any]):
     released_by = Identifier(allow_null=True)
 
 
-class HoldPage(Page):
-    results = Hold(many=True)
+HoldPage = page_of(Hold)
 
 
 class AuditEntry(serializers.Serializer[Any]):
