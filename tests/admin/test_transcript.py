@@ -11,6 +11,7 @@ import pytest
 from django.test import Client
 
 from context_store.importers.oasst import to_document
+from context_store.lifecycle import hold
 from context_store.models import Branch, Chat, Checkpoint, Message
 from context_store.store import ContextStore
 
@@ -215,6 +216,13 @@ def test_creating_a_checkpoint_never_moves_one(boss: Client, chat: str) -> None:
     assert "has a checkpoint of this name" in response.content.decode()
     assert Checkpoint.objects.get(name="asked").message_id == "m0"
     assert boss.post(f"{CHAT}checkpoint/m1/", {"name": " \u202e"}).status_code == 200
+
+
+def test_a_taken_name_is_said_in_a_chat_that_is_held_too(boss: Client, chat: str) -> None:
+    hold(chat_id="c1", reason="File 7", who="legal")
+    response = boss.post(f"{CHAT}checkpoint/m1/", {"name": "asked"})
+    assert "has a checkpoint of this name" in response.content.decode()
+    assert boss.post(f"{CHAT}checkpoint/m1/", {"name": "here"}).status_code == 302
 
 
 def test_forking_a_chat_or_a_path(boss: Client, chat: str) -> None:
