@@ -195,9 +195,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
             self._memories[place.thread] = UNKNOWN
         return None
 
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """See ``get_tuple``."""
-        return await sync_to_async(self.get_tuple)(config)
+    aget_tuple = asynchronous(get_tuple)
 
     def list(
         self,
@@ -273,11 +271,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
                 history[channel]["seed"] = seeds[channel]
         return history
 
-    async def aget_delta_channel_history(
-        self, *, config: RunnableConfig, channels: Sequence[str]
-    ) -> Mapping[str, DeltaChannelHistory]:
-        """See ``get_delta_channel_history``."""
-        return await sync_to_async(self.get_delta_channel_history)(config=config, channels=channels)
+    aget_delta_channel_history = asynchronous(get_delta_channel_history)
 
     # Writing
 
@@ -398,15 +392,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         self._write(place, work, begins=begins, touch=True, **options)
         return place.config(row.id)
 
-    async def aput(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        """See ``put``."""
-        return await sync_to_async(self.put)(config, checkpoint, metadata, new_versions)
+    aput = asynchronous(put)
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -444,11 +430,7 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         alone = "ThreadWrite", WRITE_COLUMNS, list(rows.values())
         self._write(place, work, begins=begins, touch=False, alone=alone)
 
-    async def aput_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
-    ) -> None:
-        """See ``put_writes``."""
-        await sync_to_async(self.put_writes)(config, writes, task_id, task_path)
+    aput_writes = asynchronous(put_writes)
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         """Return a version above the current one, which no fork of the thread makes as well."""

@@ -25,6 +25,7 @@ from langgraph.store.base import (
     tokenize_path,
 )
 
+from context_store.asynchronous import asynchronous
 from context_store.db import can_compare, chunked, cosine_distance
 from context_store.graph.holds import require_not_erased
 from context_store.ids import now_ms
@@ -105,9 +106,7 @@ class DjangoStore(BaseStore):  # type: ignore[misc] # LangGraph's types are not 
                 removed += expired.filter(pk__in=keys).delete()[0]
             return removed
 
-    async def asweep_ttl(self) -> int:
-        """See ``sweep_ttl``."""
-        return await sync_to_async(self.sweep_ttl)()
+    asweep_ttl = asynchronous(sweep_ttl)
 
     # Embeddings
 
