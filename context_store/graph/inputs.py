@@ -68,7 +68,8 @@ def parse_messages(
 
 
 def _parse(message: MessageInput, index: int, now: int, chat_id: str | None, *, is_indexed: bool) -> Input:
-    values: Any = message._asdict() if isinstance(message, MessageRecord) else message
+    # Not its own ``_asdict``: one that knows its siblings would give these, too.
+    values: Any = MessageRecord._asdict(message) if isinstance(message, MessageRecord) else message
     if not isinstance(values, Mapping):
         raise InvalidData("must be a record or a mapping", ("messages", index))
     if not values.keys() <= FIELDS:

@@ -40,6 +40,13 @@ def test_versions_of_a_first_message(store, versions):
     assert record._asdict()["siblings"]["next_id"] == "m1c"
 
 
+def test_messages_with_their_versions_are_taken_back(store, versions):
+    page = store.get_messages(versions, siblings=True)
+    assert store.append_messages(versions, page) == page
+    changed, was_created = store.add_message(page[0]._replace(data="changed"))
+    assert (store.get_message("m1c"), was_created) == (changed, False)
+
+
 def test_messages_say_nothing_of_versions_unless_asked(store, versions):
     record = store.get_messages(versions)[0]
     assert record.siblings is None
