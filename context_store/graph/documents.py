@@ -426,8 +426,8 @@ def _renamed(document: Document, chat_id: str) -> Document:
     # ``ids.get`` leaves ``None`` as it is: a root without parent, a branch without head.
     ids: dict[str | None, str | None] = {message["id"]: new_id() for message in document["messages"]}
     now = now_ms()
-    # A copy gets its messages now; it is neither archived nor pinned, and who asked for it has read it.
-    times = dict.fromkeys(("created_at", "updated_at", "last_message_at", "read_at"), now)
+    # A copy gets its messages, if any, now; it is neither archived nor pinned, and who asked for it has read it.
+    times = {"created_at": now, "updated_at": now, "last_message_at": now if ids else None, "read_at": now}
 
     def renamed(items: list[Document], pointer: str) -> list[Document]:
         return [{**item, "id": ids.get(item["id"]) or new_id(), pointer: ids.get(item[pointer])} for item in items]

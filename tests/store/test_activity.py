@@ -104,3 +104,8 @@ def test_a_fork_begins_with_its_own_times(store, quiet):
     fork = store.fork_chat(quiet)
     assert (fork.archived_at, fork.pinned_at) == (None, None)
     assert fork.last_message_at == fork.read_at == fork.created_at > 1
+
+
+def test_a_fork_of_an_empty_chat_has_no_last_message(store):
+    store.create_chat("c", user_id="alice")
+    assert store.fork_chat("c").last_message_at is None
