@@ -256,6 +256,8 @@ def fork_chat(
     if most is not None:
         _, chat = require_chat(using, source_id, user_id=scope)
         place = read_places(using, chat.id, [check_identifier(head, "head")]).get(head) if head is not None else None
+        if head is not None and place is None:
+            raise missing("Message", head)
         count = place.depth + 1 if place else chat.message_count
         if count > most:
             raise InvalidData(f"has {count} messages to copy, over {most}", ("head_message_id" if head else "chat_id",))

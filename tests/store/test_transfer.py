@@ -49,6 +49,12 @@ def test_a_large_copy_is_made_in_steps(store, forked, monkeypatch):
     assert store.count_chats(trashed=True) == 0
 
 
+def test_a_copy_down_to_no_message_is_missing_whatever_the_limit(store, forked):
+    for most in (None, 1):
+        with pytest.raises(Message.DoesNotExist):
+            store.fork_chat(forked, head="none", most=most)
+
+
 @pytest.mark.parametrize("failing", [1, 2])
 def test_a_copy_that_fails_leaves_nothing(store, forked, monkeypatch, failing):
     monkeypatch.setattr("context_store.graph.documents.COPIED_AT_ONCE", 2)
