@@ -298,7 +298,7 @@ class LockedChat:
             changes["resync_revision"] = self.revision
         if self._added_branches != self._counted_branches:
             changes["branch_count"] = count_of(self._rows("Branch"))
-        if self._added > 0 and not self._counted and self._touch:
+        if self._has_inserted and not self._counted and self._touch:
             changes["last_message_at"] = _latest("last_message_at", now_ms())
         rows("Chat").using(self.using).filter(pk=self.id).update(**changes)
 

@@ -4,7 +4,7 @@ import pytest
 
 from context_store.engine import ContextEngine
 from context_store.engine.fragments import user
-from context_store.models import Chat
+from context_store.models import Chat, Message
 from tests.store.data import message
 
 
@@ -56,6 +56,11 @@ def test_messages_move_last_message_at(store, quiet, write):
 def test_other_writes_leave_last_message_at(store, quiet, write):
     write(store, quiet)
     assert store.get_chat(quiet).last_message_at == 1
+
+
+def test_messages_in_place_of_as_many_move_last_message_at(store, quiet):
+    Message.objects.replace(quiet, [message("m1"), message("m4"), message("m5")])
+    assert store.get_chat(quiet).last_message_at > 1
 
 
 def test_a_repeated_append_leaves_the_chat_as_it_is(store, chat):
