@@ -137,6 +137,8 @@ class BranchQuerySet(ContentsQuerySet["models.Branch"]):
 
         Raises ``Chat.DoesNotExist``, ``Branch.DoesNotExist``.
         """
+        if name is not None:
+            check_identifier(name, "name")
         return self._locked("switch", chat_id, lambda chat: chat.activate(chat.use_branch(name)).record(), touch=False)
 
     def activate_message(self, chat_id: str, message_id: str) -> BranchRecord:
@@ -196,6 +198,8 @@ class BranchQuerySet(ContentsQuerySet["models.Branch"]):
         Raises ``HeadConflict`` when ``expected_head`` is not the head, and ``Branch.DoesNotExist``,
         ``Message.DoesNotExist``.
         """
+        if name is not None:
+            check_identifier(name, "name")
 
         def work(chat: LockedChat) -> BranchRecord:
             return move(chat, chat.use_branch(name), message_id, expected_head)

@@ -72,6 +72,8 @@ def test_ids_and_names_are_printable_text_of_1_to_255_characters(store, chat, ba
             lambda: store.get_message(bad),
             lambda: store.delete_chat(bad),
             lambda: store.get_branch(chat, bad),
+            lambda: store.switch_branch(chat, bad),
+            lambda: store.move_branch(chat, bad, "m1"),
             lambda: store.restore_checkpoint(chat, bad),
             lambda: store.create_chat(bad, user_id="alice"),
             lambda: store.list_chats(user_id=bad),
