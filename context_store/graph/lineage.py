@@ -8,7 +8,7 @@ through more forks reads the next list from the run where this one ends.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import NamedTuple
 
 # A chat with three branches, and what is stored of it:
@@ -60,12 +60,15 @@ def place_below(message_id: str, parent: Place | None) -> Place:
     return Place(message_id, parent.depth + 1, [fork, *parent.ancestry[: ANCESTRY_LENGTH - 1]])
 
 
-def place_all(parents: Mapping[str, str | None], known: Mapping[str, Place] | None = None) -> dict[str, Place]:
+def place_all(
+    parents: Mapping[str, str | None], known: Mapping[str, Place] | None = None, *, apart: Container[str] = ()
+) -> dict[str, Place]:
     """
     Place messages given as id -> parent id, in any order, below each other and below messages with known places.
 
-    The result has parents before children; of the children of one parent the first given continues its run. Messages
-    whose way up leads in a circle, or to a parent that is not known, are left out.
+    The result has parents before children; of the children of one parent the first given continues its run, but for
+    those ``apart``, which begin runs of their own. Messages whose way up leads in a circle, or to a parent that is not
+    known, are left out.
     """
     known = dict(known or {})
     # Breadth first, with a queue and no recursion: a chain may be longer than Python's stack. What hangs on no root or
@@ -79,6 +82,8 @@ def place_all(parents: Mapping[str, str | None], known: Mapping[str, Place] | No
         parent_id = waiting.popleft()
         for child_id in children.get(parent_id, ()):
             parent = None if parent_id is None else known[parent_id]
+            if parent is not None and child_id in apart:
+                parent = parent._replace(is_tip=False)
             known[child_id] = placed[child_id] = place_below(child_id, parent)
             if parent_id is not None and parent is not None:
                 known[parent_id] = parent._replace(is_tip=False)

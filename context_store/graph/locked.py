@@ -596,7 +596,7 @@ class LockedChat:
         #                                      \ a4 (a4,3) - q2 (a4,4) - a2 (a4,5)
         messages.filter(id=message_id).update(parent_id=parent_id, revision=self.revision)
         self._announce_messages([message_id])
-        wrong = misplaced(self.using, self.id)
+        wrong = misplaced(self.using, self.id, joins_runs=True)
         self._refuse_over(most, len(wrong))
         self.repair_lineage(wrong)
 
@@ -614,7 +614,7 @@ class LockedChat:
 
     def repair_lineage(self, wrong: Mapping[str, tuple[Place, Place]] | None = None) -> int:
         """Write the right places of messages that lie wrong; return how many did."""
-        wrong = misplaced(self.using, self.id) if wrong is None else wrong
+        wrong = misplaced(self.using, self.id, joins_runs=True) if wrong is None else wrong
         messages = self._rows("Message")
         # Messages that go to the same run by the same distance go in one statement: a run takes one, not one a message.
         moves: dict[tuple[str, int], list[str]] = {}
@@ -1124,11 +1124,13 @@ def delete_rows(found: QuerySet[Any]) -> int:
     return count
 
 
-def misplaced(using: str, chat_id: str) -> dict[str, tuple[Place, Place]]:
+def misplaced(using: str, chat_id: str, *, joins_runs: bool = False) -> dict[str, tuple[Place, Place]]:
     """
     Return the messages that lie wrong, by id: where they lie, and where their parents say that they belong.
 
-    Reads the chat's graph without the data. Raises ``CorruptChat`` if parents lead in a circle.
+    Where the message was deleted that went on with a run, those beside it have runs of their own, which is right: with
+    ``joins_runs`` one of them is to go on with it. Reads the chat's graph without the data. Raises ``CorruptChat`` if
+    parents lead in a circle.
     """
     found = rows("Message").using(using).filter(chat_id=chat_id).order_by("created_at", "id")
     parents: dict[str, str | None] = {}
@@ -1145,7 +1147,8 @@ def misplaced(using: str, chat_id: str) -> dict[str, tuple[Place, Place]]:
 
     # The child that continues its parent's run comes first, and goes on doing so.
     # ``sorted`` keeps the order by time among equals, and ``False`` comes before ``True``.
-    places = place_all({message_id: parents[message_id] for message_id in sorted(stored, key=forks)})
+    apart = set() if joins_runs else {message_id for message_id, place in stored.items() if place.segment == message_id}
+    places = place_all({message_id: parents[message_id] for message_id in sorted(stored, key=forks)}, apart=apart)
     if len(places) < len(stored):
         lost = min(stored.keys() - places.keys())
         raise corrupt(chat_id, f"has a message {lost!r} whose parents lead in a circle")

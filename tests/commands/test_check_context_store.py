@@ -140,6 +140,19 @@ def test_damage_is_found_and_repaired(damage: Callable[[], None], code: str) -> 
     assert check() == "Checked 2 chats: all is well.\n"
 
 
+def test_what_lies_beside_a_deleted_message_is_sound() -> None:
+    store = ContextStore()
+    store.switch_branch("c1", "main")
+    Message.objects.replace("c1", store.get_messages("c1")[:1])
+    assert store.get_message("b") is None
+    assert check() == "Checked 2 chats: all is well.\n"
+    assert Message.objects.wrong_places("c1") == {}
+    for name in ("e", "f"):
+        store.add_message({"id": name, "chat_id": "c1", "parent_id": "a", "name": "user", "data": name})
+    assert check() == "Checked 2 chats: all is well.\n"
+    assert [item.id for item in store.get_message_chain("d")] == ["a", "d"]
+
+
 def test_repaired_lineage_reads_as_before() -> None:
     expected = {name: ContextStore().get_message_chain(name) for name in "abcd"}
     move_places()
