@@ -10,7 +10,7 @@ from .db import CompositeForeignKey, OrderIndex
 from .exceptions import InvalidData
 from .fields import EpochMillisecondsField, IdentifierField, MetadataField, PayloadField, SearchTextField
 from .graph.holds import require_no_hold
-from .graph.locked import count_branches
+from .graph.locked import count_branches, count_messages
 from .ids import new_id, new_revision
 from .managers.base import ScopedManager, TrashManager
 from .managers.branches import BranchQuerySet
@@ -168,6 +168,14 @@ class Message(Held):
         if not self.segment:
             raise InvalidData("has no place in the graph: store messages with Message.objects.append() or add()")
         super().save(*args, **kwargs)
+
+    def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:  # noqa: FBT001, FBT002
+        """Delete a message that nothing points to, and count what is left."""
+        using, chat_id = using or router.db_for_write(type(self), instance=self), self.chat_id
+        with transaction.atomic(using=using):
+            deleted = super().delete(using=using, keep_parents=keep_parents)
+            count_messages(using, chat_id)
+        return deleted
 
 
 class Branch(Held):

@@ -2,6 +2,7 @@ import pytest
 
 from context_store.exact_json import dumps, loads
 from context_store.exceptions import InvalidData
+from context_store.graph.verify import verify_chat
 from context_store.models import Branch, Chat, Message
 from tests.store.data import ids, message, node
 
@@ -126,6 +127,17 @@ def test_get_messages_of_a_missing_chat_or_branch_does_not_exist(store, chat):
 def test_get_messages_takes_two_statements(store, chat, django_assert_num_queries):
     with django_assert_num_queries(2):
         store.get_messages(chat, limit=2)
+
+
+@pytest.mark.parametrize("delete", [
+    lambda: Message.objects.get(id="m3").delete(),
+    lambda: Message.objects.filter(id__in=["m2", "m3"]).delete(),
+])  # fmt: skip
+def test_messages_that_django_deletes_are_counted(store, chat, delete):
+    store.move_branch(chat, None, "m1")
+    delete()
+    assert store.get_chat(chat).message_count == Message.objects.count() < 3
+    assert verify_chat(chat) == []
 
 
 def test_children_are_siblings_oldest_first(store, chat):
