@@ -328,8 +328,9 @@ class ContextEngine:
         messages = model_of("Message").objects.using(self.store.using).visible_to(self.user_id)
         stored = messages.opening(self.chat_id, OPENING, name="user") if chat else []
         queued = [fragment.input(self.chat_id).record for fragment in self._resolved_queue() if fragment.name == "user"]
-        texts = (" ".join(text_of(message).replace("\0", "").split())[:TITLE_LENGTH] for message in [*stored, *queued])
-        text = next(filter(None, texts), None)
+        texts = (" ".join(text_of(message).replace("\0", "").split()) for message in [*stored, *queued])
+        # A title begins with no mark of the byte order, as texts from files do.
+        text = next(filter(None, (text.lstrip("\ufeff\ufffe ")[:TITLE_LENGTH] for text in texts)), None)
         # Looked at once more under the lock: of racing calls the first one names the chat.
         return self.update_chat(updater=lambda chat: None if chat.title else {"title": text}).title if text else None
 

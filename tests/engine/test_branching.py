@@ -177,6 +177,11 @@ def test_the_title_has_at_most_100_characters_and_is_set_once(engine: ContextEng
     assert engine.title() == "Mine"
 
 
+def test_the_title_begins_behind_marks_of_the_byte_order(engine: ContextEngine) -> None:
+    engine.set(user("\ufeff \ufeff"), user("\ufeffGreen\0 or black?")).save()
+    assert engine.title() == "Green or black?"
+
+
 def test_the_title_of_what_is_queued(engine: ContextEngine) -> None:
     assert engine.set(user("Hello\0 there")).title() == "Hello there"
     assert engine.store.get_chat("chat").title == "Hello there"
