@@ -399,7 +399,7 @@ class _Answers:
             if size > settings.MAX_PAYLOAD_BYTES:
                 raise too_large(size, "MAX_PAYLOAD_BYTES", ("data",))
             given = {"name": "assistant", "data": data}
-        values: dict[str, Any] = given._asdict() if isinstance(given, MessageRecord) else dict(given)
+        values: dict[str, Any] = MessageRecord._asdict(given) if isinstance(given, MessageRecord) else dict(given)
         if "data" in values and stream.status != COMPLETED:
             data = values["data"] if isinstance(values["data"], dict) else {"content": values["data"]}
             metadata = data["metadata"] if isinstance(data.get("metadata"), dict) else {}

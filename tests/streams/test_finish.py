@@ -128,3 +128,9 @@ def test_a_message_that_is_given_needs_no_chunks(answers: Any) -> None:
     assert (answers.was_locked, last_message()) == ([], "Given")
     # It has ended: what would come now is not looked at.
     assert answers.finish("s", message={"name": " ", "data": "x"}).status == "completed"
+
+
+def test_a_message_that_is_given_may_know_its_versions(answers: Any) -> None:
+    [record] = ContextStore().get_messages("chat", siblings=True)
+    answers.finish("s", message=record._replace(id="answer", name="assistant", data="Given"))
+    assert last_message() == "Given"
