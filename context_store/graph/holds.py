@@ -40,8 +40,8 @@ def covered_by(hold: Any) -> Q:
     return Q(metadata__entry=entry)
 
 
-def require_no_hold(using: str, chat_ids: Sequence[str]) -> None:
-    """Raise ``LegalHoldError`` if a hold covers one of the chats."""
+def require_no_hold(using: str, chat_ids: Sequence[str] | QuerySet[Any]) -> None:
+    """Raise ``LegalHoldError`` if a hold covers one of the chats, given by their ids or by a query for them."""
     chats = rows("Chat").using(using).filter(pk__in=chat_ids)
     holds = active_holds().using(using)
     owners = chats.values("user_id")

@@ -166,12 +166,11 @@ def _require_no_holds(using: str, user_id: str, copies: str) -> None:
     """Raise ``LegalHoldError`` where a hold covers the user, or a chat that would go or change."""
     for hold_id in active_holds().using(using).filter(user_id=user_id).values_list("pk", flat=True)[:1]:
         raise LegalHoldError(hold_id, f"user {user_id!r}")
-    chats = rows("Chat").using(using).filter(held=True)
-    affected = list(chats.filter(user_id=user_id).values_list("pk", flat=True)[:1])
+    # The holds are asked, and not the mark ``held``, which may be there yet of one that is over, and not yet there.
+    chats = rows("Chat").using(using)
+    require_no_hold(using, chats.filter(user_id=user_id).values("pk"))
     if copies != "keep":
-        affected += chats.filter(origins__user_id=user_id).values_list("pk", flat=True)[:1]
-    if affected:
-        require_no_hold(using, affected)
+        require_no_hold(using, chats.filter(origins__user_id=user_id).values("pk"))
 
 
 def _erase(using: str, user_id: str, options: dict[str, str], stored: Any, end: float | None) -> bool:

@@ -487,6 +487,23 @@ def test_a_hold_refuses_the_erasure_as_a_whole(db: None, kind: str) -> None:
     assert erase_user("alice", reason="Asked").counts["chat"] == 2
 
 
+def test_a_hold_refuses_the_erasure_where_no_chat_is_marked_for_it(db: None) -> None:
+    store = ContextStore(user_id="alice")
+    for chat_id in ("ships", "tea", "wine"):
+        store.create_chat(chat_id)
+    # Over, and marked until the next retention; the other's chat got its metadata later, and is not marked before that.
+    for chat_id in ("ships", "wine"):
+        LegalHold.objects.filter(pk=hold(chat_id=chat_id, reason="Case 6", who="counsel").pk).update(until=now_ms())
+    placed = hold(metadata={"case": 7}, reason="Case 7", who="counsel")
+    store.update_chat("tea", metadata={"case": 7})
+    with pytest.raises(LegalHoldError) as caught:
+        erase_user("alice", reason="Asked")
+    assert caught.value.hold_id == placed.pk
+    assert not Erasure.objects.exists()
+    release(placed.pk, who="judge")
+    assert erase_user("alice", reason="Asked").counts["chat"] == 3
+
+
 @pytest.mark.parametrize(("copies", "left"), [("erase", []), ("keep", ["Tea"]), ("anonymise", [None])])
 def test_what_becomes_of_copies_is_a_choice(db: None, copies: Any, left: list[Any]) -> None:
     store = ContextStore(user_id="alice")
