@@ -21,7 +21,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Q
 
 from context_store.contexts import BaseContexts, contexts
-from context_store.contexts.storage import LOCK, SEPARATOR, SESSION, escape, unescape
+from context_store.contexts.storage import LOCK, MISSING, SEPARATOR, SESSION, escape, unescape
 from context_store.db import CHUNK_SIZE, chunked
 from context_store.graph import LockedChat, locked
 from context_store.graph.chains import rows
@@ -97,8 +97,10 @@ class ContextsHolder(Holder):
         for there in _contexts(using):
             for stored in there.storage.keys(_scope(user_id)):
                 # ``user:ada|theme`` of the user ada is the key ``theme``, which an import can store for others.
-                key = stored.removeprefix(_scope(user_id))
-                yield {"alias": there.alias, "key": key, "value": there.resolve(stored).get()}
+                key, value = stored.removeprefix(_scope(user_id)), there.resolve(stored).get(MISSING)
+                # Rows that have expired stay until they are purged.
+                if value is not MISSING:
+                    yield {"alias": there.alias, "key": key, "value": value}
 
     def restore(self, using: str, user_id: str, item: dict[str, Any]) -> bool:
         if item["alias"] not in contexts:

@@ -19,7 +19,7 @@ from context_store.adapters.a2a.models import AgentTask
 from context_store.contexts import contexts
 from context_store.exceptions import IdConflict, InvalidData
 from context_store.lifecycle import erase_user, export_user, import_user, lift_erasure
-from context_store.models import Chat
+from context_store.models import Chat, ContextEntry
 from context_store.sessions import sessions
 from context_store.store import ContextStore
 from context_store.streams import streams
@@ -83,6 +83,13 @@ def test_a_user_comes_back_as_they_were(store: ContextStore) -> None:
     assert [chunk.data for chunk in streams["default"].for_user("alice").read(stream_id(), chat_id="tea")] == ["a", "b"]
     assert import_user(BytesIO(archive))["chats.jsonl"] == 0
     call_command("check_context_store", verbosity=0)
+
+
+def test_a_context_that_has_expired_does_not_come_back(store: ContextStore) -> None:
+    ContextEntry.objects.update(expires_at=1)
+    archive = archived()
+    import_user(BytesIO(archive))
+    assert contexts["kept"].scoped("user:alice").get("key", "none") == "none"
 
 
 def stream_id() -> str:
