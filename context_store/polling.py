@@ -308,8 +308,11 @@ class Poller:
                 with self._changed:
                     if not self._readers:
                         # Under the lock by which readers are added: one comes before this and is served, or after it
-                        # and starts a thread.
+                        # and starts a thread. What is stopped later would be what that thread has started.
                         self._thread = None
+                        self._outages.clear()
+                        while started:
+                            started.pop().stop()
                         return
                     sources = {
                         source: {key: list(readers) for key, readers in keys.items()}
@@ -318,6 +321,8 @@ class Poller:
                     due = self._due(sources)
                 for gone in started - sources.keys():
                     gone.stop()
+                    # Who comes later has waited for nothing.
+                    self._outages.pop(gone, None)
                 for source in sources.keys() - started:
                     try:
                         source.start()
