@@ -5,7 +5,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from context_store.exact_json import dumps
-from context_store.exceptions import ContextsUnavailable
+from context_store.exceptions import ContextsUnavailable, CorruptContext
 from context_store.polling import Source, Subscription
 
 from .storage import MISSING
@@ -34,7 +34,11 @@ class ContextSource(Source):
         return ContextsUnavailable(f"The contexts {self.contexts.alias!r} do not answer.")
 
     def look(self, waiting: Mapping[Hashable, Sequence[Subscription]]) -> set[Hashable]:
-        values = self.contexts.storage.load_many([str(key) for key in waiting])
+        try:
+            values = self.contexts.storage.load_many([str(key) for key in waiting])
+        except CorruptContext:
+            waiting = self._legible(waiting)
+            values = self.contexts.storage.load_many([str(key) for key in waiting])
         news = set()
         for key, readers in waiting.items():
             value = values.get(str(key), MISSING)
@@ -46,3 +50,16 @@ class ContextSource(Source):
                     reader.deliver([value])
                     news.add(key)
         return news
+
+    def _legible(self, waiting: Mapping[Hashable, Sequence[Subscription]]) -> dict[Hashable, Sequence[Subscription]]:
+        """Read key by key: who watches what the store does not write is told so, and nobody else."""
+        legible: dict[Hashable, Sequence[Subscription]] = {}
+        for key, readers in waiting.items():
+            try:
+                self.contexts.storage.load(str(key))
+            except CorruptContext as error:
+                for reader in readers:
+                    reader.fail(error)
+            else:
+                legible[key] = readers
+        return legible

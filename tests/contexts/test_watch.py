@@ -11,7 +11,7 @@ from context_store.contexts import BaseContexts
 from context_store.contexts.cache import CacheContexts
 from context_store.contexts.database import DatabaseContexts
 from context_store.contexts.tiered import TieredContexts
-from context_store.exceptions import ContextsUnavailable
+from context_store.exceptions import ContextsUnavailable, CorruptContext
 from tests.servers import RedisServer
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis_url")]
@@ -77,6 +77,20 @@ def test_values_are_watched_without_a_thread(contexts: BaseContexts) -> None:
 
     first, second = async_to_sync(watched)()
     assert first < second
+
+
+def test_planted_value_ends_its_readers_and_no_others(redis_url: str) -> None:
+    contexts = CacheContexts("watched", {"CACHE": "redis"})
+    contexts.set_many({"j": 1, "k": 1})
+    broken, batches = (contexts.watched(key).batches(timeout=0.01) for key in ("j", "k"))
+    next(broken)
+    next(batches)
+    contexts.storage.store("j", "garbage", None)
+    with pytest.raises(CorruptContext):
+        list(broken)
+    contexts.set("k", 2)
+    assert next(batch for batch in batches if batch) == [2]
+    batches.close()
 
 
 def test_server_that_stays_away_is_told(private_cache: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
