@@ -118,8 +118,10 @@ class MemoryStorage(Storage):
         return is_new
 
     def remove(self, key: str) -> bool:
+        made = self.make_key(key)
         with _writing:
-            return self._cache.delete(self.make_key(key))
+            # ``has_key`` removes what has expired: ``delete`` alone would tell of a value there.
+            return self._cache.has_key(made) and self._cache.delete(made)
 
     def remove_many(self, keys: list[str]) -> int:
         return sum(self.remove(key) for key in keys)

@@ -149,6 +149,12 @@ class ContextsContract(Contract):
         self.assertEqual(self.contexts.get_many(["k"]), {})
         self.assertFalse(self.contexts.delete("k"))
 
+    def test_delete_counts_nothing_that_has_expired(self) -> None:
+        self.contexts.set_many({"a": 1, "b": 1, "c": 1}, ttl=self.moment)
+        self.expire()
+        self.assertFalse(self.contexts.delete("a"))
+        self.assertEqual(self.contexts.delete_many(["b", "c"]), 0)
+
     def test_zero_and_none_never_expire(self) -> None:
         contexts = self.make_contexts(TTL=self.moment).scoped(self.scope)
         contexts.set("zero", 1, ttl=0)
