@@ -196,12 +196,14 @@ class TieredStorage(Storage):
         # Before the record is written: a reader that has the old value already finds its own lease gone, and stores
         # nothing.
         call(self.cache.store, key, lease, LEASE_MILLISECONDS)
+        started = now_ms()
         try:
             result = write()
+            # The record's time to live began before it was written.
+            left = self.breaker.lifetime if ttl is None else min(self.breaker.lifetime, started + ttl - now_ms())
             # None is what a write returns that cannot have been refused.
-            if result is None or result:
-                lifetime = self.breaker.lifetime if ttl is None else min(self.breaker.lifetime, ttl)
-                is_cached = bool(call(self.cache.swap, key, lease, text, lifetime))
+            if left > 0 and (result is None or result):
+                is_cached = bool(call(self.cache.swap, key, lease, text, left))
             return result
         finally:
             if not is_cached:

@@ -88,6 +88,13 @@ def test_front_expires_with_the_value(private_cache: RedisServer) -> None:
         assert 5_000 < client.pttl(FRONT_KEY) <= 60_000
 
 
+def test_front_keeps_no_value_that_expired_while_it_was_written(private_cache: RedisServer) -> None:
+    contexts = make()
+    interrupt(contexts, after="store", act=partial(time.sleep, 0.3))
+    contexts.set("k", 1, ttl=0.2)
+    assert contexts.get("k") is None
+
+
 def test_stopped_cache_shows_nowhere_and_is_refilled_later(private_cache: RedisServer) -> None:
     contexts = make()
     contexts.set_many({"k": 1, "old": 1})
