@@ -206,7 +206,8 @@ if is_new then begin_anew() end
 local place = push(next + out_of_sight, 2)
 if not given.last then
   redis.call('HSET', info, 'writer', given.token, 'writer_until', whole(now + WRITER_MILLISECONDS))
-  if not owner then
+  if owner then slide()
+  else
     for index = 1, 3 do redis.call('PEXPIRE', KEYS[index], STAGED_MILLISECONDS) end
   end
   return {'ok'}

@@ -129,6 +129,15 @@ def die() -> None:
     raise KeyboardInterrupt
 
 
+def test_what_a_dead_writer_leaves_in_an_empty_session_expires(server: redis.Redis) -> None:
+    sessions, writer = make(), make()
+    sessions.save("s", [])
+    interrupt(writer, "APPEND", die, call=2)
+    with pytest.raises(KeyboardInterrupt):
+        writer.append("s", texts(MANY))
+    assert all(server.pttl(key) > 0 for key in sessions._keys("s"))
+
+
 @pytest.mark.parametrize("before", [0, 2])
 def test_dead_writer_leaves_nothing_and_is_not_waited_for_long(server: redis.Redis, before: int) -> None:
     sessions, writer = make(), make()
