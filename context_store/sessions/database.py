@@ -70,7 +70,7 @@ class DatabaseSessions(BaseSessions):
             records = read_page(using, session_id, user_id=self._user_id, is_lean=max_bytes is not None, **given)
         except Chat.DoesNotExist:
             return []
-        if among_shown and records:
+        if among_shown:
             ids = [record.id for record in records]
             if before not in ids:
                 raise Message.objects.all().missing(before)

@@ -174,6 +174,12 @@ class SessionsContract(Contract):
         with self.assertRaises(ObjectDoesNotExist):
             self.sessions.load_recent(self.session_id, 3, before=new_id())
 
+    def test_empty_session_shows_no_message_to_load_before(self) -> None:
+        for sessions in (self.sessions, self.make_sessions(MAX_MESSAGES=5)):
+            sessions.save(self.session_id, [])
+            with self.assertRaises(ObjectDoesNotExist):
+                sessions.load_recent(self.session_id, 3, before=new_id())
+
     def test_load_recent_before_a_message_shows_what_load_shows(self) -> None:
         sessions = self.make_sessions(MAX_MESSAGES=25)
         for number in range(26):
