@@ -13,7 +13,7 @@ from zlib import crc32
 from django.db.models import QuerySet
 
 from context_store.db import Prepared, chunked, padded
-from context_store.exceptions import BackendUnavailable
+from context_store.exceptions import BackendUnavailable, CorruptData
 from context_store.graph.chains import RECORD_COLUMNS, chats_of, model_of, read_branches, rows, to_records
 from context_store.graph.streams import streams_of, to_streams
 from context_store.polling import Source, Subscription, Watcher
@@ -53,7 +53,12 @@ class ChatSource(DatabaseSource):
                     reader.deliver([ChangeRecord("deleted", key[0], reader.position)], is_last=True)
             elif any(reader.position < revision for reader in readers):
                 news.add(key)
-                self._tell(key[0], readers, revision, resync)
+                try:
+                    self._tell(key[0], readers, revision, resync)
+                except CorruptData as error:
+                    # Who watches what the store did not write is told so, and nobody else.
+                    for reader in readers:
+                        reader.fail(error)
         return news
 
     def _tell(self, chat_id: str, readers: Sequence[Subscription], revision: int, resync: int) -> None:
@@ -98,6 +103,9 @@ def read_changes(using: str, chat_id: str, after: int, upto: int) -> list[Change
         return None
     chat = model_of("Chat").objects.using(using).find(chat_id)
     found.sort(key=lambda change: change.revision)
+    if chat is None:
+        # It has gone meanwhile: the next look says so.
+        return found
     # It changes with whatever changes in it: at least its revision, as a rule its counts and its times.
     return [*found, ChangeRecord("chat", chat_id, upto, chat)]
 

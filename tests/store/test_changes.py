@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.db import connection
 
 from context_store import signals
+from context_store.exceptions import CorruptChat
 from context_store.managers import changes
 from context_store.models import Chat
+from context_store.polling import Subscription
 from context_store.store import ContextStore
 from context_store.streams import streams
 
@@ -166,3 +169,27 @@ def test_chat_that_goes_down_a_long_list_is_not_told_as_deleted(
     [(told, _)] = next(batches)
     batches.close()
     assert [(change.kind, change.chat_id) for change in told] == [("chat", "new")]
+
+
+# The type json of PostgreSQL takes nothing else.
+@pytest.mark.vendor("sqlite")
+def test_planted_message_ends_its_readers_and_no_others(store: ContextStore) -> None:
+    store.create_chat("d")
+    source = changes.chat_source("default")
+    readers = {(name, "alice"): [Subscription(source, name, store.get_revision(name))] for name in ("c", "d")}
+    for name in ("c", "d"):
+        store.append_messages(name, NEW)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE context_store_message SET data = 'garbage' WHERE chat_id = 'c' AND id = 'n'")
+    source.look(readers)
+    [[broken], [other]] = readers.values()
+    with pytest.raises(CorruptChat):
+        broken.take(0)
+    assert [change.kind for change in other.take(0) or ()] == ["message", "branch", "chat"]
+
+
+def test_chat_that_goes_while_its_changes_are_read_has_no_record(store: ContextStore) -> None:
+    revision = Chat.objects.get(pk="c").revision
+    Chat.objects.filter(pk="c").update(trashed_at=1)
+    found = changes.read_changes("default", "c", -1, revision) or []
+    assert "chat" not in [change.kind for change in found]
