@@ -119,7 +119,9 @@ class Subscription:
 
         Raises what the source ended it with.
         """
-        self._ready.wait(timeout)
+        # The end may come while what was before it is taken, and its event is cleared with that.
+        if not self.is_over:
+            self._ready.wait(timeout)
         return self._taken()
 
     async def atake(self, timeout: float | None = None) -> list[Any] | None:
@@ -134,7 +136,7 @@ class Subscription:
 
     def _taken(self) -> list[Any] | None:
         # Cleared before the batch is taken: what is delivered in between sets it again, and at worst wakes the reader
-        # for nothing. Once it is over the event stays set, so that no later call waits.
+        # for nothing. Once it is over nobody waits.
         if not self.is_over:
             self._ready.clear()
             if self._async_ready is not None:

@@ -56,3 +56,18 @@ def test_outage_whose_readers_have_gone_does_not_count_for_later_ones(monkeypatc
     with Subscription(source, "key") as reader:
         assert reader.take(10) == ["news"]
     wait_until(lambda: poller().count() == 0, seconds=10, what="the readers' end")
+
+
+def test_end_that_comes_while_a_reader_takes_what_was_before_is_not_waited_for() -> None:
+    reader = Subscription(Noting(), "key")
+    clear = reader._ready.clear
+
+    def interrupted() -> None:
+        reader.deliver(["last"], is_last=True)
+        clear()
+
+    reader._ready.clear = interrupted  # type: ignore[method-assign]
+    assert reader.take(0.01) == ["last"]
+    started = time.monotonic()
+    assert reader.take(10) is None
+    assert time.monotonic() - started < 5
