@@ -254,8 +254,9 @@ def _name(namespace: Sequence[str]) -> str:
 
 
 def _below(prefix: Sequence[str]) -> Q:
+    # A range, as LIKE takes capital letters for small ones on SQLite: "a." <= "a.b" < "a/", the sign after the period.
     name = _name(prefix)
-    return Q(namespace=name) | Q(namespace__startswith=f"{name}.") if prefix else Q()
+    return Q(namespace=name) | Q(namespace__gte=f"{name}.", namespace__lt=f"{name}/") if prefix else Q()
 
 
 def _columns(row: StoreItem) -> dict[str, Any]:

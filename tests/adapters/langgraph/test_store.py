@@ -89,6 +89,13 @@ def test_random_operations_give_what_the_store_in_memory_gives(store: DjangoStor
             assert set(ours) <= set(theirs)
 
 
+def test_capital_letters_of_a_namespace_are_others(store: DjangoStore) -> None:
+    for namespace in [("a",), ("a", "b"), ("A",), ("A", "b"), ("a-",), ("a0",)]:
+        store.put(namespace, "tea", {})
+    assert {item.namespace for item in store.search(("a",))} == {("a",), ("a", "b")}
+    assert store.list_namespaces(prefix=("A",)) == [("A",), ("A", "b")]
+
+
 def test_items_of_others_do_not_exist(store: DjangoStore) -> None:
     store.put(DOCS, "tea", {"n": 1})
     other = DjangoStore(user_id="bob")
