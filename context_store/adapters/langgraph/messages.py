@@ -17,7 +17,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage, RemoveMessage, convert_to_messages, message_to_dict
 
 from context_store.exceptions import InvalidData
-from context_store.graph import LockedChat, read_chain
+from context_store.graph import LockedChat, read_chain, read_places
 from context_store.graph.inputs import Input, parse_messages
 from context_store.ids import new_id
 from context_store.records import MessageRecord
@@ -107,7 +107,7 @@ def write_messages(
         first = [id_of(message) or digest for message, digest in zip(messages[:known], digests[:known], strict=True)]
         wanted = [*first, *new]
         stored = chat.find({*wanted, *digests})
-        known, anchor, found = _meet(messages, wanted, digests, stored)
+        known, anchor, found = _meet(chat, messages, wanted, digests, stored)
         new = _free(wanted[known:], digests[known:], set(stored))
     if known < len(messages):
         _stand_at(chat, anchor)
@@ -163,13 +163,17 @@ def _stand_at(chat: LockedChat, anchor: str | None) -> None:
 
 
 def _meet(
-    messages: Sequence[Any], ids: Sequence[str], digests: Sequence[str], stored: dict[str, MessageRecord]
+    chat: LockedChat,
+    messages: Sequence[Any],
+    ids: Sequence[str],
+    digests: Sequence[str],
+    stored: dict[str, MessageRecord],
 ) -> tuple[int, str | None, dict[int, str]]:
     """
     Return how many messages the chat has already, the last of these, and the ids of those.
 
-    They are the first messages, as far as the chat has them as they are. Where others follow that it has as well, a
-    message between them is new or changed: then those that follow one another from the root.
+    They are the first messages, as far as the chat has them as they are, each below the one before. Where others follow
+    that it has as well, a message between them is new or changed: then those that follow one another from the root.
     """
     same = [
         digest if digest in stored else message_id if _is_same(message, stored.get(message_id)) else None
@@ -183,6 +187,15 @@ def _meet(
                 count = index
                 break
             parent = message_id
+    # What is not right below the one before: the state has dropped what was between them, or has it from elsewhere.
+    #
+    #     chat a - b - c      state [a, c, new]    b was dropped: 2 are there, new goes below c
+    #           \ d           state [a, d, c]      c is of another branch: 2 are there, c goes below d, under a new id
+    line = [message_id for message_id in same[:count] if message_id]
+    gaps = [index for index in range(1, count) if stored[line[index]].parent_id != line[index - 1]]
+    places = read_places(chat.using, chat.id, line) if gaps else {}
+    apart = (index for index in gaps if not chat.is_above(places[line[index - 1]], places[line[index]]))
+    count = next(apart, count)
     found = {index: message_id for index, message_id in enumerate(same[:count]) if message_id}
     return count, found.get(count - 1), found
 

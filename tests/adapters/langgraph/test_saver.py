@@ -109,6 +109,16 @@ def test_dropped_messages_stay_in_the_chat(saver: DjangoSaver) -> None:
     assert len(ContextStore().list_branches("tea")) == 1
 
 
+def test_a_message_that_another_branch_has_as_well_is_said_on_this_one(saver: DjangoSaver) -> None:
+    fixed = graph(saver, lambda state: {"messages": [AIMessage("Green.", id="a")]})
+    fixed.invoke({"messages": [HumanMessage("one", id="q")]}, config())
+    before = list(fixed.get_state_history(config()))[1].config
+    fork = fixed.update_state(before, {"messages": [HumanMessage("two", id="r")]}, as_node=START)
+    fixed.invoke(None, fork)
+    assert texts() == ["one", "two", "Green."]
+    assert texts(branch="main") == ["one", "Green."]
+
+
 def test_growth_is_linear_in_the_messages(saver: DjangoSaver) -> None:
     def stored() -> int:
         rows = [*ThreadValue.objects.values_list("data"), *ThreadItem.objects.values_list("data")]
