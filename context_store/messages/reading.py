@@ -308,13 +308,17 @@ def _ui_tool(block: Block, levels: int) -> Iterator[ToolCall | ToolResult]:
     call_id = _text(block, ("toolCallId",)) or name
     if state in ("input-streaming", "partial-call"):
         return
-    yield ToolCall(call_id, name, _value(block, _ARGUMENTS, {}), block)
+    is_hosted = block.get("providerExecuted") is True
+    yield ToolCall(call_id, name, _value(block, _ARGUMENTS, {}), block, is_hosted)
     if state in ("output-available", "result") or (state is None and {"output", "result"} & block.keys()):
-        yield ToolResult(call_id, name, _value(block, ("output", "result")), is_error=False, block=block)
+        output, is_error = _value(block, ("output", "result")), False
     elif state == "output-error":
-        yield ToolResult(call_id, name, block.get("errorText", "The tool failed."), is_error=True, block=block)
+        output, is_error = block.get("errorText", "The tool failed."), True
     elif state == "output-denied":
-        yield ToolResult(call_id, name, "The user denied this call.", is_error=True, block=block)
+        output, is_error = "The user denied this call.", True
+    else:
+        return
+    yield ToolResult(call_id, name, output, is_error, block, is_hosted)
 
 
 def _ui_invocation(block: Block, levels: int) -> Iterator[Part]:

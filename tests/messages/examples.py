@@ -400,6 +400,24 @@ EXAMPLES = [
         ],
     ),
     Example(
+        "ui tool of the provider",
+        "assistant",
+        {
+            "parts": [
+                {
+                    "type": "tool-web_search",
+                    "toolCallId": "srv_1",
+                    "state": "output-available",
+                    "providerExecuted": True,
+                    "input": {"query": "tea"},
+                    "output": "Tea",
+                },
+                {"type": "text", "text": "Hello"},
+            ]
+        },
+        [("hosted call", "srv_1", "web_search", {"query": "tea"}), ("hosted result", "srv_1", "Tea"), TEXT],
+    ),
+    Example(
         "ui tools that are not done",
         "assistant",
         {
