@@ -126,23 +126,35 @@ def write_delta(chat: LockedChat, messages: Sequence[Any], names: Sequence[str],
     stored = chat.find([message_id for _, message_id in said])
     new: dict[str, Any] = {}
     changed: dict[str, Any] = {}
+    chain: list[MessageRecord] | None = None
+    known: dict[Any, MessageRecord] = {}
     for message, message_id in said:
         record = stored.get(message_id)
         if record is None:
             new[message_id] = message
-        elif not _is_same(message, record):
-            changed[message_id] = message
-        elif record.parent_id == anchor:
+            continue
+        if record.parent_id == anchor and _is_same(message, record):
             # The same checkpoint once more.
             anchor = message_id
+            if chain is not None:
+                chain.append(record)
+            continue
+        if chain is None:
+            chain = read_chain(chat.using, chat.id, chat.place(anchor)) if anchor else []
+            known = {name: above for above in chain for name in (above.id, _given_id(above))}
+        above = known.get(message_id)
+        if above is None:
+            # Another branch has it, this one not yet.
+            new[new_id()] = message
+        elif not _is_same(message, above):
+            changed[above.id] = message
     inputs = _inputs(chat.id, list(new.values()), list(new))
-    if changed and anchor:
-        chain = read_chain(chat.using, chat.id, chat.place(anchor))
+    if changed and chain:
         # A step that changes b of the chain a - b - c and says d:
         #
         #     a - b - c
         #       \ b' - c' - d    from the first changed one on, all are written again, under new ids
-        first = next((index for index, record in enumerate(chain) if record.id in changed), len(chain))
+        first = next(index for index, record in enumerate(chain) if record.id in changed)
         again = [
             {"name": record.name, "data": data_of(changed[record.id]) if record.id in changed else record.data}
             for record in chain[first:]
@@ -153,6 +165,13 @@ def write_delta(chat: LockedChat, messages: Sequence[Any], names: Sequence[str],
         return anchor
     _stand_at(chat, anchor)
     return chat.extend(inputs)[-1].id
+
+
+def _given_id(record: MessageRecord) -> Any:
+    """Return the id that the graph knows a message by: a copy on another branch has a new one in the chat."""
+    data = record.data.get("data") if isinstance(record.data, dict) else None
+    given = data.get("id") if isinstance(data, dict) else None
+    return given if isinstance(given, str) else None
 
 
 def _stand_at(chat: LockedChat, anchor: str | None) -> None:

@@ -551,6 +551,27 @@ def test_a_changed_message_of_a_delta_channel_is_a_branch(saver: DjangoSaver) ->
     assert texts(branch="main") == ["one", "answer 1"]
 
 
+@pytest.mark.parametrize("text", ["Green.", "Black."])
+def test_a_message_of_a_delta_channel_that_another_branch_has_as_well_is_said_on_this_one(
+    saver: DjangoSaver, text: str
+) -> None:
+    def fixed(state: Any) -> Any:
+        return {"messages": [AIMessage(text if len(state["messages"]) > 1 else "Green.", id="a")]}
+
+    delta = StateGraph(DeltaState).add_node("node", fixed).add_edge(START, "node").add_edge("node", END).compile(saver)
+    delta.invoke({"messages": [HumanMessage("one", id="q")]}, config())
+    before = list(delta.get_state_history(config()))[1].config
+    fork = delta.update_state(before, {"messages": [HumanMessage("two", id="r")]}, as_node=START)
+    delta.invoke(None, fork)
+    assert texts() == ["one", "two", text]
+    # What the state has is not said again.
+    delta.update_state(
+        config(), {"messages": [HumanMessage("one", id="q"), HumanMessage("three", id="t")]}, as_node="node"
+    )
+    assert texts() == ["one", "two", text, "three"]
+    assert texts(branch="main") == ["one", "Green."]
+
+
 class Planted:
     called: ClassVar[list[str]] = []
 
