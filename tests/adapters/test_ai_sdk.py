@@ -138,6 +138,17 @@ def test_answers_of_tools_change_the_assistants_message(store: ContextStore) -> 
     assert len(store.list_branches("page")) == 1
 
 
+@pytest.mark.parametrize("data", ["Is there matcha?", {"content": "Is there matcha?"}])
+def test_a_question_that_was_edited_elsewhere_goes_on(store: ContextStore, data: Any) -> None:
+    question = {"id": "q", "role": "user", "parts": [{"type": "text", "text": "Is there sencha?"}]}
+    apply_request(store, parse_request({"id": "edited", "messages": [question]}))
+    edited, _ = store.edit_message("edited", "q", data)
+    more = {"id": "r", "role": "user", "parts": [{"type": "text", "text": "And tins?"}]}
+    chain = apply_request(store, parse_request({"id": "edited", "messages": [question, more]}))
+    shown = {"id": edited.id, "role": "user", "parts": [{"type": "text", "text": "Is there matcha?"}]}
+    assert to_ui_messages(chain) == [shown, more]
+
+
 def test_others_chats_are_refused(store: ContextStore) -> None:
     ask(store, said("u1", "One?"))
     with pytest.raises(OwnerMismatch):

@@ -10,7 +10,7 @@ from context_store.records import MessageRecord
 from context_store.store import ContextStore
 from context_store.validation import check_identifier
 
-from .messages import UI_MESSAGE, UIMessage, from_ui_messages
+from .messages import UI_MESSAGE, UIMessage, from_ui_messages, is_ui_message
 
 SUBMIT, REGENERATE = "submit-message", "regenerate-message"
 
@@ -99,7 +99,7 @@ def _regenerate(store: ContextStore, request: UIRequest, chain: list[MessageReco
         return
     # A page shows as one message what others stored as several: the answer begins below the user's message.
     asked = next((record for record in reversed(chain[: chain.index(answer)]) if record.name == "user"), None)
-    first = answer if answer.type == UI_MESSAGE else chain[0 if asked is None else chain.index(asked) + 1]
+    first = answer if is_ui_message(answer) else chain[0 if asked is None else chain.index(asked) + 1]
     store.regenerate(request.chat_id, first.id)
 
 
@@ -110,4 +110,4 @@ def _named(chain: list[MessageRecord], message_id: Any) -> MessageRecord | None:
 
 
 def _ids(record: MessageRecord) -> tuple[Any, ...]:
-    return (record.id, record.data.get("id")) if record.type == UI_MESSAGE else (record.id,)
+    return (record.id, record.data.get("id")) if is_ui_message(record) else (record.id,)
