@@ -67,6 +67,14 @@ def test_fork_has_the_same_entries_and_outlives_its_source(store: DjangoConversa
         run(store.read_entry(entries[3]))
 
 
+def test_an_entry_that_was_edited_elsewhere_is_loaded(store: DjangoConversationStore) -> None:
+    run(store.save(Conversation(conversation_id="tea", messages=TURN[:2])))
+    chats = ContextStore(user_id="alice")
+    chats.edit_message("tea", chats.get_messages("tea")[0].id, "Is there matcha?")
+    [question] = run(store.load("tea")).messages
+    assert [part.content for part in question.parts] == ["Is there matcha?"]
+
+
 def test_stale_save_conflicts(store: DjangoConversationStore) -> None:
     first = Conversation(conversation_id="tea", messages=TURN[:1])
     run(store.save(first))

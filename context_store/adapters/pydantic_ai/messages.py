@@ -55,19 +55,24 @@ def entries_of(messages: Iterable[MessageRecord]) -> list[ConversationEntry]:
     none.
     """
     messages = list(messages)
-    own = [message.data for message in messages if message.type == MESSAGE]
+    own = [message.data for message in messages if _is_own(message)]
     validated = iter(ModelMessagesTypeAdapter.validate_json(json.dumps(own)))
     entries: list[ConversationEntry] = []
     names: dict[str, str] = {}
     for message in messages:
         # A message m of another writer, which has a call and its result, is a response ``m#1`` and below it a request
         # ``m``: what points to m finds both.
-        written = [next(validated)] if message.type == MESSAGE else list(_written(message, names))
+        written = [next(validated)] if _is_own(message) else list(_written(message, names))
         for index, one in enumerate(written, 1):
             entry_id = message.id if index == len(written) else f"{message.id}#{index}"
             parent_id = entries[-1].id if entries else message.parent_id
             entries.append(ConversationEntry(id=entry_id, parent_id=parent_id, message=one))
     return entries
+
+
+def _is_own(message: MessageRecord) -> bool:
+    # An edit elsewhere keeps the type, whatever it writes.
+    return message.type == MESSAGE and isinstance(message.data, dict) and "kind" in message.data
 
 
 def _written(message: MessageRecord, names: dict[str, str]) -> Iterator[ModelMessage]:
