@@ -85,7 +85,9 @@ class ChainPagination(LimitPagination):
     def respond(self, request: Request, chain: list[MessageRecord], limit: int) -> Response:
         older, match = None, request.resolver_match
         if (parent_id := chain[0].parent_id) and match is not None:
-            url = reverse(match.view_name, kwargs={**match.kwargs, "message_id": parent_id}, request=request)
+            # Those of the match are encoded as they stand in the path, and ``reverse`` encodes.
+            ids = {"chat_id": chain[0].chat_id, "message_id": parent_id}
+            url = reverse(match.view_name, kwargs={**match.kwargs, **ids}, request=request)
             query = request.META["QUERY_STRING"]
             older = replace_query_param(f"{url}?{query}", "limit", limit)
         return Response({"next": older, "previous": None, "results": items(chain)})

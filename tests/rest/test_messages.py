@@ -1,7 +1,10 @@
+from urllib.parse import quote
+
 import pytest
 from django.urls import include, path
 
 from context_store.exact_json import dumps
+from context_store.rest.routers import encode_id
 from context_store.store import ContextStore
 from tests.rest.client import Client, ids
 
@@ -220,6 +223,17 @@ def test_children_are_siblings_of_each_other(api, chat, store):
     store.add_message({"id": "x", "chat_id": chat, "parent_id": "m1", "name": "user", "data": 1})
     assert ids(api.get("chats/chat/messages/m1/children/")) == ["m2", "x"]
     assert ids(api.get("chats/chat/messages/m3/children/")) == []
+
+
+@pytest.mark.parametrize("sign", ["/", "~", "~1", "%2F", "é #?"])
+def test_chain_pages_upwards_in_a_chat_with_any_id(api, sign):
+    chat_id, first, second = f"a{sign}b", f"1{sign}1", f"2{sign}2"
+    chat = f"chats/{quote(encode_id(chat_id))}/"
+    api.put(chat, {})
+    api.post(f"{chat}messages/", {"messages": [{"id": id, "name": "user", "data": 1} for id in (first, second)]})
+    page = api.get(f"{chat}messages/{quote(encode_id(second))}/chain/?limit=1")
+    assert ids(page) == [second]
+    assert ids(api.get(page.json()["next"])) == [first]
 
 
 @pytest.mark.parametrize("tail", ["", "chain/", "children/"])
