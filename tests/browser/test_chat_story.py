@@ -57,6 +57,32 @@ class Chatting(Browser):
         self.wait(lambda: self.all(f"{answer} .body > *, {answer} .problem:not([hidden])"), "the end of the answer")
         self.wait(lambda: self.one("#send").is_displayed())
 
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Return what the API answers."""
+        return self.driver.execute_async_script(
+            "const [method, path, body, done] = arguments;"
+            "fetch('/api/' + path, {method, body: body && JSON.stringify(body),"
+            " headers: {'Content-Type': 'application/json', 'X-CSRFToken': document.body.dataset.csrf}})"
+            ".then((answer) => answer.json()).then(done)",
+            method,
+            path,
+            body,
+        )
+
+    def hinder(self, ending: str, *, milliseconds: int = 0, status: int = 0) -> None:
+        """Have what the page asks of such an address come late, or not at all."""
+        self.script(
+            "const [ending, milliseconds, status] = arguments, real = window.fetch;"
+            "window.fetch = async (url, options) => {"
+            " if (!`${options.method} ${url}`.endsWith(ending)) return real(url, options);"
+            " await new Promise((go) => setTimeout(go, milliseconds));"
+            " const headers = {'Content-Type': 'application/json'};"
+            ' return status ? new Response(\'{"detail": "No."}\', {status, headers}) : real(url, options); }',
+            ending,
+            milliseconds,
+            status,
+        )
+
     def press(self, name: str, article: int = -1) -> None:
         """Press a button of a message."""
         button = self.all("#log article")[article].find_element("css selector", f"[data-do={name}]")
@@ -317,6 +343,73 @@ def test_where_there_are_no_events_the_page_looks_for_changes(page: Chatting) ->
         page.wait_for("It was looked for.")
     finally:
         page.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
+def test_an_answer_that_cannot_be_followed_is_looked_for(page: Chatting) -> None:
+    refused = (
+        "const Real = EventSource; window.EventSource = class extends Real {"
+        " constructor(path) { super(path.includes('/streams/') ? '/api/nothing/' : path); } }"
+    )
+    added = page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": refused})
+    try:
+        page.open("/")
+        page.send("hello")
+        page.wait_for("built-in model")
+        page.wait_idle()
+        assert not page.all(".writing")
+    finally:
+        page.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
+def test_the_message_of_a_link_stays_in_view_in_a_long_chat(page: Chatting) -> None:
+    messages = [{"id": f"long{n}", "name": "user", "data": f"Message {n}."} for n in range(300)]
+    page.call("PUT", "chats/long/", {"title": "Long"})
+    page.call("POST", "chats/long/messages/", {"messages": messages})
+    page.open("/c/long/?message=long10")
+    page.wait(lambda: page.all("[data-id=long10]"))
+    page.append("long", "The last one.")
+    page.wait_for("The last one.")
+    assert page.texts() == [*(f"Message {n}." for n in range(300)), "The last one."]
+
+
+def test_a_message_that_is_refused_is_in_the_composer_again(page: Chatting) -> None:
+    page.open("/c/demo-iso-dates/")
+    page.wait_for("fromisoformat")
+    page.hinder("POST /api/chats/demo-iso-dates/messages/", status=503)
+    page.send("Much work went into this.")
+    page.wait(lambda: page.all(".toast"))
+    time.sleep(1)  # The page asks anew for the chat.
+    assert page.one("#text").get_attribute("value") == "Much work went into this."
+
+
+def test_a_question_is_answered_in_its_own_chat(page: Chatting) -> None:
+    for name in ("asked", "left"):
+        page.call("PUT", f"chats/{name}/", {"title": name})
+    page.call("POST", "chats/left/messages/", {"messages": [{"name": "user", "data": "Nobody is to answer."}]})
+    page.open("/c/asked/")
+    page.wait(lambda: "left" in page.titles())
+    page.hinder("POST /api/chats/asked/messages/", milliseconds=1500)
+    page.send("hello")
+    page.script("document.querySelector('a[data-chat=left]').click()")
+    page.wait_for("Nobody is to answer.")
+
+    def roles(chat_id: str) -> list[str]:
+        return [message["name"] for message in page.call("GET", f"chats/{chat_id}/messages/")["results"]]
+
+    page.wait(lambda: roles("asked") == ["user", "assistant"])
+    assert roles("left") == ["user"]
+
+
+def test_of_two_chats_that_are_chosen_the_last_is_shown(page: Chatting) -> None:
+    for name in ("first", "second"):
+        page.call("PUT", f"chats/{name}/", {"title": name})
+    page.open("/")
+    page.wait(lambda: {"first", "second"} <= {*page.titles()})
+    page.hinder("GET /api/chats/first/", milliseconds=1500)
+    for name in ("first", "second"):
+        page.script(f"document.querySelector('a[data-chat={name}]').click()")
+    time.sleep(3)
+    assert (page.one("#title").text, page.driver.current_url) == ("second", f"{page.server.url}/c/second/")
 
 
 def test_another_user_sees_other_chats(page: Chatting) -> None:

@@ -59,7 +59,9 @@ export async function refresh() {
     if (number !== asked || state.chat?.id !== chat.id) {
       return;
     }
-    Object.assign(state, { messages: answer.results, older: answer.next });
+    // A page may be shorter than what is in view: what lies above it stays.
+    const above = Math.max(0, state.messages.findIndex(({ id }) => id === answer.results[0]?.id));
+    Object.assign(state, { messages: [...state.messages.slice(0, above), ...answer.results], older: above ? state.older : answer.next });
     show();
     follow(streams.results);
   } else {
@@ -171,6 +173,11 @@ function follow(streams) {
       await refresh();
       document.dispatchEvent(new CustomEvent("chat:changed"));
     },
+    lost() {
+      article.classList.remove("writing");
+      leave();
+      document.dispatchEvent(new CustomEvent("chat:changed"));
+    },
   });
   state.answer.article = article;
   article.querySelector(".problem").hidden = true;
@@ -178,11 +185,11 @@ function follow(streams) {
   say(words.writing);
 }
 
-// Have the question at the head answered.
-export async function answer() {
-  await call("POST", pageUrl(state.chat.id, "answer"), {});
+// Have the question at the head of a chat answered, whichever is in view by now.
+export async function answer({ id }) {
+  await call("POST", pageUrl(id, "answer"), {});
   await refresh();
-  toEnd();
+  state.chat?.id === id && toEnd();
 }
 
 // Store a question and have it answered. Where there is no chat yet, it begins with the question.
@@ -191,10 +198,10 @@ export async function send(data) {
     state.chat = await call("PUT", chatUrl(newId()), {});
     history.pushState(null, "", pageUrl(state.chat.id));
   }
-  await call("POST", chatUrl(state.chat.id, "messages"), { messages: [{ id: newId(), name: "user", data }] });
-  await refresh();
-  toEnd();
-  await answer();
+  const { chat } = state;
+  await call("POST", chatUrl(chat.id, "messages"), { messages: [{ id: newId(), name: "user", data }] });
+  const failed = (error) => Promise.reject(Object.assign(error, { isStored: true }));
+  await refresh().then(toEnd).then(() => answer(chat)).catch(failed);
 }
 
 // --- What a message's buttons do
@@ -223,15 +230,16 @@ const actions = {
     toast(words.copied, { seconds: 2 });
   },
   async regenerate(message) {
+    const { chat } = state;
     leave();
     let index = state.messages.indexOf(message);
     while (isAnswer(state.messages[index - 1])) {
       index -= 1;
     }
     if (isAnswer(message)) {
-      await call("POST", chatUrl(state.chat.id, "messages", state.messages[index].id, "regenerate"), {});
+      await call("POST", chatUrl(chat.id, "messages", state.messages[index].id, "regenerate"), {});
     }
-    await answer();
+    await answer(chat);
   },
   async checkpoint(message) {
     const name = await ask(words.checkpoint);
@@ -286,13 +294,14 @@ function edit(message, article) {
   };
   editor.onsubmit = async (event) => {
     event.preventDefault();
+    const { chat } = state;
     try {
       leave();
       const data = withText(message.data, field.value);
-      await call("POST", chatUrl(state.chat.id, "messages", message.id, "edit"), { data, id });
+      await call("POST", chatUrl(chat.id, "messages", message.id, "edit"), { data, id });
       close();
       await refresh();
-      await (message.name === "user" && answer());
+      await (message.name === "user" && answer(chat));
     } catch (error) {
       toast(error.message);
     }

@@ -15,22 +15,20 @@ let pictures = [];
 // --- Which chat is in view
 
 async function show() {
+  const { href } = location;
   const chatId = chatIdOf(location.pathname);
   menu(false);
   keepDraft();
-  let chat = null;
-  if (chatId) {
-    chat = await get(chatUrl(chatId)).catch((error) => {
-      toast(error.status === 404 ? words.gone : error.message);
-      history.replaceState(null, "", pageUrl());
-      return null;
-    });
+  let chat = chatId && (await get(chatUrl(chatId)).catch((error) => error));
+  if (location.href !== href) {
+    return; // Another one was chosen meanwhile.
   }
-  try {
-    await open(chat, new URLSearchParams(location.search).get("message"));
-  } catch (error) {
-    toast(error.message);
+  if (chat instanceof Error) {
+    toast(chat.status === 404 ? words.gone : chat.message);
+    history.replaceState(null, "", pageUrl());
+    chat = null;
   }
+  await open(chat, new URLSearchParams(location.search).get("message")).catch((error) => toast(error.message));
   opened();
   listen();
   await read();
@@ -43,9 +41,7 @@ function opened() {
   const title = chat ? chat.title || words.untitled : words.new;
   $("title").textContent = title;
   document.title = chat ? title : document.body.dataset.title;
-  document.querySelectorAll("[data-needs-chat]").forEach((element) => {
-    element.hidden = !chat;
-  });
+  document.querySelectorAll("[data-needs-chat]").forEach((element) => (element.hidden = !chat));
   if (chat) {
     const exported = document.querySelector("[data-do=export]");
     exported.href = chatUrl(chat.id, "export");
@@ -114,6 +110,7 @@ async function submit() {
     toast(error.message);
     if (!error.isStored) {
       field.value ||= text;
+      keepDraft();
       showPictures(sent);
     }
   }
@@ -126,9 +123,7 @@ function addPictures(files) {
       toast(words.large);
     } else if (file.type.startsWith("image/")) {
       const reader = new FileReader();
-      reader.onload = () => {
-        showPictures([...pictures, { type: "file", mediaType: file.type, filename: file.name, url: reader.result }]);
-      };
+      reader.onload = () => showPictures([...pictures, { type: "file", mediaType: file.type, filename: file.name, url: reader.result }]);
       reader.readAsDataURL(file);
     }
   }
@@ -265,10 +260,7 @@ document.addEventListener("keydown", (event) => {
     }
   }
 });
-addEventListener("popstate", async () => {
-  await show();
-  await showList();
-});
+addEventListener("popstate", () => show().then(showList));
 document.addEventListener("chat:go", (event) => go(pageUrl(event.detail)).then(showList));
 document.addEventListener("chat:changed", () => refreshIn(0));
 $("scroll").onscroll = () => {
@@ -287,9 +279,7 @@ $("archived").onchange = showList;
 
 let sources = [];
 let soon;
-const refreshIn = (milliseconds) => {
-  soon ??= setTimeout(refreshAll, milliseconds);
-};
+const refreshIn = (milliseconds) => (soon ??= setTimeout(refreshAll, milliseconds));
 
 async function refreshAll() {
   soon = clearTimeout(soon);

@@ -6,8 +6,9 @@ import { call, chatUrl, renderUrl } from "./api.js";
 const PACE = 120;
 
 export class Answer {
-  // `show` gets the HTML of the answer so far, `end` the status in which the stream ended.
-  constructor(chatId, stream, { show, end }) {
+  // `show` gets the HTML of the answer so far, `end` the status in which the stream ended; `lost` is called some time
+  // after the server has refused to be followed. To one that is away a browser comes back by itself.
+  constructor(chatId, stream, { show, end, lost }) {
     this.chatId = chatId;
     this.stream = stream;
     this.show = show;
@@ -19,6 +20,7 @@ export class Answer {
     this.source = new EventSource(chatUrl(chatId, "streams", stream.id, "events"));
     this.source.onmessage = (event) => this.add(JSON.parse(event.data));
     this.source.addEventListener("end", (event) => this.finish(JSON.parse(event.data)));
+    this.source.onerror = () => this.source.readyState === EventSource.CLOSED && setTimeout(() => this.isLeft || lost(), 3000);
   }
 
   // Stop following; the answer is written on.

@@ -23,9 +23,7 @@ export function showTime(element, milliseconds) {
 }
 
 // Tell it to screen readers.
-export const say = (text) => {
-  $("status").textContent = text;
-};
+export const say = (text) => ($("status").textContent = text);
 
 // Show a notice, with a button where there is something to do about it. Return what closes it.
 export function toast(text, { action, label, seconds = 8 } = {}) {
