@@ -345,6 +345,16 @@ def test_where_there_are_no_events_the_page_looks_for_changes(page: Chatting) ->
         page.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
 
+def test_numbers_of_lists_from_right_to_left_are_in_view_on_a_phone(page: Chatting) -> None:
+    page.call("PUT", "chats/rtl/", {"title": "RTL"})
+    page.call("POST", "chats/rtl/messages/", {"messages": [{"name": "assistant", "data": "1. אחת\n2. שתיים"}]})
+    with page.phone():
+        page.open("/c/rtl/")
+        page.wait_for("אחת")
+        beyond = "const view = document.getElementById('scroll'); return view.scrollWidth - view.clientWidth"
+        assert page.script(beyond) == 0
+
+
 def test_an_answer_that_cannot_be_followed_is_looked_for(page: Chatting) -> None:
     refused = (
         "const Real = EventSource; window.EventSource = class extends Real {"
