@@ -8,13 +8,16 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import router
+from django.db import connections, router
 from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
+from django.db.models.functions import Collate, Left
+from django.db.models.lookups import Exact
 
 from context_store.conf import settings
 from context_store.contexts.database import DatabaseStorage
 from context_store.db import deleting_securely, settle, share_for_others
 from context_store.exceptions import LegalHoldError, LockTimeout
+from context_store.fields import EXACT_COLLATIONS
 from context_store.graph.chains import rows
 from context_store.graph.holds import refresh_held
 from context_store.graph.locked import set_trashed
@@ -208,19 +211,25 @@ def _all_rules(using: str) -> list[_Rules]:
         # None of the others need be looked at.
         chats = chats.filter(updated_at__lt=now - min(rule["inactive_days"] for rule in deciding) * DAY)
     named = [
-        _Rule(rule.get("name", f"rule {number}"), rule.get("action", "delete"), _matching(rule), _due_by(rule, now))
+        _Rule(
+            rule.get("name", f"rule {number}"), rule.get("action", "delete"), _matching(using, rule), _due_by(rule, now)
+        )
         for number, rule in enumerate(given, 1)
     ]
     return [emptied, _Rules(chats, "updated_at", named)]
 
 
-def _matching(rule: Mapping[str, Any]) -> Q:
+def _matching(using: str, rule: Mapping[str, Any]) -> Q:
     # Not in nothing: every chat, for a rule without conditions. ``When`` refuses an empty ``Q()``.
     condition = ~Q(pk__in=[])
     if "user_id" in rule:
         condition &= Q(user_id=rule["user_id"])
     if "title" in rule:
-        condition &= Q(title__startswith=rule["title"])
+        # LIKE alone takes capital letters for small ones on SQLite and on SQL Server.
+        begin: Any = Left("title", len(rule["title"]))
+        if collation := EXACT_COLLATIONS.get(connections[using].vendor):
+            begin = Collate(begin, collation)
+        condition &= Q(title__startswith=rule["title"]) & Q(Exact(begin, rule["title"]))
     for entry in rule.get("metadata", {}).items():
         condition &= Q(metadata__entry=entry)
     return condition

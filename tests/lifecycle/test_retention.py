@@ -62,11 +62,12 @@ def test_the_first_rule_that_matches_decides(store: ContextStore) -> None:
     make(store, "bot", 2, user_id="bot", pinned_at=1)
     make(store, "test", 2, title="Test of tea")
     make(store, "no test", 2, title="A Test of tea")
+    make(store, "small test", 2, title="test of tea")
     make(store, "old", 101)
     make(store, "old but pinned", 101, pinned_at=1)
     make(store, "new", 99)
     report = apply_retention()
-    assert left() == ["contract", "new", "new draft", "no test", "old but pinned"]
+    assert left() == ["contract", "new", "new draft", "no test", "old but pinned", "small test"]
     assert list(Chat.trash.values_list("pk", flat=True)) == ["draft"]
     assert {name: report.counts.get(name) for name in ("drafts", "tests", "bots", "old")} == {
         "drafts": 1, "tests": 1, "bots": 1, "old": 1,
