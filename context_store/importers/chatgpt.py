@@ -7,6 +7,7 @@ messages that ChatGPT begins with. Messages that ChatGPT hides have the type ``h
 the export without its id; images and other parts that are no text stay in it as they are.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from .documents import derived_id, make_document, milliseconds, required, title_
 Nodes = dict[str, Mapping[str, Any]]
 # What of a conversation has a place of its own in a chat; all else is its metadata.
 KNOWN = ("id", "conversation_id", "title", "create_time", "update_time", "mapping", "current_node")
+# What no title has, or begins with.
+UNFIT = re.compile("\0|^[\ufeff\ufffe]")
 
 
 def to_document(value: Any, user_id: str | None) -> Document:
@@ -54,7 +57,7 @@ def to_document(value: Any, user_id: str | None) -> Document:
     chat = {
         # What has no id is known by its content: the same record for the same user is the same chat.
         "id": next(ids, None) or derived_id("chatgpt", user_id, conversation),
-        "title": title_of(title) if isinstance(title, str) and "\0" in title else title,
+        "title": title_of(title) if isinstance(title, str) and UNFIT.search(title) else title,
         "metadata": {"source": "chatgpt", **others},
         "created_at": min((message["created_at"] for message in messages), default=first_time),
     }

@@ -69,7 +69,8 @@ def derived_id(*parts: Any) -> str:
 
 def title_of(text: str) -> str | None:
     """Return the beginning of a text as a title of one line, or ``None``."""
-    words = " ".join(text[: 4 * TITLE_LENGTH].replace("\0", "").split())
+    # No title begins with a mark of the byte order, as texts from files do.
+    words = " ".join(text[: 4 * TITLE_LENGTH].replace("\0", "").split()).lstrip("\ufeff\ufffe ")
     return (words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1].rstrip() + "…") or None
 
 

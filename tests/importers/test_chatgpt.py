@@ -163,3 +163,10 @@ def test_what_is_no_conversation_is_refused(value: Any, place: str) -> None:
     with pytest.raises(InvalidData) as caught:
         to_document(value, "alice")
     assert caught.value.location == place
+
+
+@pytest.mark.parametrize(
+    ("given", "title"), [("\ufeffTea", "Tea"), ("T\0ea", "Tea"), ("\ufeff ", None), ("Te\ufeffa", "Te\ufeffa")]
+)
+def test_a_title_is_one_that_a_chat_can_have(given: str, title: str | None) -> None:
+    assert to_document(conversation(title=given), "alice")["chat"]["title"] == title
