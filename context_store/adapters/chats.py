@@ -38,20 +38,21 @@ class UserChats:
 
 def translated(
     messages: Sequence[MessageRecord],
-    kind: str,
+    is_own: Callable[[MessageRecord], bool],
     own: Callable[[MessageRecord], Any],
     foreign: Callable[[list[MessageRecord]], list[Any]],
 ) -> list[Any]:
     """
     Return the messages as a framework's items.
 
-    Those of the type ``kind`` are items already: ``own`` gives each. What others have written goes through ``foreign``
-    run by run, so that calls and their answers stay together.
+    Some are items already (``is_own``): ``own`` gives each. What others have written goes through ``foreign`` run by
+    run, so that calls and their answers stay together. So does what was edited elsewhere: an edit keeps the type of a
+    message, whatever it writes.
     """
     items: list[Any] = []
-    for is_own, run in groupby(messages, key=lambda message: message.type == kind):
+    for is_run_own, run in groupby(messages, key=is_own):
         some = list(run)
-        items += map(own, some) if is_own else foreign(some)
+        items += map(own, some) if is_run_own else foreign(some)
     return items
 
 

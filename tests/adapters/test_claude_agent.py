@@ -49,6 +49,13 @@ def test_contract_of_the_sdk(record_property: Callable[[str, object], None]) -> 
     assert contracts == CONTRACTS
 
 
+def test_an_entry_that_was_edited_elsewhere_is_one(store: DjangoSessionStore) -> None:
+    run(store.append(KEY, TURN[:1]))
+    ContextStore(user_id="alice").edit_message(KEY["session_id"], "u1", "Is there matcha?")
+    loaded: Any = run(store.load(KEY))
+    assert [(entry["type"], "Is there matcha?" in str(entry["message"])) for entry in loaded] == [("user", True)]
+
+
 def test_session_is_a_chat_of_its_owner(store: DjangoSessionStore) -> None:
     run(store.append(KEY, TURN))
     chats = ContextStore(user_id="alice")

@@ -46,6 +46,15 @@ def test_items_come_back_as_they_went_in(session: DjangoSession) -> None:
     assert run(session.get_items(limit=0)) == []
 
 
+@pytest.mark.parametrize("data", ["Is there matcha?", {"content": "Is there matcha?"}])
+def test_an_item_that_was_edited_elsewhere_is_one(session: DjangoSession, data: Any) -> None:
+    run(session.add_items(ITEMS[:1]))
+    chats = ContextStore(user_id="alice")
+    chats.edit_message("tea", chats.get_messages("tea")[0].id, data)
+    [item] = run(session.get_items(limit=5))
+    assert (item["role"], "Is there matcha?" in str(item["content"])) == ("user", True)
+
+
 def test_session_is_a_chat_of_its_owner(session: DjangoSession) -> None:
     run(session.add_items(ITEMS))
     store = ContextStore(user_id="alice")

@@ -46,12 +46,11 @@ def to_ui_messages(records: Iterable[MessageRecord]) -> list[UIMessage]:
     Those that were UI messages are as they were. Of others, calls of tools and their answers are one part, and what an
     assistant said from one message of the user to the next is one message.
     """
-    known = [record if is_ui_message(record) else record._replace(type=None) for record in records]
-    return translated(known, UI_MESSAGE, _shown, lambda run: ui_messages(run, merge_consecutive=True))
+    return translated(list(records), is_ui_message, _shown, lambda run: ui_messages(run, merge_consecutive=True))
 
 
 def is_ui_message(record: MessageRecord) -> bool:
-    """Tell whether the data is a UI message: an edit elsewhere keeps the type, whatever it writes."""
+    """Tell whether the data is a UI message."""
     return record.type == UI_MESSAGE and isinstance(record.data, dict) and isinstance(record.data.get("parts"), list)
 
 

@@ -82,7 +82,7 @@ class DjangoSessionStore(UserChats, SessionStore):  # type: ignore[misc] # The S
         except (Chat.DoesNotExist, Branch.DoesNotExist):
             return None
         entries: list[SessionStoreEntry] = translated(
-            messages, ENTRY, lambda message: message.data, lambda run: _entries(run, key["session_id"])
+            messages, _is_entry, lambda message: message.data, lambda run: _entries(run, key["session_id"])
         )
         return entries or None
 
@@ -216,6 +216,10 @@ def _messages(entries: Iterable[Any], subpath: str | None) -> list[dict[str, Any
 def _message_id(uuid: str, subpath: str | None) -> str:
     """Return the id of an entry's message, in a subagent's transcript another than in the main one."""
     return stored_name(uuid if subpath is None else f"{uuid}@{subpath}")
+
+
+def _is_entry(message: MessageRecord) -> bool:
+    return message.type == ENTRY and isinstance(message.data, dict) and "type" in message.data
 
 
 def _name(entry: Any) -> str:

@@ -346,7 +346,9 @@ class DjangoSession(UserChats):
         found = read_last(self._db, self.session_id, user_id=owner, branch=branch, limit=limit)
         # As a rule the page is there as it is: no other adapter has written in it, and it ends above no fork.
         if found and {row[0] for row in found} == {ITEM}:
-            return loads_each([row[1] for row in found])
+            items = loads_each([row[1] for row in found])
+            if all(map(_is_item, items)):
+                return items
         return _items_of(self._messages(owner, branch, limit))
 
     def _add(self, owner: str, items: list[Any]) -> None:
@@ -462,7 +464,16 @@ def _no_branch(name: str) -> ValueError:
 
 
 def _items_of(messages: list[MessageRecord]) -> list[Item]:
-    return translated(messages, ITEM, lambda message: message.data, responses_items)
+    return translated(
+        messages,
+        lambda message: message.type == ITEM and _is_item(message.data),
+        lambda message: message.data,
+        responses_items,
+    )
+
+
+def _is_item(data: Any) -> bool:
+    return isinstance(data, dict) and not data.keys().isdisjoint(("type", "role", "id"))
 
 
 # Items, and the names of their messages; ``data`` is the item as it is:
