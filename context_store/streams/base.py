@@ -441,7 +441,11 @@ class BaseStreams(UserBackend):
         try:
             return function(*args)
         except self.errors as error:
+            self.let_go()
             raise self.unavailable(what) from error
+
+    def let_go(self) -> None:
+        """Close a connection that broke, so that the next call makes another."""
 
     def unavailable(self, what: str) -> StreamsUnavailable:
         """Return the error for a server that did not answer: ``what`` is what was asked of it."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, cast
 from django.apps import apps
 from django.core.checks import CheckMessage, Warning
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import InterfaceError, OperationalError, router, transaction
+from django.db import InterfaceError, OperationalError, connections, router, transaction
 
 from context_store.backends import check_database
 from context_store.db import can_notify, chunked, notifications, notify, padded
@@ -103,6 +103,12 @@ class DatabaseStreams(BaseStreams):
         using = self.using
         # ``setdefault`` keeps one of two that were made at once; the other has started nothing and is dropped.
         return self._sources.get(using) or self._sources.setdefault(using, self.make_source())
+
+    def let_go(self) -> None:
+        # Django closes one behind a request or a transaction; a producer that reads outside of them has neither.
+        connection = connections[self.using]
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
 
     def make_source(self) -> "DatabaseSource":
         """Return who looks for the news of the database that it is now."""

@@ -1,4 +1,4 @@
-"""Readers of streams in the database."""
+"""Readers and producers of streams in the database."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -37,3 +37,17 @@ def test_a_planted_chunk_ends_its_readers_and_no_others(answers: DatabaseStreams
         assert [chunk.data for chunk in next(batches)[1]] == ["a", "b"]
         answers.append("t", ["c"])
         assert [chunk.data for chunk in next(batches)[1]] == ["c"]
+
+
+@pytest.mark.vendor("postgresql")
+def test_a_stream_is_ended_on_another_connection_where_that_of_the_thread_broke(answers: DatabaseStreams) -> None:
+    answers.create("chat", "u", format="text")
+    with answers.produce("u") as producer:
+        producer.write("a")
+        # The thread beside the block has a connection of its own.
+        wait_until(lambda: answers.require("u").last_seq == 0, seconds=30, what="the chunk")
+        other = connection.copy()
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
+        other.close()
+    assert answers.require("u").status == "completed"
