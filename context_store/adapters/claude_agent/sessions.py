@@ -219,7 +219,9 @@ def _message_id(uuid: str, subpath: str | None) -> str:
 
 
 def _is_entry(message: MessageRecord) -> bool:
-    return message.type == ENTRY and isinstance(message.data, dict) and "type" in message.data
+    # An entry is any object; the content of one is in its ``message``, that of what was edited elsewhere is its own.
+    data = message.data
+    return message.type == ENTRY and isinstance(data, dict) and ("type" in data or "content" not in data)
 
 
 def _name(entry: Any) -> str:
