@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -32,11 +33,27 @@ STOP_SECONDS = 150
 LONGEST_FOLDER = 60
 
 
+# Below the ports that systems take for connections that go out (Linux from 32,768): none of these gets a server's port.
+PORTS = range(12_000, 32_000)
+_reservations: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
+    """Return a TCP port of 127.0.0.1 that nobody listens on, and that no process is given again while this one lives.
+
+    A UDP socket of the same number reserves it: unlike a TCP one it is in no server's way, and ends with the process.
+    """
+    for port in random.sample(PORTS, len(PORTS)):
+        reservation = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            reservation.bind(("127.0.0.1", port))
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            reservation.close()
+            continue
+        _reservations.append(reservation)
         return port
+    raise RuntimeError(f"No port of 127.0.0.1 from {PORTS.start} to {PORTS.stop - 1} is free.")
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> None:

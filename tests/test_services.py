@@ -1,6 +1,7 @@
 """The servers that the suite starts are real, and end with it."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from django.core.cache import caches
 from django.db import connection
 
 from tests.races import run_processes, run_threads
-from tests.servers import PostgresServer, RedisServer, wait_until
+from tests.servers import PORTS, PostgresServer, RedisServer, free_port, wait_until
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -27,6 +28,16 @@ folder = ServerFolder().path
 servers = PostgresServer(folder).start(), RedisServer(folder).start()
 print(folder, *[server.pid for server in servers], flush=True)
 time.sleep(60)
+"""
+
+
+PORTS_OF_A_PROCESS = """
+import random
+from tests.servers import free_port
+
+random.seed(1)
+print(*[free_port() for _ in range(100)], flush=True)
+input()
 """
 
 
@@ -126,3 +137,21 @@ def test_processes_report_errors_and_sudden_ends() -> None:
     outcomes = run_processes(partial(int, "one"), partial(os._exit, 3), os.getpid)
     assert [type(error) for error in outcomes.errors] == [ValueError, ChildProcessError]
     assert len(outcomes.values) == 1
+
+
+def test_no_port_is_given_twice() -> None:
+    """Neither by this process nor by another one meanwhile, nor by the system for a connection that goes out."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PORTS_OF_A_PROCESS],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        ports = [int(port) for port in other.stdout.readline().split()]
+        random.seed(1)  # It tries the same ones first.
+        ports += [free_port() for _ in range(100)]
+        other.communicate("\n")
+    assert len(set(ports)) == 200
+    assert set(ports) <= set(PORTS)
