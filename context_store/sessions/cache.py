@@ -165,7 +165,8 @@ class CacheSessions(BaseSessions):
         return [_stored(item) for item in inputs]
 
     def _append(self, session_id: str, messages: Given, limit: int | None) -> Messages:
-        inputs = parse_messages(messages, chat_id=session_id, is_indexed=False)
+        # Of more than the limit the first would fall off at once.
+        inputs = parse_messages(messages, chat_id=session_id, is_indexed=False)[-limit if limit else 0 :]
         # Those at the beginning that a former call has stored.
         # append [a, b, c] where a and b are stored, in two round trips:
         #

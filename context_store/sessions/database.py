@@ -88,18 +88,19 @@ class DatabaseSessions(BaseSessions):
 
     def _append(self, session_id: str, messages: Given, limit: int | None) -> Messages:
         inputs = parse_messages(messages, chat_id=session_id)
+        newest = inputs[-limit if limit else 0 :]
 
         def append(chat: LockedChat) -> list[MessageRecord]:
-            stored = chat.append(inputs)
+            stored = chat.append(inputs if chat.held else newest)
             # What a hold covers stays, beyond the limit as well.
             if limit is not None and not chat.held:
                 # Nobody sees what is beyond the configured limit, so some may wait to be deleted together.
                 keep_newest(chat, limit, limit // 10 if limit == self.max_messages else 0)
             return stored
 
-        return [
-            _message(record) for record in self._write(session_id, append, adding=len(inputs), undo_unless_added=True)
-        ]
+        # What only repeats another call changes nothing; nothing at all still keeps to the limit.
+        options = {"adding": len(newest), "undo_unless_added": bool(newest)}
+        return [_message(record) for record in self._write(session_id, append, **options)]
 
     def _merge(self, session_id: str, metadata: dict[str, Any]) -> dict[str, Any]:
         return self._in_session(

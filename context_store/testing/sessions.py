@@ -205,6 +205,18 @@ class SessionsContract(Contract):
         self.sessions.append(self.session_id, [message(number) for number in range(20, 30)], max_messages=2)
         self.assertEqual(self.data(), [28, 29])
 
+    def test_append_of_more_than_max_messages_can_be_repeated(self) -> None:
+        given = [message(number, id=new_id()) for number in range(6)]
+        first = self.sessions.append(self.session_id, given, max_messages=4)
+        self.assertEqual(first, self.sessions.append(self.session_id, given, max_messages=4))
+        self.assertEqual(first, self.sessions.load(self.session_id))
+        self.assertEqual(self.data(), [2, 3, 4, 5])
+
+    def test_append_of_nothing_keeps_the_newest_too(self) -> None:
+        self.sessions.save(self.session_id, [message(number) for number in range(6)])
+        self.assertEqual(self.sessions.append(self.session_id, [], max_messages=2), [])
+        self.assertEqual(self.data(), [4, 5])
+
     def test_configured_max_messages(self) -> None:
         for limit in (3, 25):
             sessions, session_id = self.make_sessions(MAX_MESSAGES=limit), new_id()
