@@ -382,6 +382,25 @@ def test_the_message_of_a_link_stays_in_view_in_a_long_chat(page: Chatting) -> N
     assert page.texts() == [*(f"Message {n}." for n in range(300)), "The last one."]
 
 
+def test_versions_of_a_message_far_above_are_flipped(page: Chatting) -> None:
+    """The page loads as much of the other branch as lies below; loaded anew it stays where the reader went."""
+    page.call("PUT", "chats/far/", {"title": "Far"})
+    for version in ("one", "two"):
+        messages = [{"id": f"{version}{n}", "name": "user", "data": f"{version} {n}."} for n in range(250)]
+        page.call(
+            "PUT", f"chats/far/messages/{version}0/", {"name": "user", "data": f"{version} 0.", "parent_id": None}
+        )
+        page.call("POST", f"chats/far/messages/{version}0/activate/", {})
+        page.call("POST", "chats/far/messages/", {"messages": messages[1:]})
+    page.open("/c/far/?message=one0")
+    for shown, button in (("one", "next"), ("two", "previous"), ("one", "next"), ("two", "")):
+        page.wait(lambda shown=shown: page.texts()[:1] == [f"{shown} 0."])
+        assert not page.all(".toast")
+        button and page.press(button, 0)
+    page.driver.refresh()
+    page.wait_for("two 249.")
+
+
 def test_a_message_that_is_refused_is_in_the_composer_again(page: Chatting) -> None:
     page.open("/c/demo-iso-dates/")
     page.wait_for("fromisoformat")

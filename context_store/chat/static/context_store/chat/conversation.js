@@ -20,16 +20,22 @@ export async function open(chat, messageId) {
   Object.assign(state, { chat, messages: [], older: null });
   $("log").replaceChildren();
   await refresh();
-  for (let tries = 0; messageId && state.older && !articleOf(messageId) && tries < 20; tries += 1) {
-    await older();
-  }
-  if (messageId && !articleOf(messageId)) {
+  if (messageId && !(await reveal(messageId))) {
     // It lies on another branch.
     await call("POST", chatUrl(chat.id, "messages", messageId, "activate"), {});
     await refresh();
+    await reveal(messageId);
   }
   const article = messageId && articleOf(messageId);
   article ? focus(article) : toEnd();
+}
+
+// Bring a message of the branch into view, unless it lies thousands above.
+async function reveal(id) {
+  for (let tries = 0; state.older && !articleOf(id) && tries < 20; tries += 1) {
+    await older();
+  }
+  return articleOf(id);
 }
 
 // Leave the chat: what is being written goes on without us.
@@ -124,13 +130,11 @@ function fill(article, message, previous, next) {
   // The last message of an answer has the button for all of it, a question that has none yet its own.
   article.querySelector("[data-do=regenerate]").hidden = isWritten || !(isAnswer(message) ? !isAnswer(next) : message.name === "user" && !next);
   article.querySelector("[data-do=edit]").hidden = message.name === "tool";
-  const { siblings } = message;
-  article.querySelector(".versions").hidden = !(siblings?.count > 1);
-  if (siblings?.count > 1) {
-    article.querySelector(".number").textContent = `${siblings.number} / ${siblings.count}`;
-    article.querySelector("[data-do=previous]").disabled = !siblings.previous_id;
-    article.querySelector("[data-do=next]").disabled = !siblings.next_id;
-  }
+  const { count, number, previous_id, next_id } = message.siblings ?? {};
+  article.querySelector(".versions").hidden = !(count > 1);
+  article.querySelector(".number").textContent = `${number} / ${count}`;
+  article.querySelector("[data-do=previous]").disabled = !previous_id;
+  article.querySelector("[data-do=next]").disabled = !next_id;
 }
 
 // --- Answers
@@ -257,11 +261,10 @@ async function flip(message, otherId) {
   leave();
   await call("POST", chatUrl(state.chat.id, "messages", otherId, "activate"), {});
   await refresh();
-  const article = articleOf(otherId);
+  const article = (await reveal(otherId)) ?? $("log").lastElementChild;
   // What was being read stays where it was.
   scroller.scrollTop += article.getBoundingClientRect().top - place;
-  const buttons = [...article.querySelectorAll(".versions button")];
-  buttons.find((button) => !button.disabled)?.focus({ preventScroll: true });
+  article.querySelector(".versions button:enabled")?.focus({ preventScroll: true });
   say(article.querySelector(".number").textContent);
 }
 
@@ -286,11 +289,8 @@ function edit(message, article) {
   };
   editor.querySelector("[data-do=cancel]").onclick = close;
   editor.onkeydown = (event) => {
-    if (event.key === "Escape") {
-      close();
-    } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-      editor.requestSubmit();
-    }
+    event.key === "Escape" && close();
+    event.key === "Enter" && (event.ctrlKey || event.metaKey) && editor.requestSubmit();
   };
   editor.onsubmit = async (event) => {
     event.preventDefault();

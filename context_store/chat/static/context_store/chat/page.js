@@ -25,10 +25,12 @@ async function show() {
   }
   if (chat instanceof Error) {
     toast(chat.status === 404 ? words.gone : chat.message);
-    history.replaceState(null, "", pageUrl());
     chat = null;
   }
-  await open(chat, new URLSearchParams(location.search).get("message")).catch((error) => toast(error.message));
+  const messageId = new URLSearchParams(location.search).get("message");
+  // Without the message: whoever loads the page anew stays on the branch that was chosen since.
+  history.replaceState(null, "", pageUrl(chat?.id));
+  await open(chat, messageId).catch((error) => toast(error.message));
   opened();
   listen();
   await read();
@@ -60,7 +62,6 @@ function toggled(name, isOn) {
 }
 
 function go(url) {
-  keepDraft();
   history.pushState(null, "", url);
   return show();
 }
