@@ -303,21 +303,33 @@ def test_the_database_breaks_off_what_takes_too_long(settled: None) -> None:
 
 @pytest.mark.vendor("postgresql")
 def test_a_search_in_a_chat_reads_it_by_its_index(settled: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings_of_searches(monkeypatch, "enable_seqscan") == ["off", "on", "on"]
+
+
+@pytest.mark.vendor("postgresql")
+def test_a_search_sorts_in_memory(settled: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At least in the 32 MB that the newest 5,000 rows take; a server may give more."""
+    assert settings_of_searches(monkeypatch, "work_mem") == ["32MB", "32MB", "4MB"]
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL work_mem = '64MB'")
+    assert settings_of_searches(monkeypatch, "work_mem") == ["64MB", "64MB", "64MB"]
+
+
+def settings_of_searches(monkeypatch: pytest.MonkeyPatch, name: str) -> list[Any]:
+    """Return the setting's values in a search of one chat, in one of a user's chats, and after them."""
     backend = search_backends["default"]
-
-    def asked() -> tuple[Any, ...]:
-        return next(backend.rows("SHOW enable_seqscan", []))
-
     seen: list[Any] = []
 
-    def find(*args: Any) -> Found:
-        seen.append(asked())
+    def look(*args: Any) -> Found:
+        seen.extend(next(backend.rows(f"SHOW {name}", [])))
         return Found([])
 
-    monkeypatch.setattr(backend, "find", find)
-    backend.search(query="running", chat_id="alice's")
-    backend.search(query="running", user_id="alice")
-    assert [*seen, asked()] == [("off",), ("on",), ("on",)]
+    with monkeypatch.context() as patches:
+        patches.setattr(backend, "find", look)
+        backend.search(query="running", chat_id="alice's")
+        backend.search(query="running", user_id="alice")
+    look()
+    return seen
 
 
 @pytest.mark.vendor("postgresql")
