@@ -249,6 +249,14 @@ class SearchContract(StoredTexts):
         self.assert_found("42nd", "item 42nd")
         self.assert_found("1e5", "1e5 things")
 
+    def test_hexadecimal_numbers_are_words(self) -> None:
+        self.store("commit 4e3f9a1c", "id 12E45abc", "4e3")
+        for query in ("4e3f9a1c", "4E3F*", "4e3f9*"):
+            self.assert_found(query, "commit 4e3f9a1c")
+        self.assert_found("12e45a*", "id 12E45abc")
+        self.assert_found("4e3", "4e3")
+        self.assert_found("f9a1c")
+
     def test_words_in_scripts_without_spaces(self) -> None:
         self.store("我喜欢编程语言", "使用Python编程", "東京タワー", "한국어 문장")
         self.assert_found("编程", "我喜欢编程语言", "使用Python编程")

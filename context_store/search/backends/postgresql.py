@@ -15,6 +15,7 @@ too: 0.1 ms became 60 ms in a store of a million). For one user the vector has a
 the GIN index intersects with the words.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -102,6 +103,7 @@ class PostgreSQLBackend(SearchBackend):
         execute(MERGE)
         # A run of separators at once: each match costs as much as a word.
         text = f"regexp_replace(content, '{separator_class()}+', ' ', 'g')"
+        text = f"regexp_replace({text}, '([0-9])([eE])', '\\1e\\2', 'g')"  # See ``_indexed``.
         execute(
             f"ALTER TABLE {TABLE} ADD COLUMN {VECTOR} tsvector GENERATED ALWAYS AS (context_store_search_merged("
             f"to_tsvector('{CONFIGURATION}', {text}), to_tsvector('pg_catalog.simple', {text}))"
@@ -213,7 +215,7 @@ def _length(node: Node) -> int:
 def _stems(node: Node) -> Sql:
     """Return the tsquery of words and phrases."""
     if isinstance(node, Phrase):
-        return f"phraseto_tsquery('{CONFIGURATION}', %s)", [" ".join(node.words)]
+        return f"phraseto_tsquery('{CONFIGURATION}', %s)", [" ".join(map(_indexed, node.words))]
     if isinstance(node, Either):
         return _joined(" || ", map(_stems, node.parts))
     excluded = [(f"!! {sql}", params) for sql, params in map(_stems, node.excluded)]
@@ -223,7 +225,7 @@ def _stems(node: Node) -> Sql:
 def _prefixes(node: Node) -> str:
     """Return the tsquery of prefixes as text for PostgreSQL to lower: its small letters are not always Python's."""
     if isinstance(node, Phrase):
-        *first, last = node.words
+        *first, last = map(_indexed, node.words)
         return f"({' <-> '.join([*map(_word, first), _word(last, '*')])})"
     if isinstance(node, Either):
         return f"({' | '.join(map(_prefixes, node.parts))})"
@@ -233,6 +235,11 @@ def _prefixes(node: Node) -> str:
 def _word(word: str, sign: str = "") -> str:
     """Return the tsquery of a word as it is, or with the sign ``*`` of those that begin so."""
     return f"({_lexeme(word)}:A{sign} | {_lexeme(WORD_MARK + word)}:A{sign})"
+
+
+def _indexed(word: str) -> str:
+    """Return the word as the index has it: of "4e3f" the parser would make the number 4e3 and the word "f"."""
+    return re.sub("([0-9])([eE])", r"\1e\2", word)
 
 
 def _rank(root: Node) -> Sql:
