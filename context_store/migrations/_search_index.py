@@ -170,8 +170,8 @@ def create_postgresql(connection: Any) -> Iterator[str]:
     between = "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in runs(separators()))
     yield MERGE
     text = f"regexp_replace(content, '[{between}]+', ' ', 'g')"
-    # Else the parser makes of "4e3f" the number 4e3 and the word "f".
-    text = f"regexp_replace({text}, '([0-9])([eE])', '\\1e\\2', 'g')"
+    # Else a final sigma in capitals is no small one, and of "4e3f" the parser makes the number 4e3 and the word "f".
+    text = f"regexp_replace(translate({text}, 'Σς', 'σσ'), '([0-9])([eE])', '\\1e\\2', 'g')"
     yield (
         f"ALTER TABLE {TABLE} ADD COLUMN content_vector tsvector GENERATED ALWAYS AS (context_store_search_merged("
         f"to_tsvector('context_store_search', {text}), to_tsvector('pg_catalog.simple', {text}))"

@@ -105,6 +105,8 @@ class SearchContract(StoredTexts):
         self.store("Red Éclair", "ΣΊΣΥΦΟΣ Ärger")
         self.assert_found("rED éCLAIR", "Red Éclair")
         self.assert_found("ärger", "ΣΊΣΥΦΟΣ Ärger")
+        for query in ("σίσυφος", "ΣΊΣΥΦΟΣ", "σίσυφο*", "σίσυφος*", '"σίσυφος ärger"'):
+            self.assert_found(query, "ΣΊΣΥΦΟΣ Ärger")
 
     def test_accents_matter(self) -> None:
         self.store("résumé", "resume")

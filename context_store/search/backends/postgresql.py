@@ -103,7 +103,8 @@ class PostgreSQLBackend(SearchBackend):
         execute(MERGE)
         # A run of separators at once: each match costs as much as a word.
         text = f"regexp_replace(content, '{separator_class()}+', ' ', 'g')"
-        text = f"regexp_replace({text}, '([0-9])([eE])', '\\1e\\2', 'g')"  # See ``_indexed``.
+        # See ``_indexed``.
+        text = f"regexp_replace(translate({text}, 'Σς', 'σσ'), '([0-9])([eE])', '\\1e\\2', 'g')"
         execute(
             f"ALTER TABLE {TABLE} ADD COLUMN {VECTOR} tsvector GENERATED ALWAYS AS (context_store_search_merged("
             f"to_tsvector('{CONFIGURATION}', {text}), to_tsvector('pg_catalog.simple', {text}))"
@@ -238,8 +239,13 @@ def _word(word: str, sign: str = "") -> str:
 
 
 def _indexed(word: str) -> str:
-    """Return the word as the index has it: of "4e3f" the parser would make the number 4e3 and the word "f"."""
-    return re.sub("([0-9])([eE])", r"\1e\2", word)
+    """
+    Return the word as the index has it.
+
+    Of "4e3f" the parser would make the number 4e3 and the word "f", and the small letter of a final Σ is σ to some
+    servers, to others ς.
+    """
+    return re.sub("([0-9])([eE])", r"\1e\2", word.replace("Σ", "σ").replace("ς", "σ"))
 
 
 def _rank(root: Node) -> Sql:
