@@ -59,7 +59,7 @@ def language() -> str:
 # SQLite
 
 TOKENIZER = "unicode61 remove_diacritics 0 categories ''L* N* Mn Mc''"
-SYMBOLS = re.compile("[\u2000-\u2bff\ufe00-\ufe0f\U0001f000-\U0001faff]")
+SYMBOLS = re.compile("[\u061c\u2000-\u2bff\ufe00-\ufe0f\U0001f000-\U0001faff]")
 SCOPE = 0xF900
 SQLITE_INDEXES = ("context_store_search", "context_store_search_words")
 

@@ -19,8 +19,9 @@ UNSPACED += "\U00020000-\U0003ffff"
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 # Not between a character and its own combining mark.
 _PLACE_OF_BREAK = re.compile(rf"(?<=[{UNSPACED}])(?=[^\W_])|(?<=[^\W_])(?=[{UNSPACED}])")
-# U+FEFF and U+FFFE too: at the beginning of a text, drivers of SQL Server take them for a mark of the byte order.
-CONTROL = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x9f\ufeff\ufffe]")
+# U+FEFF and U+FFFE too: at the beginning of a text, drivers of SQL Server take them for a mark of the byte order. And
+# what is for private use, such as the bullets of word processors: FTS5 takes it for letters.
+CONTROL = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x9f\ue000-\uf8ff\ufeff\ufffe\U000f0000-\U0010ffff]")
 # Marks on one character. Composing sorts them in quadratic time; Unicode's stream-safe format (UAX #15) allows as many.
 MAX_MARKS = 30
 
@@ -29,6 +30,7 @@ def clean(text: str) -> str:
     """
     Return the text in composed form (NFC), without U+0000; other control characters become spaces.
 
+    So do characters for private use.
     Of more than 30 combining marks in a row the rest is left out, so that the time is linear.
     """
     text = CONTROL.sub(" ", text.replace("\0", ""))

@@ -277,6 +277,12 @@ class SearchContract(StoredTexts):
         self.assert_found("you", "love❤️you")
         self.assert_found("there", "hi🤷there")
 
+    def test_signs_that_are_not_seen_separate_words(self) -> None:
+        self.store("\uf0b7First point", "\U000f0493done", "\u061cسلام\u061c")
+        self.assert_found("first", "\uf0b7First point")
+        self.assert_found("\uf0b7done*", "\U000f0493done")
+        self.assert_found("سلام", "\u061cسلام\u061c")
+
     def test_stemming(self) -> None:
         self.store("she was running", "he runs")
         expected = {"she was running", "he runs"} if self.has_stemming else set()

@@ -40,7 +40,7 @@ SOURCE = "context_store_search_source"
 SCOPE = 0xF900
 # The words of ``words``: letters, digits and marks.
 TOKENIZER = "unicode61 remove_diacritics 0 categories ''L* N* Mn Mc''"
-SYMBOLS = re.compile("[\u2000-\u2bff\ufe00-\ufe0f\U0001f000-\U0001faff]")
+SYMBOLS = re.compile("[\u061c\u2000-\u2bff\ufe00-\ufe0f\U0001f000-\U0001faff]")
 
 # BM25's k1 and b, and a usual length of a message in characters in place of the store's mean.
 SATURATION, DAMPING, USUAL_LENGTH = 1.2, 0.75, 1000.0
