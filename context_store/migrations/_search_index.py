@@ -113,8 +113,8 @@ def tokenizer() -> str:
     try:
         connection.execute(f"CREATE VIRTUAL TABLE probe USING fts5(text, tokenize='{TOKENIZER}')")
         connection.execute("CREATE VIRTUAL TABLE vocabulary USING fts5vocab(probe, 'row')")
-        signs = (chr(code) for code, is_separator in separators() if is_separator)
-        connection.execute("INSERT INTO probe VALUES (?)", [" ".join(filter(SYMBOLS.match, signs))])
+        signs = (sign for sign in map(chr, range(0x20000)) if SYMBOLS.match(sign) and not is_word(sign))
+        connection.execute("INSERT INTO probe VALUES (?)", [" ".join(signs)])
         missed = "".join(term for (term,) in connection.execute("SELECT term FROM vocabulary"))
     finally:
         connection.close()
@@ -243,10 +243,14 @@ DROP = {"sqlite": drop_sqlite, "postgresql": drop_postgresql, "microsoft": drop_
 
 def separators() -> Iterator[tuple[int, bool]]:
     for code in (*range(1, 0xD800), *range(0xE000, 0x20000), *range(0xE0000, 0xE0200)):
-        category = unicodedata.category(character := chr(code))
-        is_mark = category in ("Mn", "Mc") and not 0xFE00 <= code <= 0xFE0F
-        if category != "Cn":  # What is not assigned would only break up the ranges.
-            yield code, not (character.isalnum() or is_mark or character in "\t\n\r ")
+        # What is not assigned would only break up the ranges.
+        if unicodedata.category(character := chr(code)) != "Cn":
+            yield code, not (is_word(character) or character in "\t\n\r ")
+
+
+def is_word(character: str) -> bool:
+    is_mark = unicodedata.category(character) in ("Mn", "Mc") and not "\ufe00" <= character <= "\ufe0f"
+    return character.isalnum() or is_mark
 
 
 def runs(codes: Iterator[tuple[int, bool]]) -> Iterator[tuple[int, int]]:

@@ -71,11 +71,6 @@ def separator_class() -> str:
     return "[" + "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in _runs(_separators())) + "]"
 
 
-def separators() -> str:
-    """Return every character that separates words, but white space."""
-    return "".join(chr(code) for code, is_separator in _separators() if is_separator)
-
-
 def _marks() -> Iterator[tuple[int, bool]]:
     for code, character in _characters():
         yield code, unicodedata.category(character) in ("Mn", "Mc") and not 0xFE00 <= code <= 0xFE0F

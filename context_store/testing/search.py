@@ -273,9 +273,10 @@ class SearchContract(StoredTexts):
         self.assert_found("नदी")
 
     def test_emoji_separate_words(self) -> None:
-        self.store("love❤️you", "hi🤷there")
+        self.store("love❤️you", "hi🤷there", "great\U0001faff")  # The last one is of a Unicode to come.
         self.assert_found("you", "love❤️you")
         self.assert_found("there", "hi🤷there")
+        self.assert_found("great", "great\U0001faff")
 
     def test_signs_that_are_not_seen_separate_words(self) -> None:
         self.store("\uf0b7First point", "\U000f0493done", "\u061cسلام\u061c")

@@ -28,7 +28,7 @@ from context_store.conf import settings
 from context_store.search.budget import Budget, TimeUpError
 from context_store.search.matching import Matcher, Stem
 from context_store.search.query import PREFIXES, WHOLE, All, Either, Node, Phrase, gathered, kind, phrases
-from context_store.search.words import separators
+from context_store.search.words import words
 
 from .base import TABLE, Execute, Found, Match, Scope, SearchBackend
 
@@ -64,7 +64,9 @@ def _tokenizer() -> str:
     try:
         connection.execute(f"CREATE VIRTUAL TABLE probe USING fts5(text, tokenize='{TOKENIZER}')")
         connection.execute("CREATE VIRTUAL TABLE vocabulary USING fts5vocab(probe, 'row')")
-        connection.execute("INSERT INTO probe VALUES (?)", [" ".join(filter(SYMBOLS.match, separators()))])
+        # Those of a later Unicode too, which are no letters to Python either.
+        signs = (sign for sign in map(chr, range(0x20000)) if SYMBOLS.match(sign) and not words(sign))
+        connection.execute("INSERT INTO probe VALUES (?)", [" ".join(signs)])
         missed = "".join(term for (term,) in connection.execute("SELECT term FROM vocabulary"))
     finally:
         connection.close()
