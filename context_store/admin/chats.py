@@ -390,9 +390,9 @@ class ChatAdmin(StoreAdmin):
         ids = [chat.pk for chat in chats]
         counts = {
             str(Chat._meta.verbose_name_plural): len(ids),
-            str(Message._meta.verbose_name_plural): self._total(Chat.objects, "pk", ids, Sum("message_count")),
-            str(Branch._meta.verbose_name_plural): self._total(Branch.objects, "chat", ids),
-            str(Checkpoint._meta.verbose_name_plural): self._total(Checkpoint.objects, "chat", ids),
+            str(Message._meta.verbose_name_plural): self._total(Chat, "pk", ids, Sum("message_count")),
+            str(Branch._meta.verbose_name_plural): self._total(Branch, "chat", ids),
+            str(Checkpoint._meta.verbose_name_plural): self._total(Checkpoint, "chat", ids),
         }
         shown: list[Any] = [isolated(chat) for chat in chats[:20]]
         if len(chats) > len(shown):
@@ -401,11 +401,12 @@ class ChatAdmin(StoreAdmin):
         may_delete = self.has_delete_permission(request)
         return shown, counts, set() if may_delete else {str(Chat._meta.verbose_name)}, []
 
-    def _total(self, manager: Any, field: str, ids: list[str], total: Any = None) -> int:
+    def _total(self, model: Any, field: str, ids: list[str], total: Any = None) -> int:
         count = 0
         # In parts: SQL Server takes 2,100 values in a statement, and an action may be on 5,000 chats.
         for start in range(0, len(ids), 500):
-            objects = manager.using(self.using).filter(**{f"{field}__in": ids[start : start + 500]})
+            # Also of what lies in the trash.
+            objects = model._base_manager.using(self.using).filter(**{f"{field}__in": ids[start : start + 500]})
             count += objects.count() if total is None else objects.aggregate(total=total)["total"] or 0
         return count
 

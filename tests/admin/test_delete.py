@@ -40,6 +40,14 @@ def test_deleting_from_the_trash_removes_everything(boss: Client, chat: str, sto
     assert not any(model._base_manager.exists() for model in (Chat, Message, Branch, Checkpoint, SearchEntry))
 
 
+def test_deleting_from_the_trash_shows_counts(boss: Client, chat: str, store: ContextStore) -> None:
+    store.trash_chat("c1")
+    fields = {"action": "delete_selected", "_selected_action": ["c1"]}
+    page = boss.post(f"{LIST}?trashed=1", fields).content.decode()
+    for text in ("Messages: 4", "Branches: 2", "Checkpoints: 1", "Chats: 1"):
+        assert text in page
+
+
 def test_the_trash_has_no_action_that_reads(boss: Client, chat: str, store: ContextStore) -> None:
     store.trash_chat("c1")
     response = boss.post(f"{LIST}?trashed=1", {"action": "export_json", "_selected_action": ["c1"]}, follow=True)
