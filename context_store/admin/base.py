@@ -6,7 +6,7 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.apps import apps
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -17,7 +17,7 @@ from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import OperationalError
 from django.db.models import Model, Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.functional import cached_property
@@ -26,7 +26,7 @@ from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
 from context_store.db import is_unreadable
-from context_store.exceptions import BackendUnavailable, CorruptData
+from context_store.exceptions import BackendUnavailable, CorruptData, LegalHoldError
 from context_store.exporters.legible import visible
 from context_store.lifecycle import acting
 
@@ -165,6 +165,10 @@ class StoreAdmin(ThemedModelAdmin):
         def answering_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             try:
                 return view(request, *args, **kwargs)
+            except LegalHoldError as error:
+                # Only a POST changes something: its page is shown again, with the reason.
+                messages.error(request, str(error))
+                return HttpResponseRedirect(request.get_full_path())
             except (CorruptData, BackendUnavailable, OperationalError) as error:
                 if isinstance(error, OperationalError) and not is_unreadable(error):
                     raise

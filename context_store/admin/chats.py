@@ -31,8 +31,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_safe
 
+from context_store.db import chunked
 from context_store.exceptions import ContextStoreError, IdConflict, InvalidData, LegalHoldError, SearchUnavailable
 from context_store.exporters.legible import visible
+from context_store.graph.holds import require_no_hold
 from context_store.graph.locked import set_trashed
 from context_store.models import Branch, Chat, Checkpoint, Message
 from context_store.records import SearchHits
@@ -399,7 +401,16 @@ class ChatAdmin(StoreAdmin):
             more = len(chats) - len(shown)
             shown.append(ngettext("and %(count)s more", "and %(count)s more", more) % {"count": more})
         may_delete = self.has_delete_permission(request)
-        return shown, counts, set() if may_delete else {str(Chat._meta.verbose_name)}, []
+        return shown, counts, set() if may_delete else {str(Chat._meta.verbose_name)}, self._held(ids)
+
+    def _held(self, ids: list[str]) -> list[str]:
+        """Return why a hold refuses that chats go, if one does: then Django deletes and logs none of them."""
+        try:
+            for some in chunked(ids):
+                require_no_hold(Chat.objects.using(self.using).write_db, some)
+        except LegalHoldError as error:
+            return [str(error)]
+        return []
 
     def _total(self, model: Any, field: str, ids: list[str], total: Any = None) -> int:
         count = 0

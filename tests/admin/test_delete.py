@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.admin.models import DELETION, LogEntry
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from context_store.lifecycle import hold
 from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
 from context_store.store import ContextStore
 
@@ -46,6 +48,21 @@ def test_deleting_from_the_trash_shows_counts(boss: Client, chat: str, store: Co
     page = boss.post(f"{LIST}?trashed=1", fields).content.decode()
     for text in ("Messages: 4", "Branches: 2", "Checkpoints: 1", "Chats: 1"):
         assert text in page
+
+
+@pytest.mark.parametrize("place", ["page", "list", "trash"])
+def test_a_hold_refuses_to_delete_and_says_so(boss: Client, chat: str, store: ContextStore, place: str) -> None:
+    store.create_chat("free", user_id="bob")
+    if place == "trash":
+        store.trash_chat("c1")
+        store.trash_chat("free")
+    hold(chat_id="c1", reason="Case 7", who="counsel")
+    path = {"page": f"{CHAT}delete/", "list": LIST, "trash": f"{LIST}?trashed=1"}[place]
+    chosen = {} if place == "page" else {"action": "delete_selected", "_selected_action": ["c1", "free"]}
+    page = boss.post(path, {"post": "yes", **chosen}).content.decode()
+    assert "covers chat &#x27;c1&#x27;" in page
+    assert Chat._base_manager.filter(trashed_at__isnull=place != "trash").count() == 2
+    assert not LogEntry.objects.filter(action_flag=DELETION).exists()
 
 
 def test_the_trash_has_no_action_that_reads(boss: Client, chat: str, store: ContextStore) -> None:

@@ -195,6 +195,14 @@ def test_metadata_that_the_store_refuses_is_an_error_at_the_field(boss: Client, 
     assert Chat.objects.get().title == "Printing"
 
 
+def test_editing_a_chat_that_is_held_is_refused_and_said(boss: Client, chat: str) -> None:
+    hold(chat_id="c1", reason="Case 7", who="counsel")
+    response = boss.post(f"{CHAT}edit/", {"title": "x", "metadata": "{}"}, follow=True)
+    assert "covers chat &#x27;c1&#x27;" in response.content.decode()
+    assert response.redirect_chain == [(f"{CHAT}edit/", 302)]
+    assert Chat.objects.get().title == "Printing"
+
+
 def test_switching_the_active_branch(boss: Client, chat: str) -> None:
     boss.post(f"{CHAT}activate/", {"branch": Branch.objects.get(name="main").id})
     assert Branch.objects.get(is_active=True).name == "main"
