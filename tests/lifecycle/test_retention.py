@@ -312,6 +312,16 @@ def test_an_erasure_that_was_lifted_since_the_backup_is_lifted_again(store: Cont
     assert Erasure.objects.count() == 1
 
 
+def test_an_erasure_that_was_lifted_since_the_file_stays_lifted(store: ContextStore, tmp_path: Any) -> None:
+    call_command("erase_user", "alice", reason="Asked", yes=True, stdout=StringIO())
+    file = tmp_path / "erasures.jsonl"
+    call_command("replay_erasures", write=file, stdout=StringIO())
+    lift_erasure("alice")
+    make(store, "tea", 0)
+    call_command("replay_erasures", source=file, stdout=StringIO())
+    assert left() == ["tea"]
+
+
 @pytest.mark.django_db(transaction=True)
 @override_settings(CONTEXT_STORE_RETENTION=RULES)
 def test_late_answers_are_refused_while_chats_are_purged() -> None:

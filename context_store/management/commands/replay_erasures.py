@@ -39,8 +39,9 @@ class Command(BaseCommand):
             row = json.loads(line)
             known = erasures.filter(subject=row["subject"], started_at=row["started_at"])
             if known.exists():
-                # The file is newer than the backup: an erasure that was lifted in between must not be applied again.
-                known.update(lifted_at=row["lifted_at"])
+                # Lifted in either, it is over: who was erased once more since then has a tombstone of its own.
+                if row["lifted_at"] is not None:
+                    known.update(lifted_at=row["lifted_at"])
             else:
                 erasures.create(**row)
         receipts = replay_erasures(using=database)
