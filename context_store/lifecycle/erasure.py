@@ -119,18 +119,25 @@ def replay_erasures(*, using: str | None = None) -> list[Receipt]:
     Erase again whoever has a tombstone, after a backup was restored that still had them.
 
     The tombstones have to be there: ``manage.py replay_erasures`` writes them to a file and reads them from one.
+    Raises ``LegalHoldError`` for the first whom a hold covers, behind all others.
     """
     erasures = rows("Erasure")
     alias = using or router.db_for_write(erasures.model)
     standing = {
         erasure.subject: erasure for erasure in erasures.using(alias).filter(lifted_at__isnull=True).order_by("id")
     }
-    receipts = []
+    receipts, refused = [], []
     for user_id in _users(alias) if standing else ():
         found = [standing[subject] for subject in pseudonyms(user_id) if subject in standing]
         if found:
             chosen = {name: found[0].options.get(name, "erase") for name in ("copies", "usage")}
-            receipts.append(erase_user(user_id, reason=found[0].reason, **chosen, using=alias))
+            try:
+                receipts.append(erase_user(user_id, reason=found[0].reason, **chosen, using=alias))
+            # A backup has the holds of its time.
+            except LegalHoldError as error:
+                refused.append(error)
+    if refused:
+        raise refused[0]
     return receipts
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection, connections, transaction
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
@@ -605,6 +605,20 @@ def test_erasures_are_applied_again_after_a_restore(db: None) -> None:
     [receipt] = replay_erasures()
     assert receipt.subject == pseudonyms("alice")[0]
     assert list(Chat._base_manager.values_list("pk", flat=True)) == ["bobs"]
+
+
+def test_a_hold_of_the_backup_keeps_nobody_else_from_being_erased_again(db: None) -> None:
+    for user_id in ("alice", "bob", "carol"):
+        ContextStore().create_chat(f"of {user_id}", user_id=user_id)
+    backup = list(Chat.objects.all())
+    for user_id in ("alice", "bob", "carol"):
+        erase_user(user_id, reason="Asked")
+    for row in backup:
+        row.save(force_insert=True)
+    hold(user_id="bob", reason="Case 7", who="counsel")
+    with pytest.raises(CommandError, match="covers user 'bob'.*release it"):
+        call_command("replay_erasures", stdout=StringIO())
+    assert list(Chat._base_manager.values_list("pk", flat=True)) == ["of bob"]
 
 
 def test_who_has_nothing_but_a_context_is_erased_again_after_a_restore(everywhere: None, db: None) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections, router
 
+from context_store.exceptions import LegalHoldError
 from context_store.lifecycle.erasure import replay_erasures
 from context_store.models import Erasure
 
@@ -44,7 +45,10 @@ class Command(BaseCommand):
                     known.update(lifted_at=row["lifted_at"])
             else:
                 erasures.create(**row)
-        receipts = replay_erasures(using=database)
+        try:
+            receipts = replay_erasures(using=database)
+        except LegalHoldError as error:
+            raise CommandError(f"{error} All others were erased: release it, and run this again.") from error
         for receipt in receipts:
             self.stdout.write(f"{receipt.subject}: {receipt.counts}")
         if any(receipt.finished_at is None for receipt in receipts):
