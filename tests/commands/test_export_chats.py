@@ -1,8 +1,12 @@
+import errno
 import io
 import json
+import os
+import stat
 import tracemalloc
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -115,6 +119,28 @@ def test_an_export_that_fails_leaves_the_last_file(tmp_path: Path, monkeypatch: 
         call_command("export_chats", output=str(path), stderr=io.StringIO())
     assert path.read_text() == "last"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told_and_leaves_the_last_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make("c1")
+    path = tmp_path / "chats.jsonl"
+    path.write_text("last")
+    path.chmod(0o640)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    with monkeypatch.context() as patched:
+        patched.setattr("os.replace", Mock(side_effect=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+        with pytest.raises(CommandError, match="chats.jsonl: No space left"):
+            call_command("export_chats", output=str(path), stderr=io.StringIO())
+    assert path.read_text() == "last"
+    assert set(tmp_path.iterdir()) == {path, link}
+    full = Mock(wraps=io.StringIO())
+    full.flush.side_effect = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(CommandError, match="standard output: No space left"):
+        call_command("export_chats", stdout=full, stderr=io.StringIO())
+    call_command("export_chats", output=str(link), stderr=io.StringIO())
+    assert json.loads(path.read_text())["chat"]["id"] == "c1"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import threading
 import time
 from io import StringIO
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -298,6 +301,18 @@ def test_erasures_go_to_a_file_and_back(store: ContextStore, tmp_path: Any) -> N
     row.save(force_insert=True)  # The backup.
     call_command("replay_erasures", source=file, stdout=StringIO())
     assert not Chat._base_manager.exists()
+
+
+def test_a_full_disk_leaves_the_last_file_of_erasures(
+    store: ContextStore, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "erasures.jsonl"
+    file.write_text("last")
+    call_command("erase_user", "alice", reason="Asked", yes=True, stdout=StringIO())
+    monkeypatch.setattr("os.replace", Mock(side_effect=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+    with pytest.raises(CommandError, match="No space left"):
+        call_command("replay_erasures", write=file, stdout=StringIO())
+    assert file.read_text() == "last"
 
 
 def test_an_erasure_that_was_lifted_since_the_backup_is_lifted_again(store: ContextStore, tmp_path: Any) -> None:

@@ -1,11 +1,8 @@
 """Export chats, as documents or as transcripts."""
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections, reset_queries
@@ -13,6 +10,7 @@ from django.db import connections, reset_queries
 from context_store.exceptions import InvalidData
 from context_store.exporters.documents import chat_ids, documents, json_line
 from context_store.exporters.markdown import transcript
+from context_store.management.files import whole_file
 from context_store.management.progress import progress_bar
 from context_store.models import Chat
 from context_store.store import ContextStore
@@ -80,32 +78,15 @@ class Command(BaseCommand):
     @contextlib.contextmanager
     def _writer(self, output: str) -> Iterator[Callable[[str], object]]:
         if output == "-":
-            yield lambda text: self.stdout.write(text, ending="")
+            try:
+                yield lambda text: self.stdout.write(text, ending="")
+                # What is left is written here, and not behind "Exported …", where the disk may be full.
+                self.stdout.flush()
+            except OSError as error:
+                raise CommandError(f"standard output: {error.strerror}") from error
             return
-        path = Path(output).absolute()
-        if path.exists() and not path.is_file():  # A pipe, a terminal, a folder.
-            with _opened(path) as file:
-                yield file.write
-            return
-        # A file of the name is always a whole export: an interrupted one leaves the last one there.
-        try:
-            number, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        except OSError as error:
-            raise CommandError(f"{output}: {error.strerror}") from error
-        try:
-            with open(number, "w", encoding="utf-8", newline="\n") as file:
-                yield file.write
-            os.replace(draft, path)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
-
-
-def _opened(path: Path) -> TextIO:
-    try:
-        return path.open("w", encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}") from error
+        with whole_file(output) as file:
+            yield file.write
 
 
 def _required(store: ContextStore, chat_ids: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from django.db import connections, router
 
 from context_store.exceptions import LegalHoldError
 from context_store.lifecycle.erasure import replay_erasures
+from context_store.management.files import whole_file
 from context_store.models import Erasure
 
 # Without the id, which the database that was restored may have given to another erasure since. One line of the file:
@@ -33,7 +34,8 @@ class Command(BaseCommand):
         erasures = Erasure.objects.using(database or router.db_for_write(Erasure))
         if write is not None:
             lines = [json.dumps(row) for row in erasures.order_by("id").values(*FIELDS)]
-            write.write_text("".join(f"{line}\n" for line in lines))
+            with whole_file(write) as file:
+                file.writelines(f"{line}\n" for line in lines)
             self.stdout.write(self.style.SUCCESS(f"Wrote {len(lines)} erasures."))
             return
         for line in source.read_text().splitlines() if source else ():
