@@ -303,6 +303,23 @@ def test_erasures_go_to_a_file_and_back(store: ContextStore, tmp_path: Any) -> N
     assert not Chat._base_manager.exists()
 
 
+def test_a_file_of_no_erasures_is_refused_as_a_whole(store: ContextStore, tmp_path: Any) -> None:
+    file = tmp_path / "erasures.jsonl"
+    call_command("erase_user", "alice", reason="Asked", yes=True, stdout=StringIO())
+    call_command("replay_erasures", write=file, stdout=StringIO())
+    Erasure.objects.all().delete()
+    for end in (b"{}", b"[1]", b"nonsense", b"\xff"):
+        other = tmp_path / "other"
+        other.write_bytes(file.read_bytes() + end)
+        with pytest.raises(CommandError, match="no file that --write wrote"):
+            call_command("replay_erasures", source=other, stdout=StringIO())
+    assert not Erasure.objects.exists()
+    with pytest.raises(CommandError, match="none: No such file"):
+        call_command("replay_erasures", source=tmp_path / "none", stdout=StringIO())
+    with pytest.raises(CommandError, match="not allowed"):
+        call_command("replay_erasures", f"--write={file}", f"--from={file}")
+
+
 def test_a_full_disk_leaves_the_last_file_of_erasures(
     store: ContextStore, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

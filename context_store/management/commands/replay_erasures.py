@@ -27,8 +27,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--database", choices=tuple(connections), help="The database; else the routers decide.")
-        parser.add_argument("--write", type=Path, metavar="FILE", help="Write tombstones as JSON lines, erase none.")
-        parser.add_argument("--from", type=Path, metavar="FILE", dest="source", help="Add these tombstones first.")
+        form = parser.add_mutually_exclusive_group()
+        form.add_argument("--write", type=Path, metavar="FILE", help="Write tombstones as JSON lines, erase none.")
+        form.add_argument("--from", type=Path, metavar="FILE", dest="source", help="Add these tombstones first.")
 
     def handle(self, *, database: str | None, write: Path | None, source: Path | None, **options: Any) -> None:
         erasures = Erasure.objects.using(database or router.db_for_write(Erasure))
@@ -38,8 +39,7 @@ class Command(BaseCommand):
                 file.writelines(f"{line}\n" for line in lines)
             self.stdout.write(self.style.SUCCESS(f"Wrote {len(lines)} erasures."))
             return
-        for line in source.read_text().splitlines() if source else ():
-            row = json.loads(line)
+        for row in _tombstones(source) if source else ():
             known = erasures.filter(subject=row["subject"], started_at=row["started_at"])
             if known.exists():
                 # Lifted in either, it is over: who was erased once more since then has a tombstone of its own.
@@ -56,3 +56,14 @@ class Command(BaseCommand):
         if any(receipt.finished_at is None for receipt in receipts):
             raise CommandError("Older transactions go on, and may store something: run this again.", returncode=3)
         self.stdout.write(self.style.SUCCESS(f"Applied {len(receipts)} erasures again."))
+
+
+def _tombstones(source: Path) -> list[dict[str, Any]]:
+    """Return the rows of the file, all of which are read before one is stored."""
+    try:
+        rows = [json.loads(line) for line in source.read_text().splitlines()]
+        return [{name: row[name] for name in FIELDS} for row in rows]
+    except OSError as error:
+        raise CommandError(f"{source}: {error.strerror}") from error
+    except (LookupError, TypeError, ValueError) as error:
+        raise CommandError(f"{source} is no file that --write wrote.") from error
