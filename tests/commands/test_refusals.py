@@ -7,10 +7,13 @@ import threading
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import override_settings
 
+from context_store.exceptions import BackendUnavailable
 from context_store.ids import now_ms
 from context_store.lifecycle import hold
 from context_store.models import Chat, Stream
@@ -58,6 +61,20 @@ def test_reap_streams_ends_what_has_no_producer_any_more() -> None:
     Stream._base_manager.update(lease_expires_at=now_ms() - 1)
     assert "'default': ended 1 streams" in run("reap_streams", alias="default")
     assert streams["default"].require("s").status == "failed"
+
+
+def test_reap_streams_ends_those_of_a_backend_while_another_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CommandError, match="invalid choice: 'none'"):
+        run("reap_streams", "--alias=none")
+    database = {"BACKEND": "context_store.streams.database.DatabaseStreams"}
+    with override_settings(CONTEXT_STORE_STREAMS={"away": database, "default": database}):
+        monkeypatch.setattr(streams["away"], "_reap", Mock(side_effect=BackendUnavailable("No answer.")))
+        streams["default"].create("tea", "s", format="text")
+        streams["default"].claim("s")
+        Stream._base_manager.update(lease_expires_at=now_ms() - 1)
+        with pytest.raises(CommandError, match="'away': No answer."):
+            run("reap_streams")
+        assert streams["default"].require("s").status == "failed"
 
 
 def test_chats_are_exported_to_a_pipe_but_to_no_folder(tmp_path: Path) -> None:

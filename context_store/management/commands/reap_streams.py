@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from context_store.exceptions import BackendUnavailable
 from context_store.streams import streams
 
 
@@ -14,10 +15,18 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--alias", help="Of CONTEXT_STORE_STREAMS; all unless told.")
+        parser.add_argument("--alias", choices=tuple(streams), help="Of CONTEXT_STORE_STREAMS; all unless told.")
 
     def handle(self, *, alias: str | None, **options: Any) -> None:
+        down = []
         for name in [alias] if alias else list(streams):
-            ended, cleared = streams[name].reap()
+            try:
+                ended, cleared = streams[name].reap()
+            except BackendUnavailable as error:
+                # The streams of the others wait for nobody.
+                down.append(f"{name!r}: {error}")
+                continue
             message = f"{name!r}: ended {ended} streams without a producer, removed the old chunks of {cleared}."
             self.stdout.write(self.style.SUCCESS(message))
+        if down:
+            raise CommandError("\n".join(down))
