@@ -105,7 +105,10 @@ class ContextsHolder(Holder):
     def restore(self, using: str, user_id: str, item: dict[str, Any]) -> bool:
         if item["alias"] not in contexts:
             return False
-        contexts[item["alias"]].resolve(_scope(user_id) + item["key"]).set(item["value"])
+        context = contexts[item["alias"]].resolve(_scope(user_id) + item["key"])
+        if context.get(MISSING) is not MISSING:
+            return False
+        context.set(item["value"])
         return True
 
     def users(self, using: str) -> Iterator[str]:
@@ -164,6 +167,9 @@ class SessionsHolder(Holder):
         if item["alias"] not in sessions:
             return False
         mine = sessions[item["alias"]].for_user(user_id)
+        # It may have gone on since.
+        if mine.get(item["session"]["id"]) is not None:
+            return False
         mine.save(item["session"]["id"], item["messages"])
         mine.merge_metadata(item["session"]["id"], item["session"]["metadata"])
         return True

@@ -85,6 +85,16 @@ def test_a_user_comes_back_as_they_were(store: ContextStore) -> None:
     call_command("check_context_store", verbosity=0)
 
 
+def test_what_is_there_stays_as_it_is(store: ContextStore) -> None:
+    archive = archived()
+    contexts["kept"].scoped("user:alice").set("key", {"a": 2})
+    mine = sessions["redis"].for_user("alice")
+    mine.append("s", [{"id": "s2", "name": "assistant", "data": "more"}])
+    assert set(import_user(BytesIO(archive)).values()) == {0}
+    assert contexts["kept"].scoped("user:alice").get("key") == {"a": 2}
+    assert [item.data for item in mine.load("s")] == ["hello", "more"]
+
+
 def test_a_context_that_has_expired_does_not_come_back(store: ContextStore) -> None:
     ContextEntry.objects.update(expires_at=1)
     archive = archived()
