@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from django.apps import apps
 from django.core.exceptions import ObjectDoesNotExist
+from django.db import router
 from django.db.models import Q
 
 from context_store.contexts import BaseContexts, contexts
@@ -105,7 +106,11 @@ class ContextsHolder(Holder):
     def restore(self, using: str, user_id: str, item: dict[str, Any]) -> bool:
         if item["alias"] not in contexts:
             return False
-        context = contexts[item["alias"]].resolve(_scope(user_id) + item["key"])
+        there = contexts[item["alias"]]
+        # In another database than that of requests the contexts lie beside the chats.
+        if using != router.db_for_write(rows("Chat").model):
+            there = there.on(using)
+        context = there.resolve(_scope(user_id) + item["key"])
         if context.get(MISSING) is not MISSING:
             return False
         context.set(item["value"])

@@ -179,6 +179,8 @@ def test_another_database_gets_the_same(store: ContextStore, tmp_path: Path) -> 
     files = [tmp_path / "first", tmp_path / "second"]
     call_command("export_user", "alice", files[0], stdout=StringIO())
     call_command("import_user", files[0], database="other", stdout=StringIO())
+    # Only of the other database from here on.
+    ContextEntry.objects.using("default").all().delete()
     call_command("export_user", "alice", files[1], database="other", stdout=StringIO())
     first, second = map(contents, files)
     assert second.keys() == first.keys()
