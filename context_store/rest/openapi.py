@@ -78,12 +78,16 @@ def operation(
     Declare what an action of a viewset takes and answers: ``extend_schema`` with this API's headers and examples.
 
     ``problems`` are statuses beyond those that every operation has. ``user_in_body``: the body says whose it is, the
-    query need not. ``etag``: answers 304 to ``If-None-Match``.
+    query need not. ``etag``: answers 304 to ``If-None-Match`` and 412 to ``If-Match``.
     """
     answers = {status: OpenApiResponse(shape) for status, shape in responses.items()}
-    problems = [*problems, *([412] if if_match or if_none_match else [])]
+    problems = [*problems, *([412] if etag or if_match or if_none_match else [])]
     hidden = [OpenApiParameter("user_id", exclude=True)] if user_in_body else []
-    headers = [*(ETAG if etag else []), *([IF_MATCH] if if_match else []), *([IF_NONE_MATCH] if if_none_match else [])]
+    headers = [
+        *(ETAG if etag else []),
+        *([IF_MATCH] if etag or if_match else []),
+        *([IF_NONE_MATCH] if if_none_match else []),
+    ]
     headers += [LAST_EVENT_ID] if last_event_id else []
     examples = []
     if example := EXAMPLES.get(getattr(request, "__name__", "")):

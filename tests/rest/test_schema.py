@@ -55,6 +55,14 @@ def test_every_operation_says_how_it_refuses():
         assert expected <= operation["responses"].keys(), operation["operationId"]
 
 
+def test_what_has_an_etag_says_that_it_heeds_if_match():
+    conditional = [operation for _, _, operation in operations() if "304" in operation["responses"]]
+    assert len(conditional) == 4
+    for operation in conditional:
+        assert "If-Match" in [parameter["name"] for parameter in operation["parameters"]], operation["operationId"]
+        assert "412" in operation["responses"], operation["operationId"]
+
+
 def test_every_refusal_has_an_example_with_its_own_code():
     from context_store.rest.examples import PROBLEM_EXAMPLES
 
