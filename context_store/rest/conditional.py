@@ -8,8 +8,8 @@ from urllib.parse import quote
 from zlib import crc32
 
 from django.db import router
-from django.http import HttpResponseBase
-from django.utils.cache import get_conditional_response, patch_cache_control
+from django.http import HttpResponseBase, HttpResponseNotModified
+from django.utils.cache import patch_cache_control
 from django.utils.http import parse_etags
 from rest_framework.request import Request
 
@@ -40,10 +40,12 @@ def conditional(read: Callable[..., Answer]) -> Callable[..., Answer]:
         if revision is None:
             raise Chat.DoesNotExist(f"There is no chat {chat_id!r}.")
         etag = _etag(request, revision)
-        response = get_conditional_response(request, etag=etag) or read(view, request, chat_id)
-        # Django answers so to an ``If-Match`` of a GET, without a body.
-        if response.status_code == 412:
+        # Not Django's ``get_conditional_response``: see ``expected_revision``.
+        if not _allows(request, revision):
             raise RevisionConflict(f"Chat {chat_id!r} has changed.")
+        known = [tag.removeprefix("W/") for tag in parse_etags(request.headers.get("If-None-Match", ""))]
+        is_known = known == ["*"] or etag in known
+        response = HttpResponseNotModified() if is_known else read(view, request, chat_id)
         response.headers["ETag"] = etag
         patch_cache_control(response, private=True, no_cache=True)
         return response
@@ -62,13 +64,16 @@ def expected_revision(request: Request, store: ContextStore, chat_id: str) -> in
     header = request.headers.get("If-Match")
     if header is None:
         return UNSET
-    tags = parse_etags(header)
     revision = store.get_revision(chat_id)
-    if revision is not None and tags == ["*"]:
-        return UNSET
-    if revision is None or f"{revision:x}" not in map(_revision_of, tags):
+    if revision is None or not _allows(request, revision):
         raise RevisionConflict(f"Chat {chat_id!r} has changed.")
-    return revision
+    return UNSET if parse_etags(header) == ["*"] else revision
+
+
+def _allows(request: Request, revision: int) -> bool:
+    """Tell whether ``If-Match`` allows the chat to be at the revision."""
+    tags = parse_etags(request.headers.get("If-Match", "*"))
+    return tags == ["*"] or f"{revision:x}" in map(_revision_of, tags)
 
 
 def expected_writes(request: Request, chat_id: str | None) -> OwnWrites:

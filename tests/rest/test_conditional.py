@@ -83,6 +83,14 @@ def test_reading_if_match(api, chat, store):
     assert (response.status_code, response.json()["code"]) == (412, "revision_conflict")
 
 
+@pytest.mark.parametrize("path", READS)
+def test_reading_if_match_takes_the_tag_of_any_page_also_a_compressed_one(api, chat, store, path):
+    etag = api.get("chats/chat/messages/?limit=1")["ETag"]
+    assert api.get(path, If_Match=f'"other", W/{etag}').status_code == 200
+    store.update_chat(chat, title="changed")
+    assert api.get(path, If_Match=etag).status_code == 412
+
+
 def test_errors_have_no_etag(api, chat):
     assert "ETag" not in api.get("chats/chat/messages/?branch=none", If_None_Match='"x"')
 
