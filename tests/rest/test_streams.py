@@ -52,6 +52,12 @@ def test_patch_heeds_if_match(api, running):
     assert api.patch(f"{URL}s/", {"status": "failed", "error": "no"}, If_Match=etag).json()["error"] == "no"
 
 
+def test_patch_takes_an_etag_that_compression_has_weakened(api, running):
+    etag = api.get(f"{URL}s/")["ETag"]
+    assert api.patch(f"{URL}s/", {"status": "failed"}, If_Match=f"W/{etag}").status_code == 200
+    assert api.patch(f"{URL}s/", {"status": "queued"}, If_Match=f"W/{etag}").status_code == 412
+
+
 def test_what_does_not_fit_the_state_conflicts(api, running):
     for path in ("claim/", "reopen/"):
         assert api.post(f"{URL}s/{path}").status_code == 409
