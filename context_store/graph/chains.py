@@ -186,7 +186,7 @@ def fitted(
     """
     kept: list[MessageRecord] = []
     large: list[str] = []
-    room = max_bytes
+    room = check_count(max_bytes, "max_bytes")
     for record in reversed(records) if newest else records:
         if isinstance(record.data, Withheld):
             room -= record.data

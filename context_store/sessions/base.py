@@ -147,6 +147,8 @@ class BaseSessions(UserBackend):
         limit = n if self.max_messages is None else min(n, self.max_messages)
         if before is not None:
             check_identifier(before, "before")
+        if max_bytes is not None:
+            check_count(max_bytes, "max_bytes")
         return self.call("load", self._load, _session_id(session_id), limit, before, max_bytes)
 
     aload_recent = asynchronous(load_recent)

@@ -264,6 +264,8 @@ class BaseStreams(UserBackend):
         """
         after, record = _check_after(after), self.require(stream_id, chat_id)
         limit = None if limit is None else check_count(limit, "limit")
+        if max_bytes is not None:
+            check_count(max_bytes, "max_bytes")
         return self.call("read", self._read, record, after, limit, max_bytes)
 
     aread = asynchronous(read)

@@ -224,7 +224,7 @@ class RedisStreams(DatabaseStreams):
             return []
         found: list[Entry] = []
         for entry in self._entries(record, after, limit):
-            if max_bytes is not None:
+            if max_bytes is not None and limit is not None:
                 max_bytes -= len(entry[1].get(b"data", b""))
                 if max_bytes < 0 and found:
                     break

@@ -165,6 +165,12 @@ class SessionsContract(Contract):
         self.assertEqual(self.sessions.load_recent(self.session_id, 99), self.sessions.load(self.session_id))
         self.assertEqual(self.sessions.load_recent(self.session_id, 0), [])
 
+    def test_load_recent_refuses_bytes_that_are_no_number(self) -> None:
+        self.sessions.save(self.session_id, [message(1)])
+        for wrong in ("7", 7.5, -1, True):
+            with self.assertRaises(InvalidData):
+                self.sessions.load_recent(self.session_id, 3, max_bytes=wrong)  # type: ignore[arg-type]
+
     def test_load_recent_before_a_message(self) -> None:
         saved = self.sessions.save(self.session_id, [message(number) for number in range(10)])
         self.assertEqual(self.sessions.load_recent(self.session_id, 3, before=saved[4].id), saved[1:4])

@@ -186,6 +186,17 @@ class StreamsContract(Contract):
         self.assertEqual([chunk.data for chunk in self.streams.read("s", after=0, limit=2)], ["b", "c"])
         self.assertEqual(self.streams.read("s", after=3), [])
 
+    def test_read_ends_before_it_is_large(self) -> None:
+        self.running()
+        self.streams.append("s", list("abcd"))
+        self.assertEqual([chunk.data for chunk in self.streams.read("s", limit=4, max_bytes=7)], ["a", "b"])
+        self.assertEqual([chunk.data for chunk in self.streams.read("s", limit=4, max_bytes=0)], ["a"])
+        # Without a limit it does not count.
+        self.assertEqual([chunk.data for chunk in self.streams.read("s", max_bytes=7)], list("abcd"))
+        for wrong in ("7", 7.5, -1, True):
+            with self.assertRaises(InvalidData):
+                self.streams.read("s", limit=4, max_bytes=wrong)  # type: ignore[arg-type]
+
     def test_very_many_chunks_are_read_in_their_order(self) -> None:
         self.running()
         # Large ones among them, which a backend may read in another way.

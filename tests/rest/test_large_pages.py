@@ -2,9 +2,11 @@
 
 import json
 import tracemalloc
+from functools import partial
 
 import pytest
 
+from context_store.exceptions import InvalidData
 from context_store.graph.chains import LARGE_DATA
 from context_store.records import Page
 from context_store.sessions import sessions
@@ -95,6 +97,18 @@ def test_a_page_that_has_room_is_not_cut(store, chat):
     assert (len(page), page.is_cut) == (9, False)
     assert list(page) == store.get_messages("c")
     assert store.get_messages("c", limit=0, max_bytes=1) == []
+
+
+@pytest.mark.parametrize("wrong", ["7", 7.5, -1, True])
+def test_bytes_of_a_page_that_are_no_number_are_refused(store, chat, wrong):
+    for read in (
+        partial(store.get_messages, "c"),
+        partial(store.get_message_chain, "m08"),
+        partial(store.get_children, "m07"),
+        partial(store.get_siblings, "m08"),
+    ):
+        with pytest.raises(InvalidData, match="max_bytes: must be a whole number"):
+            read(max_bytes=wrong)
 
 
 def test_data_at_the_bound_comes_as_it_is(store):
