@@ -97,6 +97,8 @@ class MessageQuerySet(ContentsQuerySet["models.Message"]):
         max_bytes: int | None = None,
     ) -> list[MessageRecord]:
         """Return the direct replies to a message, oldest first. Raises ``Message.DoesNotExist``."""
+        # No message has the id ``None``, which the parent of a root is.
+        check_identifier(message_id, "message_id")
         known_chat = self.record(message_id).chat_id if chat_id is None else chat_id
         found = self._below(known_chat, message_id, limit, offset, max_bytes)
         # With the chat given, only a message without replies is looked for: a page of them costs one statement.

@@ -154,6 +154,12 @@ def test_children_of_a_missing_message_do_not_exist(store):
             read("nowhere")
 
 
+@pytest.mark.parametrize("chat_id", [None, "chat"])
+def test_nothing_is_the_child_of_no_message(store, chat, chat_id):
+    with pytest.raises(InvalidData, match="message_id: must be text"):
+        store.get_children(None, chat_id=chat_id)
+
+
 def test_set_message_parent_moves_what_lies_below(store, chat):
     store.add_messages([node("n2", "m1"), node("n3", "n2"), node("n4", "n3"), node("o3", "n2")])
     store.set_message_parent("n2", "m3")
