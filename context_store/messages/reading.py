@@ -118,13 +118,22 @@ def _read(data: Any, levels: int) -> Iterator[Part]:
         if data and not data.isspace():
             yield Text(data)
     elif isinstance(data, (list, tuple)) and levels and all(isinstance(item, (str, dict)) for item in data):
+        # The AI SDK's model messages mark the call alone as the provider's own; its answer lies beside it.
+        hosted = {
+            _text(item, _CALL_IDS) for item in data if isinstance(item, dict) and item.get("providerExecuted") is True
+        }
         for item in data:
-            yield from _read(item, levels - 1)
+            parts = _read(item, levels - 1)
+            yield from (_of_call(part, hosted) for part in parts) if hosted else parts
     elif isinstance(data, dict) and levels:
         if data:
             yield from _block(data, levels)
     elif data is not None:
         yield Other(data)
+
+
+def _of_call(part: Part, hosted: set[str]) -> Part:
+    return part._replace(is_hosted=True) if isinstance(part, ToolResult) and part.id in hosted else part
 
 
 def _block(block: Block, levels: int) -> Iterator[Part]:
@@ -249,6 +258,7 @@ def _call(block: Block, levels: int, *, is_hosted: bool = False) -> Iterator[Too
     if name:
         # Gemini's calls have no ids: there a name is one.
         call_id = _text(block, _CALL_IDS) or _text(inner, ("id",)) or name
+        is_hosted = is_hosted or block.get("providerExecuted") is True
         yield ToolCall(call_id, name, _value(inner, _ARGUMENTS, {}), block, is_hosted)
     else:
         yield Other(block)

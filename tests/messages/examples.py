@@ -515,6 +515,36 @@ EXAMPLES = [
         [("reasoning", "Hm"), TEXT, CALL],
     ),
     Example(
+        "model web search",
+        "assistant",
+        {
+            "role": "assistant",
+            "content": [
+                {
+                    "type": "tool-call",
+                    "toolCallId": "srv_1",
+                    "toolName": "web_search",
+                    "input": {"query": "tea"},
+                    "providerExecuted": True,
+                },
+                {
+                    "type": "tool-result",
+                    "toolCallId": "srv_1",
+                    "toolName": "web_search",
+                    "output": {"type": "json", "value": {"title": "Tea"}},
+                },
+                {"type": "text", "text": "Hello"},
+                {"type": "tool-call", "toolCallId": "c1", "toolName": "weather", "input": WEATHER},
+            ],
+        },
+        [
+            ("hosted call", "srv_1", "web_search", {"query": "tea"}),
+            ("hosted result", "srv_1", '{"title":"Tea"}'),
+            TEXT,
+            CALL,
+        ],
+    ),
+    Example(
         "model tool",
         "tool",
         {
