@@ -247,7 +247,9 @@ class RedisStreams(DatabaseStreams):
     def _cancel(self, record: StreamRecord) -> StreamRecord:
         asked = super()._cancel(record)
         self._after_commit(partial(self._run, "NOTE", asked, "asked", "1"))
-        return asked
+        # The database's is that of the claim, as long as the stream runs.
+        is_same = asked.started_at == record.started_at
+        return asked._replace(last_seq=max(asked.last_seq, record.last_seq)) if is_same else asked
 
     def _reopen(self, record: StreamRecord, *, exactly: bool = False) -> StreamRecord:
         reopened = super()._reopen(record, exactly=exactly)

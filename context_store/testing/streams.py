@@ -301,6 +301,13 @@ class StreamsContract(Contract):
         self.assertIsNotNone(record.cancel_requested_at)
         self.assertEqual(self.streams.finish("s", "completed").status, "cancelled")
 
+    def test_cancelled_stream_is_told_with_its_chunks(self) -> None:
+        self.running()
+        self.streams.append("s", ["a", "b"])
+        asked = self.streams.cancel("s")
+        self.assertEqual((asked.status, asked.last_seq), ("running", 1))
+        self.assertEqual(asked, self.streams.get("s"))
+
     def test_reopened_stream_begins_anew(self) -> None:
         self.running()
         self.streams.append("s", ["a"])
