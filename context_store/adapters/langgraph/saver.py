@@ -316,7 +316,9 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
         # A delta channel is there by its version, but by its value only now and then.
         messages = self.messages_channel
         has_delta = not place.namespace and messages in checkpoint["channel_versions"]
-        has_delta = has_delta and (messages not in values or isinstance(values[messages], _DeltaSnapshot))
+        # A snapshot of nothing, from which a fork begins, says that nothing of before is in the state.
+        if has_delta and messages in values:
+            has_delta = isinstance(values[messages], _DeltaSnapshot) and bool(values[messages].value)
 
         def checkpoint_row(message_id: str | None) -> Rowed:
             if run_key is None and message_id is None:
@@ -344,8 +346,14 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
             tails = dict(memory.lists) if is_unchanged else {}
             branch = memory.branch if is_unchanged else None
             message_id: str | None = None
-            if has_delta and place.checkpoint_id:
-                message_id = self._write_delta(chat, place, has_new=messages in new_versions and messages not in lists)
+            if has_delta:
+                message_id = self._write_delta(
+                    chat,
+                    place,
+                    checkpoint["channel_versions"][messages],
+                    has_new=messages in new_versions and messages not in lists,
+                    is_copy=metadata.get("source") == "fork" and messages not in new_versions,
+                )
                 branch = None
             for channel, value in lists.items():
                 if value.key in known:
@@ -623,23 +631,42 @@ class DjangoSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # LangGraph's
 
     # Lists and messages
 
-    def _write_delta(self, chat: LockedChat, place: Place, *, has_new: bool) -> str | None:
+    def _write_delta(self, chat: LockedChat, place: Place, version: str, *, has_new: bool, is_copy: bool) -> str | None:
         """
         Return the last message of a state whose messages are in a delta channel, which is stored if it ``has_new``.
 
-        What is new since the checkpoint above are the writes that are stored with that one.
+        What is new since the checkpoint above are the writes that are stored with that one. A copy of a checkpoint
+        (``is_copy``) has the same checkpoint above it, and the same ``version`` of the messages.
         """
+        line = _checkpoints(chat).filter(namespace_key=place.namespace_key)
+        if is_copy:
+            copies = line.filter(parent_id=place.checkpoint_id).values_list("type", "data", "message_id")
+            for kind, data, message_id in copies:
+                if self._version(kind, data) == version:
+                    return message_id
+        if place.checkpoint_id is None:
+            return None
         above = {"chat_id": chat.id, "namespace_key": place.namespace_key, "checkpoint_id": place.checkpoint_id}
         found = last_message(chat.using, **above)
         anchor: str | None = found[0][0] if found else None
-        if not has_new or place.checkpoint_id is None:
+        if not has_new:
             return anchor
         writes = read_writes(chat.using, chat.id, place.namespace_key, [place.checkpoint_id])
         stored = [write for write in writes.get(place.checkpoint_id, ()) if write.channel == self.messages_channel]
         messages = messages_in(self._pending(write)[2] for write in stored)
         names = [key_of(place.checkpoint_id, index) for index in range(len(messages))]
-        # A graph that has kept its messages in a list before goes on where the chat is.
-        return write_delta(chat, messages, names, anchor or chat.branch.head_message_id)
+        if anchor is None:
+            # A graph that has kept its messages in a list before goes on where the chat is, and one that has said
+            # nothing yet at the root.
+            for kind, data in line.filter(id=place.checkpoint_id).values_list("type", "data"):
+                key = key_of(place.namespace, self.messages_channel, self._version(kind, data))
+                if read_values(chat.using, chat.id, [key]).get(key, NOTHING)[0] == ITEMS:
+                    anchor = chat.branch.head_message_id
+        return write_delta(chat, messages, names, anchor)
+
+    def _version(self, kind: str, data: Any) -> Any:
+        """Return the version that the messages have in a checkpoint."""
+        return self.serde.loads_typed((kind, data))["channel_versions"].get(self.messages_channel)
 
     def _write_list(self, chat: LockedChat, value: ListValue, branch: HeadedBranch | None) -> tuple[Spans, FoundItem]:
         """

@@ -540,6 +540,26 @@ def test_a_fork_of_a_thread_with_a_delta_channel_is_a_branch(saver: DjangoSaver)
     assert len(store.list_branches("tea")) == 2
 
 
+def test_a_fork_of_the_beginning_of_a_thread_with_a_delta_channel_begins_anew(saver: DjangoSaver) -> None:
+    graph = delta_graph(saver)
+    graph.invoke({"messages": [HumanMessage("one")]}, config())
+    beginning = list(graph.get_state_history(config()))[-1].config
+    graph.invoke({"messages": [HumanMessage("other")]}, beginning)
+    assert texts() == ["other", "answer 1"]
+    assert texts(branch="main") == ["one", "answer 1"]
+
+
+def test_a_copy_of_a_checkpoint_with_a_delta_channel_goes_on_where_that_is(saver: DjangoSaver) -> None:
+    graph = delta_graph(saver)
+    graph.invoke({"messages": [HumanMessage("one")]}, config())
+    first = saver.get_tuple(config()).config
+    graph.invoke({"messages": [HumanMessage("two")]}, config())
+    graph.update_state(first, None, as_node="__copy__")
+    graph.invoke({"messages": [HumanMessage("other")]}, config())
+    assert texts() == ["one", "answer 1", "other", "answer 3"]
+    assert texts(branch="main") == ["one", "answer 1", "two", "answer 3"]
+
+
 def test_a_changed_message_of_a_delta_channel_is_a_branch(saver: DjangoSaver) -> None:
     graph = delta_graph(saver)
     state = graph.invoke({"messages": [HumanMessage("one")]}, config())
