@@ -14,7 +14,6 @@ from itertools import groupby, islice
 from typing import Any, NamedTuple, Self
 
 from django.db.models import F, OuterRef, Subquery
-from django.db.models.functions import Left
 from django.http import HttpRequest
 
 from context_store.db import chunked
@@ -24,6 +23,7 @@ from context_store.graph.chains import spans_of, within
 from context_store.graph.lineage import Span
 from context_store.managers.messages import MessageQuerySet
 from context_store.models import Chat, Message, SearchEntry
+from context_store.search.text import beginning
 
 from .base import StoreAdmin
 from .display import isolated, time_html
@@ -326,7 +326,7 @@ def read_rows(messages: MessageQuerySet, chat_id: str, nodes: list[Node], *, may
     previews: dict[str, str] = {}
     if may_read:
         entries = SearchEntry.objects.using(messages.db).filter(chat_id=chat_id, message_id__in=ids)
-        previews = dict(entries.values_list("message_id", Left("content", PREVIEW_LENGTH)))
+        previews = dict(entries.values_list("message_id", beginning("content", PREVIEW_LENGTH)))
     branches, checkpoints = pointers_at(messages.db, chat_id, ids)
     rows = []
     for node in nodes:

@@ -24,6 +24,7 @@ from context_store.graph.lineage import Span
 from context_store.managers.messages import MessageQuerySet
 from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
 from context_store.records import BranchRecord, CheckpointRecord, MessageRecord, Siblings
+from context_store.search.text import beginning
 from context_store.validation import check_identifier
 
 from .base import StoreAdmin
@@ -183,7 +184,7 @@ def shown_window(
     records = [MessageRecord._make(row) for row in rows]
     large = [record.id for record in records if len(record.data) > READ_LENGTH]
     entries = SearchEntry.objects.using(messages.db).filter(chat_id=chat_id, message_id__in=large).order_by()
-    texts = dict(entries.values_list("message_id", Left("content", SHOWN_LENGTH + 1))) if large else {}
+    texts = dict(entries.values_list("message_id", beginning("content", SHOWN_LENGTH + 1))) if large else {}
     page = [
         record._replace(
             data=Beginning(texts.get(record.id) or record.data[:SHOWN_LENGTH])

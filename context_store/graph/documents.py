@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import F, QuerySet, Value
-from django.db.models.functions import Coalesce, Left
+from django.db.models.functions import Coalesce
 
 from context_store.db import chunked, insert_rows, retry, sees_one_moment
 from context_store.exact_json import dumps, quoted
 from context_store.exceptions import InvalidData, LegalHoldError, LockTimeout
 from context_store.ids import new_id, now_ms
 from context_store.records import BranchRecord, ChatRecord, CheckpointRecord, Graph, GraphNode, MessageRecord
+from context_store.search.text import beginning
 from context_store.validation import check_identifier, check_metadata, check_text, check_time
 
 from .chains import (
@@ -89,7 +90,7 @@ def get_graph(using: str, chat_id: str, *, user_id: str | None = None, window: s
 
 
 def _nodes(messages: QuerySet[Any]) -> list[GraphNode]:
-    messages = messages.annotate(preview=Coalesce(Left("search_entry__content", PREVIEW_LENGTH + 1), Value("")))
+    messages = messages.annotate(preview=Coalesce(beginning("search_entry__content", PREVIEW_LENGTH + 1), Value("")))
     return [
         GraphNode(message_id, parent_id, name, text[:PREVIEW_LENGTH], created_at, len(text) > PREVIEW_LENGTH)
         for message_id, parent_id, name, text, created_at in messages.values_list(

@@ -6,10 +6,10 @@ from itertools import islice
 from typing import Any
 
 from django.db.models import Q
-from django.db.models.functions import Left
 
 from context_store.db import chunked
 from context_store.records import ChatRecord
+from context_store.search.text import beginning
 
 from .chains import rows, run_ancestry, to_place
 from .lineage import ANCESTRY_LENGTH, spans_above
@@ -52,7 +52,7 @@ def _heads(using: str, ids: Sequence[str]) -> Any:
     branches = rows("Branch").using(using).filter(chat_id__in=ids, is_active=True, head_message_id__isnull=False)
     branches = branches.annotate(
         run_ancestry=run_ancestry("head_message__"),
-        text=Left("head_message__search_entry__content", PREVIEW_LENGTH),
+        text=beginning("head_message__search_entry__content", PREVIEW_LENGTH),
     )
     return branches.values_list(
         "chat_id", "head_message__segment", "head_message__depth", "run_ancestry", "head_message__created_at", "text"

@@ -6,13 +6,15 @@ from itertools import islice
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Value
+from django.db.models.functions import Left, Replace
 from django.utils.module_loading import import_string
 
 from context_store.conf import settings
 from context_store.messages.parts import Other, Part, Reasoning, Source, Text, ToolResult, strings
 from context_store.messages.reading import read, read_output
 
-from .words import CONTROL, break_unspaced, clean
+from .words import BREAK, CONTROL, break_unspaced, clean
 
 # A tsvector holds 1 MiB. A word takes its own bytes there (lower case may need 3 for 2), 1 to align and 4 for its
 # place, and at least one byte more than itself in the text: twice the text at worst, from words of 3 bytes.
@@ -50,6 +52,12 @@ def searchable_text(data: Any) -> str:
     if text.isascii():  # What the steps below come to then.
         return CONTROL.sub(" ", text[:MAX_BYTES].replace("\0", "")).strip()
     return _bounded(break_unspaced(_bounded(clean(_bounded(text))))).strip()
+
+
+def beginning(column: str, length: int) -> Left:
+    """Return the expression for the first characters of an indexed text, without the breaks in it."""
+    # At most every second character is a break.
+    return Left(Replace(Left(column, 2 * length), Value(BREAK)), length)
 
 
 def _bounded(text: str) -> str:

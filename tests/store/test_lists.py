@@ -217,6 +217,12 @@ def test_preview_is_what_was_said_not_what_was_thought(store, talk):
     assert preview_of(store)[0].startswith("Yes.\nHm.")
 
 
+def test_previews_are_written_as_the_text(store, talk):
+    store.append_messages(talk, [{"name": "assistant", "data": "春はあけぼの" * 50}])
+    assert preview_of(store)[0] == ("春はあけぼの" * 50)[:200]
+    assert store.get_graph(talk).nodes[-1].content == ("春はあけぼの" * 50)[:50]
+
+
 def test_previews_are_of_the_active_branch(store, talk):
     store.rewind(talk, "t1")
     store.append_messages(talk, [{"name": "assistant", "data": "another"}])
