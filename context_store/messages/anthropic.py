@@ -7,7 +7,7 @@ from typing import Any
 from context_store.records import MessageRecord
 
 from .parts import DATA_URL, Break, File, Part, Text, ToolCall, ToolResult, as_text, joined, spoken
-from .reading import parsed, read_output
+from .reading import is_content, parsed, read_output
 from .turns import Turn, grouped, turns_of
 
 Message = dict[str, Any]
@@ -98,7 +98,9 @@ def arguments_of(call: ToolCall) -> dict[str, Any]:
 
 
 def _output(output: Any) -> Any:
-    if isinstance(output, str) or (isinstance(output, list) and output and all(map(_is_block, output))):
+    if not is_content(output):
+        return as_text(output)
+    if isinstance(output, list) and all(map(_is_block, output)):
         return output
     blocks = [block for part in read_output(output) for block in _blocks(part)]
     if len(blocks) == 1 and blocks[0]["type"] == "text":

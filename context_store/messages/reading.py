@@ -61,6 +61,7 @@ _MEDIA = ("source", "file", "image_url", "input_audio", "audio", "inlineData", "
 _URLS = ("url", "uri", "fileUri", "file_uri", "file_url", "image_url", "href")
 _BYTES = ("data", "base64", "bytes", "raw", "image", "file_data")
 _FILE_NAMES = ("filename", "file_name", "title", "name", "file_id", "fileId", "asset_pointer")
+_FILE_KEYS = (*_MEDIA_TYPES, *_BYTES, "file_id", "file_url")
 _DEFAULT_MEDIA_TYPES = {"image": "image/*", "audio": "audio/*", "video": "video/*", "document": "application/pdf"}
 
 
@@ -85,7 +86,23 @@ def is_content(output: Any) -> bool:
     """Tell whether a tool's answer is content of a message, as MCP's servers give it, and no JSON of its own."""
     if isinstance(output, dict) and output.keys() <= _MCP_KEYS:
         output = output.get("content")
-    return isinstance(output, list) and bool(output) and all(_kind(item) in _KINDS for item in output)
+    return isinstance(output, list) and bool(output) and all(map(_is_content_block, output))
+
+
+def _is_content_block(item: Any) -> bool:
+    """Tell a block of content from a record whose type has the same name: it holds its text or its file."""
+    if (kind := _kind(item)) not in _KINDS:
+        return False
+    if _KINDS[kind] is _message:
+        return isinstance(item.get("text"), str)
+    part = next(read(item), None)
+    if isinstance(part, File):
+        is_link = bool(part.url) and (part.kind == "image" or kind.endswith("url"))
+        is_held = any(isinstance(item.get(key), dict) for key in _MEDIA)
+        return is_link or is_held or any(isinstance(item.get(key), str) for key in _FILE_KEYS)
+    if isinstance(part, (Source, Reasoning)):
+        return bool(part.text) or kind in ("web_search_result", "source-url", "source-document")
+    return not isinstance(part, Other)
 
 
 def output_text(output: Any) -> str:

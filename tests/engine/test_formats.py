@@ -1,5 +1,6 @@
 """Prompts in the formats of providers, from messages stored in any of them."""
 
+import json
 from typing import Any
 
 import pytest
@@ -248,6 +249,14 @@ def test_outputs_of_tools_that_are_json_become_text(engine: ContextEngine) -> No
     assert engine.resolve().openai()[1]["content"] == '{"celsius":3}'
     assert engine.resolve().anthropic()["messages"][1]["content"][0]["content"] == '{"celsius":3}'
     assert engine.resolve().ui_messages()[0]["parts"][0]["output"] == {"celsius": 3}
+
+
+@pytest.mark.parametrize("output", [{"type": "text", "size": 3}, [{"type": "text", "size": 3}]])
+def test_outputs_of_tools_with_the_type_of_a_block_become_text(engine: ContextEngine, output: Any) -> None:
+    engine.set(assistant({"content": None, "tool_calls": [OPENAI_CALL]}))
+    engine.set(tool({"type": "function_call_output", "call_id": "c1", "output": output}))
+    assert json.loads(engine.resolve().openai()[1]["content"]) == output
+    assert json.loads(engine.resolve().anthropic()["messages"][1]["content"][0]["content"]) == output
 
 
 BROKEN = [

@@ -1,5 +1,6 @@
 """The one reader of messages, and the settings of readers of one's own."""
 
+import json
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from context_store.messages import (
     output_text,
     read,
 )
+from context_store.search.text import extract_text
 from tests.messages.examples import EXAMPLES, Example
 
 
@@ -81,6 +83,24 @@ def test_an_answer_with_a_type_of_its_own_is_json() -> None:
     assert output_text([{"type": "invoice", "text": "x"}]) == '[{"type":"invoice","text":"x"}]'
     assert output_text({"content": [{"type": "text", "text": "x"}], "isError": False}) == "x"
     assert output_text(None) == "null"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"type": "file", "name": "README.md", "size": 7, "url": "https://example.com/README.md"},
+        {"type": "document", "title": "Tea", "text": "Tea is a drink.", "score": 0.9},
+        {"type": "search_result", "title": "Tea", "url": "https://example.com/tea", "snippet": "Tea is a drink."},
+        {"type": "source", "name": "Tea", "score": 0.9},
+        {"type": "text", "path": "tea.txt", "content": "Tea is a drink."},
+        {"type": "reasoning", "level": "high"},
+    ],
+    ids=lambda record: record["type"],
+)
+def test_a_record_that_is_no_content_is_json(record: dict[str, Any]) -> None:
+    assert json.loads(output_text([record])) == [record]
+    texts = [value for key, value in record.items() if isinstance(value, str) and key not in ("type", "url")]
+    assert set(texts) <= {*extract_text({"tool_call_id": "c1", "content": [record]}).split("\n")}
 
 
 KEYS = ["type", "part_kind", "kind", "content", "text", "parts", "tool_calls", "function", "name", "input", "arguments"]
