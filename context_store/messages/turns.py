@@ -71,9 +71,11 @@ def _runs(parts: list[Part], role: str) -> Iterator[tuple[str, list[Part]]]:
 
 
 def _pair(said: list[Part], results: list[Part], role: str) -> Iterator[tuple[str, list[Part]]]:
-    # What a person says beside the answers of tools comes after them: these answer what was before.
-    runs = [(_speaker(role, said), said), ("tool", results)]
-    for kind, run in runs if role == "assistant" else reversed(runs):
+    # What a person says beside the answers of tools comes after them: these answer what was before. An agent, whatever
+    # its name, makes the calls before they are answered.
+    speaker = _speaker(role, said)
+    runs = [(speaker, said), ("tool", results)]
+    for kind, run in runs if speaker == "assistant" else reversed(runs):
         if run:
             yield kind, run
 

@@ -181,6 +181,12 @@ def test_calls_that_are_numbered_anew_find_their_own_answers(engine: ContextEngi
     assert [item["content"] for item in engine.resolve().openai()] == [None, "first", None, "second"]
 
 
+def test_calls_of_an_agent_of_any_name_keep_their_answers(engine: ContextEngine) -> None:
+    engine.set(user("Weather?"), message("researcher", {"parts": [*UI_PARTS[1], {"type": "text", "text": "Sunny."}]}))
+    assert [item["role"] for item in engine.resolve().openai()] == ["user", "assistant", "tool", "user"]
+    assert engine.resolve().openai()[1:3] == OPENAI[1:3]
+
+
 def test_answers_without_calls_are_left_out(engine: ContextEngine) -> None:
     engine.set(user("q"), tool("x", call_id="gone"))
     assert engine.resolve().openai() == [{"role": "user", "content": "q"}]
