@@ -5,7 +5,6 @@ A turn has one speaker. Answers of tools stand directly behind the calls, whatev
 answers without a call are left out, as every provider refuses them.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -40,9 +39,7 @@ class Turn(NamedTuple):
 def turns_of(messages: Iterable[MessageRecord], *, drop_unanswered_calls: bool = False) -> list[Turn]:
     """Return the turns of the messages. A message of an unknown name is the user's."""
     turns = [turn for message in messages for turn in turns_in(message)]
-    if drop_unanswered_calls:
-        turns = _without_unanswered(turns)
-    return list(_reunited(turns))
+    return [*_reunited(turns, drop_unanswered_calls=drop_unanswered_calls)][::-1]
 
 
 def turns_in(message: MessageRecord) -> Iterator[Turn]:
@@ -93,40 +90,29 @@ def _speaker(role: str, parts: list[Part]) -> str:
 #     user: "wait"                  ->   tool: result 1
 #     tool: result 2                     tool: result 2
 #     tool: result 1                     user: "wait"
-def _reunited(turns: list[Turn]) -> Iterator[Turn]:
-    # Some models number their calls anew in each turn: a call takes the next answer that is there for its id.
-    answers: dict[str, deque[tuple[int, Turn]]] = {}
-    for index, turn in enumerate(turns):
+def _reunited(turns: list[Turn], *, drop_unanswered_calls: bool) -> Iterator[Turn]:
+    """Give the turns from the last to the first."""
+    # Some models number their calls anew in each turn, or not at all: an answer is that of the nearest call above it of
+    # its id that has none yet. Looked at from the end, that call takes the first of the answers that wait.
+    waiting: dict[str, list[Turn]] = {}
+    for turn in reversed(turns):
+        if turn.role == "tool":
+            for part in filter(is_result, reversed(turn.parts)):
+                waiting.setdefault(part.id, []).append(
+                    Turn("tool", [part], turn.data if len(turn.parts) == 1 else None)
+                )
+            continue
+        answers: list[Turn] = []
+        kept: list[Part] = []
         for part in turn.parts:
-            if is_result(part):
-                data = turn.data if len(turn.parts) == 1 else None
-                answers.setdefault(part.id, deque()).append((index, Turn("tool", [part], data)))
-    for index, turn in enumerate(turns):
-        if turn.role != "tool":
-            yield turn
-            calls = [part for part in turn.parts if is_call(part)]
-            yield from filter(None, (_next_answer(answers.get(call.id), index) for call in calls))
-
-
-def _next_answer(answers: deque[tuple[int, Turn]] | None, call_index: int) -> Turn | None:
-    # Answers above the call are passed over: they answer nothing, or an earlier call of the id.
-    while answers:
-        index, turn = answers.popleft()
-        if index > call_index:
-            return turn
-    return None
-
-
-def _without_unanswered(turns: list[Turn]) -> list[Turn]:
-    answered = {part.id for turn in turns for part in turn.parts if is_result(part)}
-    kept = []
-    for turn in turns:
-        parts = [part for part in turn.parts if not is_call(part) or part.id in answered]
-        if len(parts) == len(turn.parts):
-            kept.append(turn)
-        elif parts:
-            kept.append(Turn(turn.role, parts))
-    return kept
+            if is_call(part) and waiting.get(part.id):
+                answers.append(waiting[part.id].pop())
+            elif is_call(part) and drop_unanswered_calls:
+                continue
+            kept.append(part)
+        yield from reversed(answers)
+        if kept:
+            yield turn if len(kept) == len(turn.parts) else Turn(turn.role, kept)
 
 
 def grouped(messages: Iterable[Message], can_join: Callable[[Message, Message], bool]) -> Iterator[list[Message]]:

@@ -181,6 +181,15 @@ def test_calls_that_are_numbered_anew_find_their_own_answers(engine: ContextEngi
     assert [item["content"] for item in engine.resolve().openai()] == [None, "first", None, "second"]
 
 
+def test_calls_of_one_id_without_an_answer_leave_those_of_others_alone(engine: ContextEngine) -> None:
+    engine.set(assistant({"content": "Hm", "tool_calls": [OPENAI_CALL]}), user("Well?"))
+    engine.set(assistant({"content": None, "tool_calls": [OPENAI_CALL]}), tool("sunny", call_id="c1"))
+    assert [item["content"] for item in engine.resolve().openai()] == ["Hm", "Well?", None, "sunny"]
+    dropped = engine.resolve().openai(drop_unanswered_calls=True)
+    assert dropped[0] == {"role": "assistant", "content": "Hm"}
+    assert [item["content"] for item in dropped] == ["Hm", "Well?", None, "sunny"]
+
+
 def test_calls_of_an_agent_of_any_name_keep_their_answers(engine: ContextEngine) -> None:
     engine.set(user("Weather?"), message("researcher", {"parts": [*UI_PARTS[1], {"type": "text", "text": "Sunny."}]}))
     assert [item["role"] for item in engine.resolve().openai()] == ["user", "assistant", "tool", "user"]
