@@ -213,10 +213,14 @@ class AdminLogHolder(Holder):
             sum(self._blank(entries.filter(object_repr=f"Search: {query}"[:200])))
         return sum(self._blank(about))
 
-    def erase(self, using: str, user_id: str) -> Iterable[int]:
+    def erase(self, using: str, user_id: str) -> Iterator[int]:
         entries = self._entries()
         if entries is None:
-            return ()
+            return
+        # Chats that were deleted before: only the audit log, which is asked next, knows whose they were.
+        gone = rows("AuditEntry").using(using).filter(user_id=user_id, chat_id__isnull=False).order_by()
+        for some in chunked(gone.values_list("chat_id", flat=True).distinct()):
+            yield self.erase_chats(using, some)
         scope, asked = _scope(user_id), f"user_id__exact={user_id}"
         # Parts of texts, as the ids stand within others. ``user_id__exact=ada`` is found in the entries about adam,
         # too: their text goes as well, which is better than that one of ada stays.
@@ -225,7 +229,7 @@ class AdminLogHolder(Holder):
         about |= Q(change_message__endswith=f" of user {user_id}.")
         # Of lists that were searched for the user, and of lists of the user's sessions.
         names = [f"Search: {user_id}", *(f"{alias}: {user_id}" for alias in sessions)]
-        return self._blank(entries.filter(about | Q(object_repr__in=[name[:200] for name in names])))
+        yield from self._blank(entries.filter(about | Q(object_repr__in=[name[:200] for name in names])))
 
     @staticmethod
     def _entries() -> Any:

@@ -641,6 +641,16 @@ def test_a_large_chat_goes_in_pieces(db: None, monkeypatch: pytest.MonkeyPatch) 
     assert not Message._base_manager.exists()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_the_admin_log_keeps_nothing_of_chats_that_were_deleted_before() -> None:
+    store = ContextStore(user_id="alice")
+    store.create_chat("tea", title=MARKER)
+    log("tea", f"Read messages found by the search for “{MARKER}”.")
+    store.delete_chat("tea")
+    erase_user("alice", reason="Asked")
+    assert {(entry.object_repr, entry.change_message) for entry in LogEntry.objects.all()} == {("", "Erased.")}
+
+
 def test_users_whose_names_differ_in_case_are_different(everywhere: None, db: None) -> None:
     for user_id in ("alice", "Alice"):
         contexts["kept"].scoped(f"user:{user_id}").set("key", user_id)
