@@ -205,6 +205,7 @@ def check_prefixes(*handlers: Backends[Any]) -> list[CheckMessage]:
     places = [
         (place, prefix, f"{PREFIX}{handler.setting}[{alias!r}]")
         for handler in handlers
+        if isinstance(handler.settings, Mapping)
         for alias in handler
         for place, prefix in _places(handler, alias)
     ]

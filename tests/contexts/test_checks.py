@@ -4,7 +4,7 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 
-from context_store.checks import check_contexts
+from context_store.checks import check_contexts, check_shared_keys
 
 CACHE = "context_store.contexts.cache.CacheContexts"
 DATABASE = "context_store.contexts.database.DatabaseContexts"
@@ -35,10 +35,10 @@ def test_database_and_tiered_are_fine() -> None:
         assert check_contexts() == []
 
 
-@pytest.mark.parametrize("contexts", ["default", {"default": None}, {"default": CACHE}, ["default"]])
+@pytest.mark.parametrize("contexts", ["default", {"default": None}, {"default": CACHE}, ["default"], True])
 def test_setting_that_is_no_dict_of_dicts_is_an_error(contexts: Any) -> None:
     with override_settings(CONTEXT_STORE_CONTEXTS=contexts):
-        assert [message.id for message in check_contexts()] == ["context_store.E100"]
+        assert [message.id for message in [*check_contexts(), *check_shared_keys()]] == ["context_store.E100"]
 
 
 @pytest.mark.parametrize(
