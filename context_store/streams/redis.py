@@ -15,13 +15,14 @@ one more Redis stream, short and shared by all: which stream has chunks or has e
 import logging
 import secrets
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar
 
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 from django.db import InterfaceError, OperationalError, transaction
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from context_store.contexts.cache import MemoryStorage, cache_place, check_cache, storage_on
 from context_store.exact_json import loads_each
@@ -235,7 +236,9 @@ class RedisStreams(DatabaseStreams):
         """Give the entries, about a megabyte of them in a command: Redis answers nobody else meanwhile."""
         chunks, first, last = self._keys(record)[1], after + 2, record.last_seq + 1
         step, left = FEW, last if limit is None else limit
-        while left > 0 and (entries := self.client.xrange(chunks, f"{first}-0", f"{last}-0", min(step, left))):
+        while left > 0:
+            with _legible():
+                entries = self.client.xrange(chunks, f"{first}-0", f"{last}-0", min(step, left))
             yield from entries
             if len(entries) < step:
                 return
@@ -341,7 +344,7 @@ class RedisStreams(DatabaseStreams):
         def attempt() -> None:
             try:
                 work()
-            except RedisError as error:
+            except (RedisError, StreamsUnavailable) as error:
                 logger.warning("Redis is not told of a change of a stream: %s", error)
 
         transaction.on_commit(attempt, using=self.using)
@@ -351,8 +354,10 @@ class RedisStreams(DatabaseStreams):
         with self.client.pipeline(transaction=False) as pipeline:
             for record in records:
                 pipeline.hmget(self._keys(record)[0], "last_seq", "size")
-            answers = pipeline.execute() if records else []
-        for record, (last_seq, size) in zip(records, answers, strict=True):
+            answers = pipeline.execute(raise_on_error=False) if records else []
+        for record, answer in zip(records, answers, strict=True):
+            # An error is that of a key which is no hash: it is lost as well.
+            last_seq, size = (None, None) if isinstance(answer, ResponseError) else answer
             # The database's is final where the stream does not run: it was written with the end. A seq that is no
             # number is lost, too: one stream that somebody changed is no failure for the others.
             seq = _number_or_none(last_seq) if record.status == RUNNING else record.last_seq
@@ -379,7 +384,8 @@ class RedisStreams(DatabaseStreams):
         return [f"{place}:state:{_name(record)}", f"{place}:chunks:{_name(record)}", f"{place}:runs"]
 
     def _run(self, script: str, record: StreamRecord, *arguments: Any) -> Any:
-        return self._scripts[script](self._keys(record), arguments)
+        with _legible():
+            return self._scripts[script](self._keys(record), arguments)
 
 
 class RedisSource(DatabaseSource):
@@ -426,7 +432,8 @@ class RedisSource(DatabaseSource):
         with self.streams.client.pipeline(transaction=False) as pipeline:
             for record, _, after, last in ranges:
                 pipeline.xrange(self.streams._keys(record)[1], f"{after + 2}-0", f"{last + 1}-0")
-            answers = pipeline.execute() if ranges else []
+            with _legible():
+                answers = pipeline.execute() if ranges else []
         for (_, key, _, _), entries in zip(ranges, answers, strict=True):
             found.setdefault(key, {}).update((chunk.seq, chunk) for chunk in to_chunks(entries))
         return found
@@ -456,6 +463,17 @@ def _number(text: bytes | None) -> int:
         return int(text or b"")
     except ValueError as error:
         raise _unreadable() from error
+
+
+@contextmanager
+def _legible() -> Iterator[None]:
+    """Tell a key of another type, which somebody else wrote, from a server that does not answer."""
+    try:
+        yield
+    except ResponseError as error:
+        if "WRONGTYPE" in str(error):
+            raise _unreadable() from error
+        raise
 
 
 def _unreadable() -> StreamsUnavailable:

@@ -228,6 +228,27 @@ def test_a_planted_chunk_ends_its_readers_and_no_others(answers: BaseStreams, pr
         assert [chunk.data for chunk in next(batches)[1]] == ["c"]
 
 
+@pytest.mark.parametrize("part", ["chunks", "state"])
+def test_key_of_another_type_is_no_outage_and_no_failure_of_others(
+    answers: BaseStreams, private_cache: RedisServer, part: str
+) -> None:
+    answers.create("chat", "t", format="text")
+    answers.claim("t")
+    [key] = [key for key in client(private_cache).keys(f"*:{part}:*") if key.endswith(b":s")]
+    client(private_cache).set(key, b"text")
+    with pytest.raises(StreamsUnavailable, match="no stream"):
+        answers.append("s", ["more"])
+    with closing(answers.follow("t").batches()) as batches, closing(answers.follow("s").batches()) as broken:
+        answers.append("t", ["a"])
+        assert [chunk.data for chunk in next(batches)[1]] == ["a"]
+        if part == "chunks":
+            with pytest.raises(StreamsUnavailable, match="no stream"):
+                next(broken)
+        answers.append("t", ["b"])
+        assert [chunk.data for chunk in next(batches)[1]] == ["b"]
+    assert answers.finish("s").status == "failed"
+
+
 @pytest.mark.parametrize("text", [b"\xff", b"", b"garbage"], ids=str)
 def test_planted_numbers_are_no_failure_of_others(
     answers: BaseStreams, private_cache: RedisServer, text: bytes
