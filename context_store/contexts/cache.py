@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, ClassVar
 
 from django.conf import settings as django_settings
@@ -13,10 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from .base import BaseContexts
-from .storage import Storage, Text, shortened
+from .storage import Storage, Text
 
-# Django warns of keys that memcached would refuse: over 250 characters, or with a space in them.
-LONGEST_KEY = 200
 PICKLE = "django_redis.serializers.pickle.PickleSerializer"
 JSON = "django_redis.serializers.json.JSONSerializer"
 _writing = threading.RLock()
@@ -84,12 +83,14 @@ class MemoryStorage(Storage):
     """JSON text in Django's local memory cache. Every write holds one lock, which makes ``swap`` atomic."""
 
     def __init__(self, cache: LocMemCache, prefix: str) -> None:
-        self._cache = cache
+        # Of its own for this: Django warns of keys that memcached would refuse, over 250 characters or with a space.
+        self._cache = copy(cache)
+        self._cache.validate_key = _any_key  # type: ignore[method-assign]
         self._prefix = prefix
 
     def make_key(self, key: str) -> str:
-        """Return the key as the cache has it: with the prefix, and shortened where it is too long."""
-        return shortened(self._prefix + key, 0 if " " in key else LONGEST_KEY)
+        """Return the key as the cache has it: with the prefix."""
+        return self._prefix + key
 
     def fetch(self, key: str) -> Text | None:
         text: Text | None = self._cache.get(self.make_key(key))
@@ -213,6 +214,10 @@ def _unpickles(serializer: Any) -> bool:
         return issubclass(import_string(serializer), base)
     except (ImportError, TypeError):
         return False
+
+
+def _any_key(key: str) -> None:
+    pass
 
 
 def _error(number: int, text: str, hint: str) -> CheckMessage:

@@ -631,6 +631,20 @@ def test_who_has_nothing_but_a_context_is_erased_again_after_a_restore(everywher
     assert not ContextEntry.objects.exists()
 
 
+@pytest.mark.parametrize(("user_id", "key"), [("alice", "k" * 240), (ALICE, "a key")])
+def test_contexts_in_local_memory_are_erased_whatever_their_keys(
+    db: None, settings: Any, recwarn: Any, user_id: str, key: str
+) -> None:
+    backend = "context_store.contexts.cache.CacheContexts"
+    settings.CONTEXT_STORE_CONTEXTS = {"default": {"BACKEND": backend, "CACHE": "default", "PREFIX": "erased:"}}
+    mine = contexts["default"].scoped(user_scope(user_id))
+    mine.set(key, 1)
+    assert mine.get(key) == 1
+    erase_user(user_id, reason="Asked")
+    assert mine.get(key) is None
+    assert not recwarn.list
+
+
 def test_a_large_chat_goes_in_pieces(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules["context_store.graph.locked"], "MAX_DELETED", 10)
     store = ContextStore(user_id="alice")
