@@ -13,6 +13,7 @@ from context_store.types import UNSET, Unset
 
 from .asynchronous import asynchronous
 from .db import callers, database_for_read, no_writes
+from .exceptions import InvalidData
 from .graph import append_messages, read_page
 from .graph.chains import fitted, model_of, with_siblings
 from .managers.branches import BranchQuerySet
@@ -258,7 +259,7 @@ class ContextStore:
         ``title``, with ``-`` from the greatest down. ``after`` is the last chat of the page before: pages that go on
         from it are stable while chats move. ``preview`` adds the last message's text (at most 200 characters) and the
         number of unread messages (at most 100) in two more statements. ``trashed`` lists what lies in the trash
-        instead, the chat put there last first.
+        instead, the chat put there last first; it has pages by ``offset`` alone.
 
         >>> store = ContextStore(user_id="ada")
         >>> tea = store.create_chat("tea", title="Tea", metadata={"topic": "drinks"})
@@ -273,6 +274,8 @@ class ContextStore:
             metadata=metadata, contains=contains, archived=archived, pinned=pinned, title_prefix=title_prefix
         )
         if trashed:
+            if after is not None:
+                raise InvalidData("cannot stand beside trashed: page by offset", ("after",))
             return chats.visible_to(user_id).order_by("-trashed_at", "-id").records(limit=limit, offset=offset)
         return chats.page(user_id=user_id, order=order, preview=preview, limit=limit, offset=offset, after=after)
 

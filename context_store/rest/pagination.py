@@ -153,6 +153,9 @@ class ChatPagination(OffsetPagination):
             return super().respond(request, read, count=count)
         if "offset" in request.query_params:
             raise ValidationError({"after": ["Cannot stand beside offset."]})
+        # The trash has an order of its own, in which no cursor leads on.
+        if request.query_params.get("trashed") == "true":
+            raise ValidationError({"after": ["Cannot stand beside trashed: page by offset."]})
         limit = self.get_limit(request)
         records = read(limit=limit + 1, after=after or None)
         url = _url(request, limit=limit, after=cursor_of(order, records[limit - 1])) if len(records) > limit else None

@@ -7,7 +7,7 @@ from django.core.management import call_command
 from django.db.models import Model
 
 from context_store.engine import ContextEngine, assistant
-from context_store.exceptions import IdConflict, OwnerMismatch, RevisionConflict, SessionDoesNotExist
+from context_store.exceptions import IdConflict, InvalidData, OwnerMismatch, RevisionConflict, SessionDoesNotExist
 from context_store.models import Branch, Chat, Checkpoint, Message, SearchEntry
 from context_store.sessions import sessions
 from context_store.signals import chat_restored, chat_trashed
@@ -147,6 +147,8 @@ def test_the_trash_is_listed_newest_first(store: ContextStore) -> None:
     assert ids(store.list_chats(trashed=True, user_id="alice", metadata={"topic": "tea"})) == ["tea"]
     assert store.count_chats(trashed=True) == 2
     assert ContextStore(user_id="bob").list_chats(trashed=True) == []
+    with pytest.raises(InvalidData, match="page by offset"):
+        store.list_chats(trashed=True, after=store.list_chats(trashed=True, limit=1)[0])
 
 
 def test_delete_is_final_in_the_trash_too(store: ContextStore) -> None:

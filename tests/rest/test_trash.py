@@ -42,6 +42,12 @@ def test_anothers_chat_is_404(api: Client, chat: str, mallory: Any) -> None:
     assert ids(other.get("chats/?trashed=true")) == []
 
 
+def test_pages_of_the_trash_have_no_cursor_that_leads_nowhere(api, chat):
+    response = api.get("chats/?trashed=true&after=&limit=1")
+    assert (response.status_code, list(response.json()["errors"])) == (400, ["after"])
+    assert api.get("chats/?trashed=false&after=&limit=1").status_code == 200
+
+
 @pytest.mark.parametrize("path", ["chats/?trashed=1", "chats/?trashed=yes"])
 def test_a_flag_is_true_or_false(api: Client, path: str) -> None:
     response = api.get(path)

@@ -37,7 +37,9 @@ MAX_FILTERS = 50
 # Messages of a chat whose document the browsable API shows.
 MAX_SHOWN = 1_000
 
-TRASHED = parameter("trashed", {"type": "boolean"}, "Only chats in the trash, the one put there last first.")
+TRASHED = parameter(
+    "trashed", {"type": "boolean"}, "Only chats in the trash, the one put there last first; without `after`."
+)
 TRASH = parameter("trash", {"type": "boolean"}, "Put the chat into the trash: `restore/` takes it out again.")
 
 SEARCH = [
