@@ -14,7 +14,15 @@ from django.db import connections
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage, message_to_dict
 from langgraph.graph import END, START, MessagesState, StateGraph
 from pydantic_ai.conversation import Conversation
-from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, ToolCallPart, ToolReturnPart, UserPromptPart
+from pydantic_ai.messages import (
+    BinaryContent,
+    ModelRequest,
+    ModelResponse,
+    TextPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
 
 from context_store import ContextStore
 from context_store.adapters.a2a import RemoteAgent
@@ -211,6 +219,50 @@ def test_conversation_goes_on_in_another(first: str, second: str) -> None:
     # And back: the first reads what the second added, in the chat that it began.
     assert FRAMEWORKS[first].read() == after
     assert [chat.id for chat in ContextStore(user_id="alice").list_chats()] == [CHAT]
+
+
+def begin_with_an_error() -> None:
+    """Two calls at once, as Claude's transcripts have them: one is answered with a picture, the other fails."""
+    picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0K"}}
+    answers = [
+        {"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "text", "text": "12 bags"}, picture]},
+        {"type": "tool_result", "tool_use_id": "c2", "content": "no such tea", "is_error": True},
+    ]
+    calls = [{"type": "tool_use", "id": key, "name": "stock", "input": {}} for key in ("c1", "c2")]
+    entries = [
+        text_entry("u1", "user", QUESTION),
+        *(text_entry(f"a{index}", "assistant", [call]) for index, call in enumerate(calls)),
+        *(text_entry(f"t{index}", "user", [answer]) for index, answer in enumerate(answers)),
+        text_entry("a9", "assistant", [{"type": "text", "text": ANSWER}]),
+    ]
+    run(DjangoSessionStore(user_id="alice").append(KEY, entries))
+
+
+def test_answers_of_tools_fail_and_have_files_in_pydantic_ai() -> None:
+    begin_with_an_error()
+    messages = run(DjangoConversationStore(user_id="alice").load(CHAT)).messages
+    answers = [part for message in messages for part in message.parts if isinstance(part, ToolReturnPart)]
+    assert [answer.outcome for answer in answers] == ["success", "failed"]
+    assert answers[0].content == ["12 bags", BinaryContent.from_data_uri("data:image/png;base64,iVBORw0K")]
+    assert answers[1].content == "no such tea"
+
+
+def test_answers_of_tools_fail_in_langgraph() -> None:
+    begin_with_an_error()
+    messages = langchain_messages(ContextStore(user_id="alice").get_messages(CHAT))
+    assert [message.status for message in messages if isinstance(message, ToolMessage)] == ["success", "error"]
+
+
+def test_calls_made_at_once_are_one_message_in_langgraph() -> None:
+    begin_with_an_error()
+    go_on_langgraph()
+    messages = langchain_messages(ContextStore(user_id="alice").get_messages(CHAT))
+    # OpenAI refuses a message between a call and its answer.
+    assert [message.type for message in messages] == ["human", "ai", "tool", "tool", "ai", "human"]
+    assert [call["id"] for call in messages[1].tool_calls] == ["c1", "c2"]
+    # What the chat has is not stored again.
+    [branch] = ContextStore(user_id="alice").list_branches(CHAT)
+    assert branch.message_count == 7
 
 
 def ask_remotely(url: str) -> None:

@@ -17,15 +17,29 @@ def langchain_messages(records: Iterable[MessageRecord]) -> list[BaseMessage]:
     Return messages of a chain as LangChain's, to pass to a graph before a new one.
 
     They have the ids that they have in the chat: ``DjangoSaver`` does not store them again. A message that others wrote
-    may be several of LangChain's, of which the last has its id: these are stored, on a branch of their own.
+    may be several of LangChain's, of which the last has its id: these are stored, on a branch of their own. Calls that
+    others made at once, in a message each, are one message of LangChain's.
     """
     messages: list[BaseMessage] = []
     names: dict[str, str] = {}
+    calling: AIMessage | None = None
     for record in records:
-        written = messages_from_dict([record.data]) if _is_dump(record.data) else list(_written(record, names))
+        is_dump = _is_dump(record.data)
+        written = messages_from_dict([record.data]) if is_dump else list(_written(record, names))
         for index, message in enumerate(written, 1):
             message.id = record.id if index == len(written) else f"{record.id}#{index}"
+        if calling and written and not is_dump and isinstance(written[0], AIMessage):
+            # Providers refuse what stands between a call and its answer:
+            #
+            #     ai: call 1 | ai: call 2 | tool: result 1 | tool: result 2    ->    ai: call 1, call 2 | tool: …
+            messages.pop()
+            text = "\n".join(filter(None, (calling.text, written[0].text)))
+            calls = [*calling.tool_calls, *written[0].tool_calls]
+            written[0] = AIMessage(text, tool_calls=calls, id=written[0].id)
         messages += written
+        if written:
+            last = None if is_dump else written[-1]
+            calling = last if isinstance(last, AIMessage) and last.tool_calls else None
     return messages
 
 
@@ -45,7 +59,8 @@ def _written(record: MessageRecord, names: dict[str, str]) -> Iterator[BaseMessa
         elif turn.role == "tool":
             for part in filter(is_result, turn.parts):
                 name = part.name or names.get(part.id)
-                yield ToolMessage(output_text(part.output), tool_call_id=part.id, name=name)
+                status: Any = "error" if part.is_error else "success"
+                yield ToolMessage(output_text(part.output), tool_call_id=part.id, name=name, status=status)
         elif turn.role == "system" and text:
             yield SystemMessage(text)
         elif turn.role == "user":

@@ -8,6 +8,7 @@ from typing import Any
 from context_store.adapters.base import requires
 from context_store.messages.anthropic import arguments_of
 from context_store.messages.parts import DATA_URL, File, Part, Text, ToolCall, ToolResult, is_call, is_result, spoken
+from context_store.messages.reading import is_content, read_output
 from context_store.messages.turns import Turn, turns_in
 from context_store.records import MessageRecord
 
@@ -105,9 +106,18 @@ def _asked(turn: Turn, names: dict[str, str], time: datetime) -> Iterator[Any]:
     for part in turn.parts:
         if is_result(part):
             name = part.name or names.get(part.id) or part.id
-            yield ToolReturnPart(name, part.output, tool_call_id=part.id, timestamp=time)
+            outcome: Any = "failed" if part.is_error else "success"
+            yield ToolReturnPart(name, _returned(part.output), tool_call_id=part.id, outcome=outcome, timestamp=time)
         elif isinstance(part, Text):
             yield SystemPromptPart(part.text, timestamp=time)
+
+
+def _returned(output: Any) -> Any:
+    """Return a tool's answer: content of a message as text, with files as a list, and other JSON as it is."""
+    if not is_content(output):
+        return output
+    content = [block for part in read_output(output) for block in _content(part)]
+    return "\n".join(content) if all(isinstance(block, str) for block in content) else content
 
 
 def _content(part: Part) -> Iterator[Any]:
