@@ -48,6 +48,7 @@ TOOL_NAMES = ("tool", "function")
 _TEXTS = ("content", "text", "refusal", "output")
 _PLAIN_KEYS = {"id", "role", "name", "content", "created_at", "metadata", "usage"}
 _THOUGHTS = ("thinking", "reasoning", "reasoning_content", "text", "content")
+_ADDED = ("reasoning_content", "refusal", "audio")
 _LISTED_CALLS = ("tool_calls", "toolInvocations", "function_call")
 _LISTED_FILES = ("attachments", "experimental_attachments", "files", "images")
 _CALL_IDS = ("call_id", "toolCallId", "tool_call_id", "tool_use_id", "id")
@@ -211,6 +212,8 @@ def _message(block: Block, levels: int) -> Iterator[Part]:
     if block.get("thought") is True:  # Gemini
         yield from _reasoning(block, levels)
         return
+    if isinstance(added := block.get("additional_kwargs"), dict):  # LangChain: what a provider has beside the text.
+        block = {**{key: added[key] for key in _ADDED if key in added}, **block}
     for key in ("reasoning_content", "reasoning", "thinking"):
         if isinstance(block.get(key), str) and block[key]:
             yield Reasoning(block[key], {})

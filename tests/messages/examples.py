@@ -647,6 +647,20 @@ EXAMPLES = [
         ],
     ),
     # LangChain
+    Example(
+        "langchain refusal",
+        "ai",
+        {
+            "type": "ai",
+            "data": {
+                "type": "ai",
+                "content": "",
+                "additional_kwargs": {"refusal": "Hello", "reasoning_content": "Hm"},
+                "tool_calls": [],
+            },
+        },
+        [("reasoning", "Hm"), TEXT],
+    ),
     Example("langchain human", "human", {"type": "human", "content": "Hello", "additional_kwargs": {}}, [TEXT]),
     Example(
         "langchain ai",
