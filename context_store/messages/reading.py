@@ -54,6 +54,8 @@ _LISTED_FILES = ("attachments", "experimental_attachments", "files", "images")
 _CALL_IDS = ("call_id", "toolCallId", "tool_call_id", "tool_use_id", "id")
 _NAMES = ("name", "toolName", "tool_name")
 _LANGCHAIN = ("human", "ai", "system", "tool", "chat", "function", "AIMessageChunk")
+# What a tool of pydantic-ai returns where it returns a file alone.
+_FILE_KINDS = ("binary", "image-url", "audio-url", "video-url", "document-url")
 _MCP_KEYS = {"content", "isError", "structuredContent", "_meta"}
 _ARGUMENTS = ("arguments", "input", "args", "rawInput", "action", "code")
 _OUTPUTS = ("content", "output", "result", "response", "results", "outputs")
@@ -85,9 +87,15 @@ def read_output(output: Any) -> Iterator[Part]:
 
 def is_content(output: Any) -> bool:
     """Tell whether a tool's answer is content of a message, as MCP's servers give it, and no JSON of its own."""
-    if isinstance(output, dict) and output.keys() <= _MCP_KEYS:
-        output = output.get("content")
-    return isinstance(output, list) and bool(output) and all(map(_is_content_block, output))
+    if isinstance(output, dict):
+        if output.get("kind") in _FILE_KINDS:
+            return True
+        output = output.get("content") if output.keys() <= _MCP_KEYS else None
+    if not isinstance(output, list):
+        return False
+    # pydantic-ai's have plain text beside files; text alone is a list like any other.
+    blocks = [item for item in output if not isinstance(item, str)]
+    return bool(blocks) and all(map(_is_content_block, blocks))
 
 
 def _is_content_block(item: Any) -> bool:
@@ -308,7 +316,7 @@ def _result(block: Block, levels: int, *, is_hosted: bool = False) -> Iterator[T
         or True in (block.get("is_error"), block.get("isError"))
         or _kind(block) == "retry-prompt"
         or block.get("status") == "error"
-        or block.get("outcome") in ("failed", "denied")
+        or block.get("outcome") in ("failed", "denied", "retried")
     )
     yield ToolResult(call_id, name or None, output, is_error, block, is_hosted)
 
