@@ -54,6 +54,8 @@ _LISTED_FILES = ("attachments", "experimental_attachments", "files", "images")
 _CALL_IDS = ("call_id", "toolCallId", "tool_call_id", "tool_use_id", "id")
 _NAMES = ("name", "toolName", "tool_name")
 _LANGCHAIN = ("human", "ai", "system", "tool", "chat", "function", "AIMessageChunk")
+# What no person says in a request of pydantic-ai.
+_TOLD = ("system-prompt", "instruction-baseline", "instruction-delta", "tool-availability-delta", "retry-feedback")
 # What a tool of pydantic-ai returns where it returns a file alone.
 _FILE_KINDS = ("binary", "image-url", "audio-url", "video-url", "document-url")
 _MCP_KEYS = {"content", "isError", "structuredContent", "_meta"}
@@ -229,7 +231,7 @@ def _message(block: Block, levels: int) -> Iterator[Part]:
     # The AI SDK keeps the text of the parts in ``content`` too.
     for key in ("parts",) if block.get("parts") is not None else _TEXTS:
         if block.get(key) is not None:
-            for part in _read(block[key], levels - 1):
+            for part in _read(_said(block[key]) if key == "parts" else block[key], levels - 1):
                 if isinstance(part, ToolCall):
                     calls.add(part.id)
                 yield part
@@ -242,6 +244,13 @@ def _message(block: Block, levels: int) -> Iterator[Part]:
     yield from filter(None, map(_citation, _items(block, ("annotations", "citations"))))
     for item in _items(block, _LISTED_FILES):
         yield from _file(item, levels) if isinstance(item, dict) else ()
+
+
+def _said(parts: Any) -> Any:
+    """Return the parts of a message without what pydantic-ai tells the model itself, unless that is all."""
+    if not isinstance(parts, list):
+        return parts
+    return [part for part in parts if not isinstance(part, dict) or part.get("part_kind") not in _TOLD] or parts
 
 
 def _wrapped(block: Block, levels: int) -> Iterator[Part]:

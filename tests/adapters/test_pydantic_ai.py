@@ -10,7 +10,17 @@ import pytest
 from pydantic_ai.conversation import Conversation
 from pydantic_ai.conversation_store import ConversationConflict, InMemoryConversationStore
 from pydantic_ai.exceptions import UserError
-from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, ToolCallPart, ToolReturnPart, UserPromptPart
+from pydantic_ai.messages import (
+    ModelRequest,
+    ModelResponse,
+    RetryFeedbackPart,
+    RetryInfo,
+    SystemPromptPart,
+    TextPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
 
 from context_store import ContextStore
 from context_store.adapters.pydantic_ai import DjangoConversationStore
@@ -40,6 +50,20 @@ def test_conversation_is_a_chat_of_its_owner(store: DjangoConversationStore) -> 
     assert text_of(chats.get_messages("tea")[-1]) == "Yes, 12 bags."
     assert run(store.load("tea")).messages == TURN
     assert len(chats.search_chats("bags")) == 1
+
+
+def test_nobody_says_what_the_system_tells_the_model(store: DjangoConversationStore) -> None:
+    feedback: Any = RetryFeedbackPart("Please return text.", retry=RetryInfo("no_output", attempt=1))
+    messages: list[Any] = [
+        ModelRequest(parts=[SystemPromptPart("Be kind."), UserPromptPart("Is there sencha?")]),
+        ModelResponse(parts=[]),
+        ModelRequest(parts=[feedback]),
+    ]
+    run(store.save(Conversation(conversation_id="tea", messages=messages)))
+    records = ContextStore(user_id="alice").get_messages("tea")
+    assert [message.name for message in records] == ["user", "assistant", "system"]
+    assert [text_of(message) for message in records] == ["Is there sencha?", "", "Please return text."]
+    assert run(store.load("tea")).messages == messages
 
 
 def test_branch_left_is_a_branch_of_the_chat(store: DjangoConversationStore) -> None:

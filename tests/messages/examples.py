@@ -623,7 +623,6 @@ EXAMPLES = [
             ],
         },
         [
-            ("text", "Be brief"),
             TEXT,
             IMAGE_LINK,
             IMAGE,
@@ -633,6 +632,12 @@ EXAMPLES = [
             ("error", "c2", "try again"),
             ("text", "Plain text please"),
         ],
+    ),
+    Example(
+        "pydantic-ai system prompt",
+        "system",
+        {"kind": "request", "parts": [{"part_kind": "system-prompt", "content": "Hello", "dynamic_ref": None}]},
+        [TEXT],
     ),
     Example(
         "pydantic-ai response",

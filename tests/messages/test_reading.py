@@ -83,7 +83,9 @@ def test_an_answer_with_a_type_of_its_own_is_json() -> None:
     assert output_text([{"type": "invoice", "text": "x"}]) == '[{"type":"invoice","text":"x"}]'
     assert output_text({"content": [{"type": "text", "text": "x"}], "isError": False}) == "x"
     assert output_text({"kind": "binary", "data": "iVBORw==", "media_type": "image/png"}) == "[image/png]"
-    assert output_text(["seen", {"kind": "binary", "data": "iVBORw==", "media_type": "image/png"}]) == "seen\n[image/png]"
+    assert (
+        output_text(["seen", {"kind": "binary", "data": "iVBORw==", "media_type": "image/png"}]) == "seen\n[image/png]"
+    )
     assert output_text(["seen", "heard"]) == '["seen","heard"]'
     assert output_text(None) == "null"
 

@@ -31,7 +31,7 @@ with requires("pydantic-ai"):
 
 # The type of messages that are pydantic-ai's.
 MESSAGE = "pydantic_ai"
-ROLES = {"user-prompt": "user", "tool-return": "tool", "retry-prompt": "tool", "system-prompt": "system"}
+ROLES = {"user-prompt": "user", "speech": "user", "tool-return": "tool", "retry-prompt": "tool"}
 
 
 def stored(entry: ConversationEntry) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def _name(data: dict[str, Any]) -> str:
     """Return who says a message: of a request with several parts the user, then a tool, then the system."""
     if data["kind"] == "response":
         return "assistant"
-    roles = [ROLES.get(part["part_kind"], "user") for part in data["parts"]]
+    roles = [ROLES.get(part["part_kind"], "system") for part in data["parts"]]
     return next((role for role in ("user", "tool", "system") if role in roles), "user")
 
 
