@@ -21,8 +21,9 @@ def ui_messages(messages: Iterable[MessageRecord], *, merge_consecutive: bool = 
     from one message of the user to the next, its steps parted by ``step-start``.
     """
     written: list[Message] = []
-    # The call's part stays at hand, as its answer comes in a later message and belongs into the same part.
-    open_calls: dict[str, Block] = {}
+    # The call's part stays at hand, as its answer comes in a later message and belongs into the same part. Calls of one
+    # message may share an id, as Gemini's, which have none: they are answered in order.
+    open_calls: dict[str, list[Block]] = {}
     for record in messages:
         if is_empty(record):
             continue
@@ -36,13 +37,15 @@ def ui_messages(messages: Iterable[MessageRecord], *, merge_consecutive: bool = 
     return written
 
 
-def _message(record: MessageRecord, open_calls: dict[str, Block]) -> Message:
+def _message(record: MessageRecord, open_calls: dict[str, list[Block]]) -> Message:
     role = ROLES.get(record.name, "user")
     data = record.data if isinstance(record.data, dict) else {}
     if _is_ui(data.get("parts")):
         parts = list(data["parts"])
     else:
-        parts = [block for part in parts_of(record) for block in _blocks(part, open_calls)]
+        made: dict[str, list[Block]] = {}
+        parts = [block for part in parts_of(record) for block in _blocks(part, made, open_calls)]
+        open_calls.update(made)
     metadata = {"metadata": data["metadata"]} if "metadata" in data else {}
     return {"id": record.id, "role": "assistant" if role == "tool" else role, "parts": parts, **metadata}
 
@@ -56,14 +59,14 @@ def _is_ui(parts: Any) -> bool:
 #
 #     {"type": "tool-kettle", "toolCallId": "c1", "state": "input-available", "input": {"on": true}}
 #     {"type": "tool-kettle", "toolCallId": "c1", "state": "output-available", "input": {"on": true}, "output": "hot"}
-def _blocks(part: Part, open_calls: dict[str, Block]) -> Iterator[Block]:
+def _blocks(part: Part, made: dict[str, list[Block]], open_calls: dict[str, list[Block]]) -> Iterator[Block]:
     if isinstance(part, ToolResult):
-        if part.id in open_calls:
-            open_calls[part.id].update(_answer(part))
+        if waiting := made.get(part.id, open_calls.get(part.id)):
+            waiting.pop(0).update(_answer(part))
         return
     block = _block(part)
     if isinstance(part, ToolCall):
-        open_calls[part.id] = block
+        made.setdefault(part.id, []).append(block)
     if block:
         yield block
 

@@ -190,6 +190,18 @@ def test_calls_of_one_id_without_an_answer_leave_those_of_others_alone(engine: C
     assert [item["content"] for item in dropped] == ["Hm", "Well?", None, "sunny"]
 
 
+def test_answers_to_calls_without_ids_keep_their_order(engine: ContextEngine) -> None:
+    """Gemini may call one function several times at once, and tells the answers apart by their order."""
+    calls = [{"functionCall": {"name": "weather", "args": {"city": city}}} for city in ("Rome", "Oslo")]
+    answers = [{"functionResponse": {"name": "weather", "response": {"city": city}}} for city in ("Rome", "Oslo")]
+    engine.set(message("model", {"parts": calls}), user({"parts": answers}))
+    assert [item["content"] for item in engine.resolve().openai()[1:]] == ['{"city":"Rome"}', '{"city":"Oslo"}']
+    assert [part["output"] for part in engine.resolve().ui_messages()[0]["parts"]] == [
+        {"city": "Rome"},
+        {"city": "Oslo"},
+    ]
+
+
 def test_calls_of_an_agent_of_any_name_keep_their_answers(engine: ContextEngine) -> None:
     engine.set(user("Weather?"), message("researcher", {"parts": [*UI_PARTS[1], {"type": "text", "text": "Sunny."}]}))
     assert [item["role"] for item in engine.resolve().openai()] == ["user", "assistant", "tool", "user"]
