@@ -38,7 +38,10 @@ def openai_messages(
     for turn in turns_of(messages, drop_unanswered_calls=drop_unanswered_calls):
         role = system_role if turn.role == "system" else turn.role
         if _is_openai(turn):
-            written.append({"role": role, **{key: turn.data[key] for key in turn.data if key not in _OWN_KEYS}})
+            kept = {key: turn.data[key] for key in turn.data if key not in _OWN_KEYS}
+            if not kept.get("tool_calls"):  # Some servers write an empty list, which others refuse.
+                kept.pop("tool_calls", None)
+            written.append({"role": role, **kept})
         else:
             written += _written(turn, role)
     return [_joined(group) for group in grouped(written, _can_join)] if merge_consecutive else written

@@ -139,6 +139,12 @@ def test_keys_that_no_api_knows_are_left_out(engine: ContextEngine) -> None:
     assert engine.resolve().openai() == [{"role": "user", "content": "Hi"}]
 
 
+def test_an_empty_list_of_calls_is_left_out(engine: ContextEngine) -> None:
+    engine.set(*(assistant({"role": "assistant", "content": text, "tool_calls": []}) for text in "ab"))
+    assert engine.resolve().openai() == [{"role": "assistant", "content": text} for text in "ab"]
+    assert engine.resolve().openai(merge_consecutive=True) == [{"role": "assistant", "content": "a\n\nb"}]
+
+
 def test_consecutive_messages_are_merged_where_asked(engine: ContextEngine) -> None:
     picture = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
     engine.set(user("a"), user("b"), user({"content": [picture]}), assistant("c"), assistant("d"))
