@@ -177,9 +177,10 @@ def _block(block: Block, levels: int) -> Iterator[Part]:
         return _hosted_result(block, levels)
     if kind.startswith("tool-") and "toolCallId" in block:
         return _ui_tool(block, levels)
-    for key, read_key in _KEYS.items():
-        if key in block:
-            return read_key(block, levels)
+    if found := [key for key in _KEYS if key in block]:
+        # Google's library writes every key of a part, all but one of them null.
+        key = next((key for key in found if block[key] is not None), found[0])
+        return _KEYS[key](block, levels)
     return iter((Other(block),))
 
 

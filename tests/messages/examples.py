@@ -351,6 +351,35 @@ EXAMPLES = [
         {"parts": [{"function_call": {"id": "c1", "name": "weather", "args": WEATHER}}, {"text": "Hello"}]},
         [CALL, TEXT],
     ),
+    Example(
+        "gemini with nulls",
+        "model",
+        {
+            "role": "model",
+            "parts": [
+                {
+                    "function_call": None,
+                    "function_response": None,
+                    "inline_data": None,
+                    "thought": None,
+                    "text": "Hello",
+                },
+                {
+                    "function_response": None,
+                    "function_call": {"id": None, "name": "weather", "args": WEATHER},
+                    "text": None,
+                },
+                {"function_call": None, "inline_data": {"data": PNG, "mime_type": "image/png"}, "text": None},
+                {
+                    "function_call": None,
+                    "executable_code": None,
+                    "code_execution_result": {"output": "1\n"},
+                    "text": None,
+                },
+            ],
+        },
+        [TEXT, ("call", "weather", "weather", WEATHER), IMAGE, ("hosted result", "code_execution", "1\n")],
+    ),
     # AI SDK, UI messages
     Example(
         "ui user",
