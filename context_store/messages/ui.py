@@ -12,6 +12,9 @@ from .turns import ROLES
 Message = dict[str, Any]
 Block = dict[str, Any]
 
+# The states of a tool's part that waits for its answer.
+_WITHOUT_ANSWER = ("input-available", "approval-requested", "approval-responded")
+
 
 def ui_messages(messages: Iterable[MessageRecord], *, merge_consecutive: bool = False) -> list[Message]:
     """
@@ -40,12 +43,16 @@ def ui_messages(messages: Iterable[MessageRecord], *, merge_consecutive: bool = 
 def _message(record: MessageRecord, open_calls: dict[str, list[Block]]) -> Message:
     role = ROLES.get(record.name, "user")
     data = record.data if isinstance(record.data, dict) else {}
+    made: dict[str, list[Block]] = {}
     if _is_ui(data.get("parts")):
-        parts = list(data["parts"])
+        # Copies, as answers go into them: the record stays as it is.
+        parts = [dict(part) for part in data["parts"]]
+        for part in parts:
+            if part.get("state") in _WITHOUT_ANSWER:
+                made.setdefault(str(part.get("toolCallId")), []).append(part)
     else:
-        made: dict[str, list[Block]] = {}
         parts = [block for part in parts_of(record) for block in _blocks(part, made, open_calls)]
-        open_calls.update(made)
+    open_calls.update(made)
     metadata = {"metadata": data["metadata"]} if "metadata" in data else {}
     return {"id": record.id, "role": "assistant" if role == "tool" else role, "parts": parts, **metadata}
 

@@ -208,6 +208,14 @@ def test_answers_to_calls_without_ids_keep_their_order(engine: ContextEngine) ->
     ]
 
 
+def test_a_ui_message_that_is_stored_gets_the_answers_that_come_later(engine: ContextEngine) -> None:
+    call = {key: UI_TOOL[key] for key in ("type", "toolCallId", "input")} | {"state": "input-available"}
+    engine.set(user("Weather?"), assistant({"role": "assistant", "parts": [call]}), tool("sunny", call_id="c1"))
+    prompt = engine.resolve()
+    assert prompt.ui_messages()[1]["parts"] == [UI_TOOL]
+    assert prompt.messages[1].data["parts"] == [call]
+
+
 def test_calls_of_an_agent_of_any_name_keep_their_answers(engine: ContextEngine) -> None:
     engine.set(user("Weather?"), message("researcher", {"parts": [*UI_PARTS[1], {"type": "text", "text": "Sunny."}]}))
     assert [item["role"] for item in engine.resolve().openai()] == ["user", "assistant", "tool", "user"]
