@@ -367,6 +367,10 @@ class BaseStreams(UserBackend):
 
     areap = asynchronous(reap)
 
+    def in_transaction(self) -> bool:
+        """Tell whether this thread is in a transaction, of which others see nothing until it is committed."""
+        return False
+
     def forget_chat(self, chat_id: str) -> None:
         """Remove what lies outside of the database of a chat that is deleted."""
 

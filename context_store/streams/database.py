@@ -110,6 +110,9 @@ class DatabaseStreams(BaseStreams):
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
 
+    def in_transaction(self) -> bool:
+        return connections[self.using].in_atomic_block
+
     def make_source(self) -> "DatabaseSource":
         """Return who looks for the news of the database that it is now."""
         return DatabaseSource(self.settled())

@@ -188,13 +188,16 @@ class SyncProducer(Producer):
             connections.close_all()
 
     def start(self) -> None:
-        self._thread.start()
+        # Of a transaction of the caller's another thread sees nothing, not even the claim: there only ``write`` stores.
+        if not self.streams.in_transaction():
+            self._thread.start()
 
     def end(self, error: BaseException | None) -> None:
         with self._changed:
             self._is_over = True
             self._changed.notify()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         self._end(error)
 
 

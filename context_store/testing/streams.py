@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import connections
+from django.db import connections, transaction
 from django.test import override_settings
 
 from context_store.exceptions import IdConflict, InvalidData, StreamCancelled, StreamConflict
@@ -439,6 +439,15 @@ class StreamsContract(Contract):
         with self.streams.produce("s") as producer:
             producer.write("a")
             self.wait_until(lambda: len(self.streams.read("s")) == 1)
+
+    def test_producer_within_a_transaction_completes_the_stream(self) -> None:
+        self.streams.create("chat", "s", format="text")
+        with transaction.atomic(using=self.using), self.streams.produce("s") as producer:
+            for _ in range(3):
+                producer.write("a")
+                time.sleep(0.1)
+        self.assertEqual(self.streams.require("s").status, "completed")
+        self.assertEqual([chunk.data for chunk in self.streams.read("s")], ["a"] * 3)
 
     def test_exception_fails_the_stream_with_its_text(self) -> None:
         self.streams.create("chat", "s", format="text")
