@@ -12,6 +12,14 @@ from typing import Any
 UI, TEXT = "ui", "text"
 # Chunks of a UI message stream that are a part as they are.
 WHOLE = ("source-url", "source-document", "file", "reasoning-file", "custom", "steering-message")
+# What a chunk asks an approval with, and where its part has it: an answer is taken only with the signature.
+ASKED = {
+    "approvalDescriptor": "descriptor",
+    "inputSchemaInput": "inputSchemaInput",
+    "reason": "requestReason",
+    "isAutomatic": "isAutomatic",
+    "signature": "signature",
+}
 
 Chunk = dict[str, Any]
 Part = dict[str, Any]
@@ -158,7 +166,8 @@ class UIAnswer:
             of = "result" if what in ("output-available", "output-error") else "call"
             part[f"{of}ProviderMetadata"] = chunk["providerMetadata"]
         if "approvalId" in chunk:
-            part["approval"] = {"id": chunk["approvalId"]}
+            asked = {name: chunk[key] for key, name in ASKED.items() if chunk.get(key) is not None}
+            part["approval"] = {"id": chunk["approvalId"], **asked}
             self._asking[str(chunk["approvalId"])] = part
 
     def _add_approval(self, chunk: Chunk) -> None:

@@ -37,6 +37,12 @@ def test_approval_of_a_call_is_answered() -> None:
     }  # fmt: skip
 
 
+def test_approval_keeps_what_its_answer_is_checked_by() -> None:
+    request = {"type": "tool-approval-request", "toolCallId": "c", "approvalId": "a"}
+    [part] = said(CALL, {**request, "reason": "It costs.", "isAutomatic": True, "signature": "s"})["parts"]
+    assert part["approval"] == {"id": "a", "requestReason": "It costs.", "isAutomatic": True, "signature": "s"}
+
+
 def test_step_that_is_reset_is_forgotten() -> None:
     text = [{"type": "text-start", "id": "1"}, {"type": "text-delta", "id": "1", "delta": "Wro"}]
     again = [{"type": "text-start", "id": "1"}, {"type": "text-delta", "id": "1", "delta": "Right"}]
