@@ -159,6 +159,9 @@ class UIAnswer:
         part["state"] = states.get(what, part["state"])
         # Only the last output is not preliminary.
         part.pop("preliminary", None)
+        if what == "output-error":
+            # A tool that told how far it is may fail.
+            part.pop("output", None)
         names = ("input", "output", "errorText", "providerExecuted", "preliminary", "title", "toolMetadata")
         part.update({name: chunk[name] for name in names if name in chunk})
         if "providerMetadata" in chunk:

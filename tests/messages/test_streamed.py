@@ -28,6 +28,12 @@ def test_last_output_is_not_preliminary() -> None:
     assert part == {**PART, "state": "output-available", "output": 1}
 
 
+def test_call_that_fails_has_no_output() -> None:
+    output = {"type": "tool-output-available", "toolCallId": "c", "output": "…", "preliminary": True}
+    [part] = said(CALL, output, {"type": "tool-output-error", "toolCallId": "c", "errorText": "Closed."})["parts"]
+    assert part == {**PART, "state": "output-error", "errorText": "Closed."}
+
+
 def test_approval_of_a_call_is_answered() -> None:
     request = {"type": "tool-approval-request", "toolCallId": "c", "approvalId": "a"}
     answer = {"type": "tool-approval-response", "approvalId": "a", "approved": False, "reason": "No."}
