@@ -150,6 +150,26 @@ def test_helpers_of_the_sdk_read_the_store(store: DjangoSessionStore, tmp_path: 
     assert [message.uuid for message in found] == uuids
 
 
+def test_helpers_of_the_sdk_read_what_others_add(store: DjangoSessionStore, tmp_path: Any) -> None:
+    from claude_agent_sdk import project_key_for_directory
+
+    key = {**KEY, "project_key": project_key_for_directory(tmp_path)}
+    uuids = [f"{number}" * 8 + "-1111-4111-8111-" + "1" * 12 for number in (2, 3, 4)]
+
+    def read() -> list[Any]:
+        found = run(get_session_messages_from_store(store, KEY["session_id"], directory=str(tmp_path)))
+        contents = [message.message["content"] for message in found]
+        return [content if isinstance(content, str) else content[0]["text"] for content in contents]
+
+    run(store.append(key, [entry(uuids[0], "Sencha?", parentUuid=None, sessionId=KEY["session_id"])]))
+    run(store.append(key, [entry(uuids[1], "Yes.", "assistant", parentUuid=uuids[0], sessionId=KEY["session_id"])]))
+    ContextStore(user_id="alice").append_messages(KEY["session_id"], [{"name": "user", "data": "And matcha?"}])
+    assert read() == ["Sencha?", "Yes.", "And matcha?"]
+    last = run(store.load(key))[-1]["uuid"]
+    run(store.append(key, [entry(uuids[2], "No.", "assistant", parentUuid=last, sessionId=KEY["session_id"])]))
+    assert read() == ["Sencha?", "Yes.", "And matcha?", "No."]
+
+
 def test_load_takes_few_statements(store: DjangoSessionStore, django_assert_max_num_queries: Any) -> None:
     run(store.append(KEY, TURN))
     with django_assert_max_num_queries(4):

@@ -81,9 +81,21 @@ class DjangoSessionStore(UserChats, SessionStore):  # type: ignore[misc] # The S
             messages = read_page(self._db, chat_id, user_id=owner, branch=branch)
         except (Chat.DoesNotExist, Branch.DoesNotExist):
             return None
-        entries: list[SessionStoreEntry] = translated(
-            messages, _is_entry, lambda message: message.data, lambda run: _entries(run, key["session_id"])
-        )
+        # The SDK walks up from the last entry: what others wrote hangs below the entry before it.
+        above: str | None = None
+
+        def own(message: MessageRecord) -> Any:
+            nonlocal above
+            above = message.data.get("uuid") or above
+            return message.data
+
+        def foreign(run: list[MessageRecord]) -> list[Any]:
+            nonlocal above
+            written = _entries(run, key["session_id"], above)
+            above = written[-1]["uuid"] if written else above
+            return written
+
+        entries: list[SessionStoreEntry] = translated(messages, _is_entry, own, foreign)
         return entries or None
 
     @threaded
@@ -240,8 +252,8 @@ def _folded(session: ClaudeSession, key: SessionKey, new: list[Input]) -> dict[s
     return {"summary": folded["data"], "written_at": written_at}
 
 
-def _entries(messages: list[MessageRecord], session_id: str) -> list[Any]:
-    """Return entries of a transcript for messages that others wrote. System messages are none."""
+def _entries(messages: list[MessageRecord], session_id: str, above: str | None) -> list[Any]:
+    """Return entries of a transcript, below another, for messages that others wrote. System messages are none."""
     written = anthropic_messages("", messages, merge_consecutive=False)["messages"]
     entries: list[Any] = []
     for index, message in enumerate(written):
@@ -253,7 +265,7 @@ def _entries(messages: list[MessageRecord], session_id: str) -> list[Any]:
             content = [{"type": "text", "text": content}]
         entries.append(
             {
-                "parentUuid": entries[-1]["uuid"] if entries else None,
+                "parentUuid": entries[-1]["uuid"] if entries else above,
                 "isSidechain": False,
                 "sessionId": session_id,
                 "type": message["role"],
