@@ -241,4 +241,5 @@ def _cost(cost: Any) -> Decimal | None:
         raise InvalidData("must be a decimal number, given as a Decimal or as text", ("cost",)) from error
     if not amount.is_finite() or amount < 0 or amount >= 10 ** (COST_DIGITS - COST_PLACES):
         raise InvalidData(f"must be from 0 to below 10^{COST_DIGITS - COST_PLACES}", ("cost",))
-    return amount
+    # Without the sign of "-0", which is no less than 0.
+    return abs(amount)

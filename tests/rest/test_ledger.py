@@ -17,6 +17,12 @@ def test_usage_is_recorded_and_summed(api, chat):
     assert api.get("chats/chat/usage/?branch=side").json()["results"] == []
 
 
+@pytest.mark.parametrize("cost", ["-0", "-0.00000000001"])
+def test_cost_of_nothing_has_no_sign(api, chat, cost):
+    assert api.post("chats/chat/usage/", {"model": "small", "cost": cost}).json()["cost"] == "0"
+    assert [one["cost"] for one in api.get("chats/chat/usage/").json()["results"]] == ["0"]
+
+
 @pytest.mark.parametrize("path", ["usage/?by=data", "usage/?since=x", "chats/chat/usage/?active_branch=1"])
 def test_a_wrong_sum_is_400(api, chat, path):
     assert api.get(path).status_code == 400
