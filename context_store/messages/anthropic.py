@@ -50,7 +50,9 @@ def _written(turn: Turn) -> Iterator[Message]:
     role = "user" if turn.role == "tool" else turn.role
     content = _as_stored(turn.data)
     if content is None:
-        content = [block for part in turn.parts for block in _blocks(part)]
+        # The API takes files from the user alone.
+        parts = (part for part in turn.parts if role == "user" or not isinstance(part, File))
+        content = [block for part in parts for block in _blocks(part)]
         if len(content) == 1 and content[0].keys() == {"type", "text"}:
             content = content[0]["text"]
     if content:

@@ -345,6 +345,14 @@ def test_files_keep_the_form_that_a_format_has_for_them(engine: ContextEngine) -
     assert anthropic[2]["content"] == [{"type": "image", "source": {"type": "url", "url": "https://x/y.png"}}]
 
 
+def test_files_that_a_model_made_are_left_out(engine: ContextEngine) -> None:
+    picture = {"inlineData": {"mimeType": "image/png", "data": "QUJD"}}
+    engine.set(user("Draw"), message("model", {"parts": [{"text": "Drawn"}, picture]}), user("Thanks"))
+    engine.set(message("model", {"parts": [picture]}))
+    assert [item["content"] for item in engine.resolve().openai()] == ["Draw", "Drawn", "Thanks"]
+    assert [item["content"] for item in engine.resolve().anthropic()["messages"]] == ["Draw", "Drawn", "Thanks"]
+
+
 def test_tools_of_a_provider_are_its_own(engine: ContextEngine) -> None:
     said = [
         {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "tea"}},
