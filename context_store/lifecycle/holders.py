@@ -208,7 +208,8 @@ class AdminLogHolder(Holder):
         about = entries.filter(object_id__in=list(chat_ids))
         asked: set[str] = set()
         for text in about.filter(change_message__contains="“").values_list("change_message", flat=True):
-            asked.update(re.findall("“(.*?)”", text))
+            # From the first to the last, as many keyboards write these themselves.
+            asked.update(re.findall("“(.*)”", text, re.DOTALL))
         for query in asked:
             sum(self._blank(entries.filter(object_repr=f"Search: {query}"[:200])))
         return sum(self._blank(about))

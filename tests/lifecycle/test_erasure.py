@@ -77,6 +77,13 @@ def everywhere(redis_url: str) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def boss(db: None) -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("boss"))
+    return client
+
+
 def plant(user_id: str = ALICE) -> ContextStore:
     """Put the marker wherever text of a user can go."""
     store = ContextStore(user_id=user_id)
@@ -653,6 +660,16 @@ def test_a_large_chat_goes_in_pieces(db: None, monkeypatch: pytest.MonkeyPatch) 
     store.edit_message("tea", "m05", "other")
     assert erase_user("alice", reason="Asked").counts["message"] == 36
     assert not Message._base_manager.exists()
+
+
+def test_the_admin_log_keeps_no_search_for_a_phrase(boss: Client) -> None:
+    store = ContextStore(user_id="alice")
+    store.create_chat("tea", title="Tea")
+    store.append_messages("tea", [message("m", data=f"the {MARKER} case")])
+    boss.get("/admin/context_store/chat/", {"q": f"“{MARKER} case”"})
+    assert MARKER in LogEntry.objects.get(object_id="tea").change_message
+    erase_user("alice", reason="Asked")
+    assert {(entry.object_repr, entry.change_message) for entry in LogEntry.objects.all()} == {("", "Erased.")}
 
 
 @pytest.mark.django_db(transaction=True)
