@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.models import DELETION
 from django.core.exceptions import PermissionDenied
+from django.db import router
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.decorators import method_decorator
@@ -51,11 +52,14 @@ class LookupForm(forms.Form):
     )
 
 
-def delete_context(stored: str) -> None:
+def delete_context(stored: str, using: str | None) -> None:
     """Delete the context through each backend whose rows are listed: it may keep a copy elsewhere."""
+    database = using or router.db_for_write(ContextEntry)
     for alias in contexts:
-        backend = contexts[alias]
-        if backend.supports_listing and stored.startswith(backend.prefix):
+        backend = contexts[alias].on(using)
+        # Another database may have the same key.
+        is_listed = backend.supports_listing and backend.storage.database == database
+        if is_listed and stored.startswith(backend.prefix):
             # Rows that are no contexts, as locks are, have no copy.
             with suppress(InvalidData):
                 backend.resolve(stored.removeprefix(backend.prefix)).delete()
@@ -152,11 +156,12 @@ class ContextEntryAdmin(StoreAdmin):
         return self.page(request, "contextentry/lookup", _("Context by its key"), shown)
 
     def _asked(self, alias: str, key: str) -> BoundContext:
+        there = contexts[alias].on(self.using)
         try:
-            return contexts[alias].resolve(key)
+            return there.resolve(key)
         except InvalidData:
             # Not as a key is stored, with a bare ~ perhaps: then as it is written in code, outside of all scopes.
-            return contexts[alias].bound(key)
+            return there.bound(key)
 
     def _deleted(self, request: HttpRequest, context: BoundContext, name: str) -> HttpResponse:
         if not self.has_delete_permission(request):
@@ -169,12 +174,12 @@ class ContextEntryAdmin(StoreAdmin):
         return HttpResponseRedirect(self.url("lookup"))
 
     def delete_model(self, request: HttpRequest, obj: ContextEntry) -> None:
-        delete_context(obj.key)
+        delete_context(obj.key, self.using)
         super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         for key in queryset.values_list("key", flat=True):
-            delete_context(key)
+            delete_context(key, self.using)
         super().delete_queryset(request, queryset)
 
     def get_deleted_objects(  # type: ignore[override]

@@ -8,8 +8,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.test import Client
+from pytest_django import Settings
 
-from context_store.admin import ChatAdmin
+from context_store.admin import ChatAdmin, ContextEntryAdmin
+from context_store.contexts import contexts
 from context_store.models import Branch, Chat, Checkpoint
 from context_store.store import ContextStore
 
@@ -53,6 +55,25 @@ def test_an_admin_of_another_database(monkeypatch: pytest.MonkeyPatch) -> None:
         LIST, {"action": "delete_selected", "_selected_action": [Chat.objects.using("other").get().pk], "post": "yes"}
     )
     assert not Chat.objects.using("other").exists()
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_contexts_of_another_database(boss: Client, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    monkeypatch.setattr(ContextEntryAdmin, "using", "other")
+    backend = "context_store.contexts.database.DatabaseContexts"
+    settings.CONTEXT_STORE_CONTEXTS = {"kept": {"BACKEND": backend}, "far": {"BACKEND": backend, "USING": "default"}}
+    here, there = contexts["kept"], contexts["kept"].on("other")
+    for key in ("a", "b", "c"):
+        here.set(key, "here")
+        there.set(key, "there")
+    place = "/admin/context_store/contextentry/"
+    asked = {"alias": "kept", "key": "c"}
+    assert "there" in boss.get(f"{place}lookup/", asked).content.decode()
+    boss.post(f"{place}lookup/", asked)
+    boss.post(f"{place}a/delete/", {"post": "yes"})
+    boss.post(place, {"action": "delete_selected", "_selected_action": ["b"], "post": "yes"})
+    assert there.get_many(["a", "b", "c"]) == {}
+    assert here.get_many(["a", "b", "c"]) == dict.fromkeys("abc", "here")
 
 
 def test_an_admin_of_some_chats_shows_no_others(
