@@ -44,6 +44,13 @@ def test_erase_user_asks_for_the_id_again(monkeypatch: pytest.MonkeyPatch) -> No
     assert not Chat.objects.exists()
 
 
+def test_erase_user_tells_that_nobody_is_there_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO())
+    with pytest.raises(CommandError, match="Give --yes"):
+        run("erase_user", "alice", reason="Asked")
+    assert Chat.objects.exists()
+
+
 def test_erase_user_tells_why_it_stops() -> None:
     with pytest.raises(CommandError, match="Something is left") as stopped:
         run("erase_user", "alice", reason="Asked", yes=True, seconds=0)

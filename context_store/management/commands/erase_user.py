@@ -44,8 +44,13 @@ class Command(BaseCommand):
         yes: bool,
         **options: Any,
     ) -> None:
-        if not yes and input(f"Erase all that is stored of {user_id!r}? Type the id again: ") != user_id:
-            raise CommandError("Nothing was erased.")
+        if not yes:
+            try:
+                typed = input(f"Erase all that is stored of {user_id!r}? Type the id again: ")
+            except EOFError as error:
+                raise CommandError("Nothing was erased: nobody is there to ask. Give --yes.") from error
+            if typed != user_id:
+                raise CommandError("Nothing was erased.")
         try:
             receipt = erase_user(
                 user_id, reason=reason, copies=copies, usage=usage, who=who, seconds=seconds, using=database
