@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from io import StringIO
@@ -82,6 +83,18 @@ def test_reap_streams_ends_those_of_a_backend_while_another_is_down(monkeypatch:
         with pytest.raises(CommandError, match="'away': No answer."):
             run("reap_streams")
         assert streams["default"].require("s").status == "failed"
+
+
+@pytest.mark.parametrize("pause", [-1.0, math.nan])
+def test_retention_waits_for_no_less_than_nothing(pause: float) -> None:
+    with pytest.raises(CommandError, match="--pause"):
+        run("apply_retention", pause=pause)
+
+
+def test_records_have_a_size(tmp_path: Path) -> None:
+    (tmp_path / "chats").touch()
+    with pytest.raises(CommandError, match="--max-record-mib"):
+        run("import_chats", str(tmp_path / "chats"), format="messages", user_id="alice", max_record_mib=0)
 
 
 def test_chats_are_exported_to_a_pipe_but_to_no_folder(tmp_path: Path) -> None:

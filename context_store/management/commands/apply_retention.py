@@ -29,6 +29,9 @@ class Command(BaseCommand):
     def handle(
         self, *, database: str | None, dry_run: bool, seconds: float | None, pause: float | None, **options: Any
     ) -> None:
+        # Not ``pause < 0``, which NaN would pass.
+        if pause is not None and not pause >= 0:
+            raise CommandError("--pause must be a number from 0 on.")
         with progress_bar(self.stderr, None, " chats", disable=dry_run) as bar:
             try:
                 report = apply_retention(

@@ -68,6 +68,8 @@ class Command(BaseCommand):
                 raise CommandError(str(error)) from error
         elif not file_format.names_owner:
             raise CommandError(f"--user-id is required: the format {options['format']} does not name an owner.")
+        if options["max_record_mib"] < 1:
+            raise CommandError("--max-record-mib must be from 1 on.")
         store = ContextStore(using=database, user_id=user_id)
         with _opened(file) as source, progress_bar(self.stderr, _size(source), "B") as bar:
             records = read_records(source, members=file_format.members, max_bytes=options["max_record_mib"] << 20)
