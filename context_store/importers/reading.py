@@ -1,5 +1,5 @@
 """
-Records of a file, one at a time: JSON lines, one JSON array, JSON objects over several lines, or a ZIP with such files.
+Records of a file, one at a time: JSON lines, JSON arrays, JSON objects over several lines, or a ZIP with such files.
 
 A file is never held whole: memory follows the largest record, and no record is larger than ``MAX_RECORD_BYTES``. A
 record that cannot be read is reported with its place and does not end the reading.
@@ -131,7 +131,7 @@ _STRING = re.compile(rb"(?:[^\"\\]++|\\.)*+", re.DOTALL)
 # Not ijson: its parser cannot go on after an error, so one bad item would hide all that follow it.
 def split_items(chunks: Iterable[bytes], *, is_array: bool, max_bytes: int) -> Iterator[bytes | None]:
     """
-    Give the bytes of each item of one JSON array, or of each of the objects that follow each other.
+    Give the bytes of each item of JSON arrays, or of each of the objects that follow each other.
 
     Only brackets, commas and strings are looked at, so that an item with an error in it does not hide the next one:
 
@@ -164,16 +164,21 @@ def split_items(chunks: Iterable[bytes], *, is_array: bool, max_bytes: int) -> I
                 item.add(chunk[start : position - 1])
                 if (last := item.take()) is None or last.strip():
                     yield last
-                return
-            if depth == between and sign == (b"," if is_array else b"}"):
+                # Another array may follow, as in files that were put together.
+                start = position
+            elif depth == between and sign == (b"," if is_array else b"}"):
                 item.add(chunk[start : position - is_array])
                 yield item.take()
                 start = position
             # A bracket too many, between objects, spoils the record behind it alone.
             depth = max(depth, 0)
         item.add(chunk[start:])
-    if is_array or (last := item.take()) is None or last.strip():
+    is_blank = (last := item.take()) is not None and not last.strip()
+    if depth or not (is_array or is_blank):
         raise EOFError(f"the file ends within {'the array' if is_array else 'an object'}")
+    if not is_blank:
+        # What stands behind the last array.
+        yield last
 
 
 def _parse(place: str, item: bytes | None, max_bytes: int) -> Record:

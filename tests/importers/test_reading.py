@@ -70,6 +70,17 @@ def test_a_bad_item_is_told_and_the_next_one_read() -> None:
     ]
 
 
+@pytest.mark.parametrize("chunk_size", [2, 3, 100])
+def test_nothing_behind_an_array_is_passed_over(chunk_size: int) -> None:
+    assert values('[{"a": 1}]\n[{"a": 2}, 3]\n\n[]\n [4] ', chunk_size) == [{"a": 1}, {"a": 2}, 3, 4]
+    good, bad = read('[{"a": 1}]\n more', chunk_size)
+    assert (good.value, bad.place) == ({"a": 1}, "item 2")
+    assert bad.error is not None
+    # A bracket too many ends the array early.
+    assert any(record.error for record in read('[{"a": 1}}, {"a": 2}]', chunk_size))
+    assert read("[1] [2", chunk_size)[-1].error == "the file ends within the array"
+
+
 def test_an_array_that_is_cut_off_gives_what_is_whole() -> None:
     for content in ('[{"a": 1}, {"a": 2', '[{"a": 1}, {"a": "x', '[{"a": 1},', '[{"a": 1}, '):
         whole, rest = read(content, chunk_size=4)
