@@ -56,8 +56,9 @@ def _read_zip(file: BinaryIO, members: str, chunk_size: int, max_bytes: int) -> 
         yield Record("ZIP", error=f"cannot be read: {error}")
         return
     with archive:
-        # A list can name one file many times.
-        names = {name for name in archive.namelist() if fnmatch(name.rpartition("/")[2], members)}
+        # A list can name one file many times. What macOS adds beside each file holds none of it.
+        found = (name for name in archive.namelist() if not name.startswith("__MACOSX/"))
+        names = {name for name in found if fnmatch(name.rpartition("/")[2], members)}
         if not names:
             yield Record("ZIP", error=f"has no file {members}")
         for name in sorted(names):

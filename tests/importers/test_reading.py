@@ -1,6 +1,7 @@
 import io
 import json
 import random
+import re
 import tracemalloc
 import zipfile
 from typing import Any
@@ -154,7 +155,7 @@ def zipped(**files: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
-            archive.writestr(name.replace("__", "/") + ".json", content)
+            archive.writestr(re.sub("(?<=.)__", "/", name) + ".json", content)
     return buffer.getvalue()
 
 
@@ -165,6 +166,10 @@ def test_the_matching_files_of_a_zip_are_read() -> None:
         Record("export/chats_2.json, item 1", 2),
         Record("export/chats_2.json, item 2", 3),
     ]
+
+
+def test_what_macos_adds_to_a_zip_is_no_file_of_records() -> None:
+    assert values(zipped(**{"chats": b"[1]", "__MACOSX/._chats": b"\0\5\26\7"})) == [1]
 
 
 def test_a_zip_that_cannot_be_read_is_told() -> None:
