@@ -56,9 +56,11 @@ def _load(store: ContextStore, value: Any, file_format: Format) -> tuple[ChatRec
             return stored, False
         # An operator needs to know whose chat is in the way.
         chat_id = document["chat"]["id"]
-        owners = Chat.objects.using(store.using).filter(pk=chat_id).values_list("user_id", flat=True)
-        for user_id in owners:
-            raise IdConflict(f"Chat id {chat_id!r} is taken, by a chat of user {user_id!r}.") from None
+        # Also of one in the trash.
+        owners = Chat._base_manager.using(store.using).filter(pk=chat_id).values_list("user_id", "trashed_at")
+        for user_id, trashed_at in owners:
+            where = "" if trashed_at is None else " in the trash"
+            raise IdConflict(f"Chat id {chat_id!r} is taken, by a chat of user {user_id!r}{where}.") from None
         raise
 
 

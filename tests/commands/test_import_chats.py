@@ -310,6 +310,13 @@ def test_debug_does_not_keep_what_is_imported(tmp_path: Path, settings: Settings
     assert len(connection.queries) < 20
 
 
+def test_a_chat_in_the_trash_that_has_the_id_is_told(tmp_path: Path) -> None:
+    path = lines(tmp_path, {**GOOD, "id": "c1"})
+    run(path, "messages")
+    ContextStore().trash_chat("c1")
+    assert run(path, "messages").err == ["line 1: Chat id 'c1' is taken, by a chat of user 'alice' in the trash."]
+
+
 @pytest.mark.parametrize(
     ("file_format", "user_id", "reason"),
     [
