@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from context_store.db.distribution import state_of
 from context_store.db.statements import CHUNK_SIZE
-from context_store.exceptions import CorruptChat
+from context_store.exceptions import CorruptChat, CorruptData
 from context_store.records import MessageRecord
 from context_store.search.index import index_problem
 from context_store.search.text import searchable_text
@@ -27,7 +27,8 @@ class Problem(NamedTuple):
     One thing that is wrong with a chat, or with the whole store.
 
     ``code`` is stable: ``parent``, ``lineage``, ``head``, ``checkpoint``, ``active_branch``, ``message_count``,
-    ``branch_count``, ``search_entry``, ``stray_search_entry``, or without a chat ``search_index`` and ``distribution``.
+    ``branch_count``, ``data``, ``search_entry``, ``stray_search_entry``, or without a chat ``search_index`` and
+    ``distribution``.
     ``is_repaired``: it was.
     """
 
@@ -127,7 +128,10 @@ def _findings(using: str, chat_id: str, chat: LockedChat | None) -> Iterator[Fin
     # Counted first: what mends the active branch counts what it adds.
     yield from _counts(using, chat_id)
     yield from _active_branch(contents("Branch"), newest, chat)
-    yield from _search_entries(using, chat_id, chat)
+    try:
+        yield from _search_entries(using, chat_id, chat)
+    except CorruptData as error:
+        yield Finding("data", str(error))
 
     stray = astray("SearchEntry", "message_id")
     if count := stray.count():
@@ -184,7 +188,8 @@ def _counts(using: str, chat_id: str) -> Iterator[Finding]:
 
 
 def _search_entries(using: str, chat_id: str, chat: LockedChat | None) -> Iterator[Finding]:
-    owner = rows("Chat").using(using).filter(pk=chat_id).values_list("user_id", flat=True).first()
+    # With the metadata, which say so where they cannot be read.
+    owner, _ = rows("Chat").using(using).filter(pk=chat_id).values_list("user_id", "metadata").first() or ("", None)
     messages = rows("Message").using(using).filter(chat_id=chat_id).order_by("id")
     batch = messages.values_list(*RECORD_COLUMNS)
     while owner and (records := to_records(batch[:CHUNK_SIZE])):

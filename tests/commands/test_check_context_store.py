@@ -153,6 +153,35 @@ def test_what_lies_beside_a_deleted_message_is_sound() -> None:
     assert [item.id for item in store.get_message_chain("d")] == ["a", "d"]
 
 
+def spoil(table: str, column: str, text: str) -> None:
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = ON")
+        cursor.execute(f"UPDATE context_store_{table} SET {column} = %s", [text])
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = OFF")
+
+
+def test_metadata_that_cannot_be_read_are_told_of_each_chat() -> None:
+    spoil("chat", "metadata", "[1]")
+    assert [(problem.code, problem.chat_id) for problem in [*verify_chat("c1"), *verify_chat("c2")]] == [
+        ("data", "c1"),
+        ("data", "c2"),
+    ]
+    with pytest.raises(CommandError, match="2 problems found, 2 of them left"):
+        check(repair=True)
+
+
+@pytest.mark.vendor("sqlite")
+def test_data_that_cannot_be_read_are_told_of_each_chat() -> None:
+    spoil("message", "data", "garbage")
+    with pytest.raises(CommandError, match="Checked 2 chats: 2 problems found, 2 of them left"):
+        check()
+    for name in ("export_chats", "rebuild_search_index"):
+        with pytest.raises(CommandError, match="of chat 'c1' cannot be read"):
+            call_command(name, stdout=io.StringIO(), stderr=io.StringIO())
+
+
 def test_repaired_lineage_reads_as_before() -> None:
     expected = {name: ContextStore().get_message_chain(name) for name in "abcd"}
     move_places()

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections, reset_queries
 
-from context_store.exceptions import InvalidData
+from context_store.exceptions import CorruptData, InvalidData
 from context_store.exporters.documents import chat_ids, documents, json_line
 from context_store.exporters.markdown import transcript
 from context_store.management.files import whole_file
@@ -67,11 +67,14 @@ class Command(BaseCommand):
             self._writer(output) as write,
             progress_bar(self.stderr, chats.count(), " chats", disable=to_terminal) as bar,
         ):
-            for text in FORMATS[options["format"]](store, chat_ids(chats)):
-                reset_queries()  # With DEBUG Django keeps the statements.
-                write(text)
-                bar.update()
-                count += 1
+            try:
+                for text in FORMATS[options["format"]](store, chat_ids(chats)):
+                    reset_queries()  # With DEBUG Django keeps the statements.
+                    write(text)
+                    bar.update()
+                    count += 1
+            except CorruptData as error:
+                raise CommandError(f"{error} See check_context_store.") from error
         # Not to stdout, where the chats may stand. ``str`` is the style: it is no error to be coloured.
         self.stderr.write(f"Exported {count:,} chat{'' if count == 1 else 's'}.", str)
 

@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from context_store.db.statements import CHUNK_SIZE
+from context_store.exceptions import CorruptData
 from context_store.management.progress import progress_bar
 from context_store.managers.search import rebuild_entries
 from context_store.models import Message
@@ -37,9 +38,12 @@ class Command(BaseCommand):
         total = Message.objects.using(database).count()
         done = 0
         with progress_bar(self.stderr, total, " messages") as bar:
-            for count in rebuild_entries(database, batch_size=batch_size):
-                done += count
-                bar.update(count)
-                if verbosity > 1:
-                    self.stdout.write(f"Indexed {done} of {max(total, done)}.")
+            try:
+                for count in rebuild_entries(database, batch_size=batch_size):
+                    done += count
+                    bar.update(count)
+                    if verbosity > 1:
+                        self.stdout.write(f"Indexed {done} of {max(total, done)}.")
+            except CorruptData as error:
+                raise CommandError(f"{error} See check_context_store.") from error
         self.stdout.write(self.style.SUCCESS(f"Indexed the text of {done} messages in {database!r}."))
