@@ -308,6 +308,10 @@ def _removed(using: str, chat_ids: list[str], due: _Due, counts: dict[str, int])
     """Remove the chats that are still due, one by one where a hold came in between; give how many went in each step."""
     # A batch is deleted as a whole or, where a hold covers one of it, not at all: then each on its own.
     if due.rule.action != "trash":
+        # What holders have about a chat goes first: also of one that was restored or held since it was looked at.
+        chat_ids = list(due.still.filter(pk__in=chat_ids).values_list("pk", flat=True))
+        if not chat_ids:
+            return
         with suppress(LegalHoldError):
             yield from remove_chats(using, chat_ids, counts, due.still)
             return

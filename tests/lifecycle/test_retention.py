@@ -281,6 +281,27 @@ def test_a_run_that_has_to_end_does_not_wait_beyond(store: ContextStore, monkeyp
     assert 0 < max(pauses) <= 5
 
 
+@pytest.mark.parametrize("kept", ["restored", "held"])
+def test_what_is_kept_while_retention_runs_loses_nothing(
+    store: ContextStore, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    monkeypatch.setattr(retention, "FIRST_ROWS", 1)
+    for chat_id in ("a", "b"):
+        make(store, chat_id, 0, trashed_at=1)
+    forgotten = Mock()
+    monkeypatch.setattr(type(streams["default"]), "forget_chat", forgotten)
+
+    def keep(went: int) -> None:
+        if kept == "restored":
+            store.restore_chat("b")
+        else:
+            hold(chat_id="b", reason="Case 7", who="counsel")
+
+    assert apply_retention(progress=keep).counts["chat"] == 1
+    assert [call.args[0] for call in forgotten.call_args_list] == ["a"]
+    assert Chat._base_manager.filter(pk="b").exists()
+
+
 def test_what_a_dead_worker_gave_up_is_finished(store: ContextStore) -> None:
     make(store, "gone", 0, trashed_at=0)
     assert store.list_chats(trashed=True) == []
