@@ -20,6 +20,7 @@ from context_store.managers.usage import DAY, MAX_SUMS, TOKENS, UsageQuerySet
 from context_store.models import Chat, ShareLink, UsageEntry
 from context_store.records import UsageSum
 from context_store.store import ContextStore
+from context_store.validation import check_identifier
 
 from .base import StoreAdmin
 from .display import isolated, time_html
@@ -170,7 +171,11 @@ def shares_page(admin: StoreAdmin, request: HttpRequest) -> HttpResponse:
     # The trash is nobody's to read, and a link shows the title.
     links = outside_trash(ShareLink.objects.using(admin.using)).select_related("chat")
     if chat_id is not None:
-        links = links.filter(chat_id=chat_id.replace("\0", ""))
+        try:
+            links = links.filter(chat_id=check_identifier(chat_id, "chat"))
+        except InvalidData:
+            # What no chat's id can be.
+            links = links.none()
     found = list(links.order_by("-created_at", "-id")[: MAX_LINKS + 1])
     context = {
         "shares": [_facts(admin, link) for link in found[:MAX_LINKS]],

@@ -15,11 +15,12 @@ from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from context_store.exceptions import ContextStoreError
+from context_store.exceptions import ContextStoreError, InvalidData
 from context_store.lifecycle.audit import ACTIONS
 from context_store.lifecycle.erasure import erase_user
 from context_store.lifecycle.holds import release
 from context_store.models import AuditEntry, Erasure, LegalHold
+from context_store.validation import check_identifier
 
 from . import exports
 from .base import READ, ConditionFilter, StoreAdmin, column
@@ -228,9 +229,15 @@ class AuditEntryAdmin(RecordAdmin):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         term = search_term.replace("\0", "").strip()
+        if not term:
+            return queryset, False
+        try:
+            check_identifier(term, "id")
+        except InvalidData:
+            # What no id can be.
+            return queryset.none(), False
         # Each has an index. A part of an id would read the whole log, which only grows.
-        asked = Q(user_id=term) | Q(actor=term) | Q(chat_id=term)
-        return (queryset.filter(asked) if term else queryset), False
+        return queryset.filter(Q(user_id=term) | Q(actor=term) | Q(chat_id=term)), False
 
     def ways(self, request: HttpRequest) -> list[tuple[str, str]]:
         return [

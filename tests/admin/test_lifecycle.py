@@ -114,6 +114,8 @@ def test_the_audit_log_is_filtered_by_action_and_searched_by_ids(staff: Staff) -
         "action=read&q=alice": ["alice"],
     }.items():
         assert [entry.user_id for entry in officer.get(f"{APP}auditentry/?{query}").context["cl"].result_list] == found
+    for no_id in ("x" * 300, "a%0Ab", "a%E2%80%AEb"):
+        assert list(officer.get(f"{APP}auditentry/?q={no_id}").context["cl"].result_list) == []
     assert officer.get(f"{APP}auditentry/?action=unknown")["Location"].endswith("?e=1")
     erase_user("alice", reason="Asked by mail")
     assert "alice" not in repr(LogEntry.objects.values_list("object_repr", "change_message"))

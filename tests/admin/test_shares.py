@@ -9,6 +9,8 @@ def test_links_are_listed_without_their_tokens_and_revoked(store, chat, staff):
     page = keeper.get(SHARES).content.decode()
     assert "Printing" in page
     assert token not in page
+    for no_id in ("x" * 300, "a%0Ab", "%00", "%20"):
+        assert "Printing" not in keeper.get(f"{SHARES}?chat={no_id}").content.decode()
     assert SHARES in keeper.get("/admin/context_store/chat/").content.decode()
     keeper.post(SHARES, {"chat": chat, "share": store.list_shares(chat)[0].id})
     assert store.shared(token) is None
