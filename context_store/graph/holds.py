@@ -40,13 +40,18 @@ def covered_by(hold: Any) -> Q:
     return Q(metadata__entry=entry)
 
 
-def require_no_hold(using: str, chat_ids: Sequence[str] | QuerySet[Any]) -> None:
-    """Raise ``LegalHoldError`` if a hold covers one of the chats, given by their ids or by a query for them."""
+def require_no_hold(using: str, chat_ids: Sequence[str] | QuerySet[Any], *, user_id: str | None = None) -> None:
+    """
+    Raise ``LegalHoldError`` if a hold covers one of the chats, given by their ids or by a query for them.
+
+    Where they are all of a user's, named by ``user_id``, also if one covers the user.
+    """
     chats = rows("Chat").using(using).filter(pk__in=chat_ids)
-    holds = active_holds().using(using)
-    owners = chats.values("user_id")
+    of_owner = Q(user_id__in=chats.values("user_id")) if user_id is None else Q(user_id=user_id)
     # A statement a hold, as JSON of the chat is compared with JSON of the hold.
-    for hold in holds.filter(Q(chat_id__in=chat_ids) | Q(user_id__in=owners) | Q(metadata__isnull=False)):
+    for hold in active_holds().using(using).filter(Q(chat_id__in=chat_ids) | of_owner | Q(metadata__isnull=False)):
+        if user_id is not None and hold.user_id == user_id:
+            raise LegalHoldError(hold.pk, f"user {user_id!r}")
         for chat_id in chats.filter(covered_by(hold)).values_list("pk", flat=True)[:1]:
             raise LegalHoldError(hold.pk, f"chat {chat_id!r}")
 

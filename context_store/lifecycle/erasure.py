@@ -11,7 +11,7 @@ from context_store.db import deleting_securely, open_transactions, space_hint, w
 from context_store.exceptions import InvalidData, LegalHoldError
 from context_store.graph.chains import rows
 from context_store.graph.documents import forget_origins
-from context_store.graph.holds import active_holds, require_no_hold, tombstones
+from context_store.graph.holds import require_no_hold, tombstones
 from context_store.ids import now_ms, pseudonyms
 from context_store.managers.usage import keep_sums
 from context_store.search.backends import search_backends
@@ -171,11 +171,9 @@ def _tombstone(using: str, user_id: str, reason: str, options: dict[str, str], w
 
 def _require_no_holds(using: str, user_id: str, copies: str) -> None:
     """Raise ``LegalHoldError`` where a hold covers the user, or a chat that would go or change."""
-    for hold_id in active_holds().using(using).filter(user_id=user_id).values_list("pk", flat=True)[:1]:
-        raise LegalHoldError(hold_id, f"user {user_id!r}")
     # The holds are asked, and not the mark ``held``, which may be there yet of one that is over, and not yet there.
     chats = rows("Chat").using(using)
-    require_no_hold(using, chats.filter(user_id=user_id).values("pk"))
+    require_no_hold(using, chats.filter(user_id=user_id).values("pk"), user_id=user_id)
     if copies != "keep":
         require_no_hold(using, chats.filter(origins__user_id=user_id).values("pk"))
 

@@ -108,7 +108,7 @@ QUERIES = {
     "watch_chats": 0,
     "watch_context": 0,
     "restore_chat": 5,
-    "erase_user": 29 if connection.vendor == "sqlite" else 22,
+    "erase_user": 28 if connection.vendor == "sqlite" else 21,
     "lift_erasure": 2,
     "export_user": 0,
     "list_holds": 1,
