@@ -6,11 +6,12 @@ from itertools import islice
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import Value
-from django.db.models.functions import Left, Replace
+from django.db.models import Func
+from django.db.models.functions import Left
 from django.utils.module_loading import import_string
 
 from context_store.conf import settings
+from context_store.fields import EXACT_COLLATIONS, TEXT_COLLATIONS
 from context_store.messages.parts import Other, Part, Reasoning, Source, Text, ToolResult, strings
 from context_store.messages.reading import read, read_output
 
@@ -57,7 +58,18 @@ def searchable_text(data: Any) -> str:
 def beginning(column: str, length: int) -> Left:
     """Return the expression for the first characters of an indexed text, without the breaks in it."""
     # At most every second character is a break.
-    return Left(Replace(Left(column, 2 * length), Value(BREAK)), length)
+    return Left(_WithoutBreaks(Left(column, 2 * length)), length)
+
+
+class _WithoutBreaks(Func):
+    # Not Django's Replace, for which mssql-django asks the server for its collation while it compiles.
+    template = f"REPLACE(%(expressions)s, '{BREAK}', '')"
+
+    def as_microsoft(self, compiler: Any, connection: Any) -> Any:
+        # By the column's collation a break is equal to nothing at all.
+        exactly, as_text = EXACT_COLLATIONS["microsoft"], TEXT_COLLATIONS["microsoft"]
+        template = f"REPLACE(%(expressions)s COLLATE {exactly}, N'{BREAK}', N'') COLLATE {as_text}"
+        return self.as_sql(compiler, connection, template=template)
 
 
 def _bounded(text: str) -> str:
