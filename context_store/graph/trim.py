@@ -1,6 +1,7 @@
 """Whole conversations: making the active branch hold just the given messages, or just its newest ones."""
 
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 
 from context_store.records import MessageRecord
 
@@ -25,11 +26,11 @@ def replace_messages(chat: LockedChat, inputs: list[Input]) -> list[MessageRecor
     known |= chat.find(message_id for message_id in ids if message_id not in on_branch)
     pairs = [(given, known[given.record.id]) for given in inputs if given.record.id in known]
     chat.change([(given, stored) for given, stored in pairs if not given.is_same_as(stored)])
-    kept = _common(inputs, chain)
+    # How many messages the beginnings of both share.
+    kept = len(list(takewhile(lambda pair: pair[0].record.id == pair[1].id, zip(inputs, chain, strict=False))))
     new = [given for given in inputs if given.record.id not in known]
-    parents: dict[str, str | None] = dict(
-        zip((given.record.id for given in inputs), [None, *(given.record.id for given in inputs)], strict=False)
-    )
+    wanted = [given.record.id for given in inputs]
+    parents: dict[str, str | None] = dict(zip(wanted, [None, *wanted], strict=False))
     # chain a - b - c - d, given a, b, x, y: kept = 2, all behind that is new: c and d fall, x and y are appended
     # chain a - b - c - d, given b, d, y:    kept = 0, known ones follow: all are linked and placed anew
     if inputs[kept:] == new:
@@ -42,7 +43,12 @@ def replace_messages(chat: LockedChat, inputs: list[Input]) -> list[MessageRecor
                 chat.use_branch()  # Its place has changed: no message follows it any more.
         chat.extend(new)
     else:
-        _rearrange(chat, inputs, known, parents)
+        # Stored each in a run of its own until all are linked.
+        for given in new:
+            given.record = given.record._replace(parent_id=parents[given.record.id])
+        chat.insert([(given, Place(given.record.id, 0, [])) for given in new])
+        chat.link({key: parents[key] for key, record in known.items() if record.parent_id != parents[key]})
+        chat.move_head(wanted[-1], None)
         # Behind the links and before the places: what is kept points to nothing that falls by now, and no time is spent
         # on the places of what goes.
         _delete(chat, [record.id for record in chain if record.id not in parents], parents)
@@ -54,23 +60,6 @@ def replace_messages(chat: LockedChat, inputs: list[Input]) -> list[MessageRecor
         )
         for given in inputs
     ]
-
-
-def _rearrange(
-    chat: LockedChat, inputs: list[Input], known: Mapping[str, MessageRecord], parents: Mapping[str, str | None]
-) -> None:
-    """Store what is new, link all in the given order, and move the head; places are to be repaired then."""
-    new = [given for given in inputs if given.record.id not in known]
-    # Each in a run of its own until all are linked.
-    for given in new:
-        given.record = given.record._replace(parent_id=parents[given.record.id])
-    chat.insert([(given, Place(given.record.id, 0, [])) for given in new])
-    chat.link({
-        message_id: parents[message_id]
-        for message_id, record in known.items()
-        if record.parent_id != parents[message_id]
-    })  # fmt: skip
-    chat.move_head(inputs[-1].record.id, None)
 
 
 def keep_newest(chat: LockedChat, limit: int, tolerance: int = 0) -> None:
@@ -124,14 +113,6 @@ def _pointers(chat: LockedChat) -> list[str]:
         *heads.exclude(id=chat.branch.id).values_list("head_message_id", flat=True),
         *marks.values_list("message_id", flat=True),
     ]
-
-
-def _common(inputs: list[Input], chain: list[MessageRecord]) -> int:
-    """Return how many messages the beginnings of both share."""
-    for count, (given, record) in enumerate(zip(inputs, chain, strict=False)):
-        if given.record.id != record.id:
-            return count
-    return min(len(inputs), len(chain))
 
 
 def _with_ancestors(ids: Iterable[str], parents: Mapping[str, str | None]) -> set[str]:
