@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from itertools import islice
+from operator import or_
 from typing import Any
 
 from django.db.models import Q
@@ -38,7 +40,11 @@ def with_previews(using: str, chats: Sequence[ChatRecord]) -> list[ChatRecord]:
             read_at = by_id[chat_id].read_at
             if read_at is None or created_at > read_at:
                 unread.extend(_unread(chat_id, segment, depth, ancestry, -1 if read_at is None else read_at))
-    counts = Counter(_found(using, unread))
+    counts: Counter[str] = Counter()
+    for some in chunked(unread, MAX_SPANS):
+        found = rows("Message").using(using).filter(reduce(or_, some)).exclude(name=WRITER)
+        # Counted here, as grouping on SQL Server cuts long ids short.
+        counts.update(found.values_list("chat_id", flat=True))
     return [chat._replace(preview=texts.get(chat.id, ""), unread_count=counts[chat.id]) for chat in chats]
 
 
@@ -68,12 +74,3 @@ def _unread(chat_id: str, segment: str, depth: int, ancestry: str | None, read_a
     for span in islice(spans, ANCESTRY_LENGTH):
         # The chat is in each arm of the OR: engines look up an index arm by arm.
         yield Q(chat_id=chat_id, segment=span.segment, depth__range=(span.first, span.last), created_at__gt=read_at)
-
-
-def _found(using: str, conditions: list[Q]) -> Iterator[str]:
-    """Give the chat of each message that matches: counted here, as grouping on SQL Server cuts long ids short."""
-    for some in chunked(conditions, MAX_SPANS):
-        either = Q()
-        for condition in some:
-            either |= condition
-        yield from rows("Message").using(using).filter(either).exclude(name=WRITER).values_list("chat_id", flat=True)
