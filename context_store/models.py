@@ -10,7 +10,7 @@ from .db import CompositeForeignKey, OrderIndex
 from .exceptions import InvalidData
 from .fields import EpochMillisecondsField, IdentifierField, MetadataField, PayloadField, SearchTextField
 from .graph.holds import require_no_hold
-from .graph.locked import count_branches, count_messages
+from .graph.locked import recount
 from .ids import new_id, new_revision
 from .managers.base import ScopedManager, TrashManager
 from .managers.branches import BranchQuerySet
@@ -174,7 +174,7 @@ class Message(Held):
         using, chat_id = using or router.db_for_write(type(self), instance=self), self.chat_id
         with transaction.atomic(using=using):
             deleted = super().delete(using=using, keep_parents=keep_parents)
-            count_messages(using, chat_id)
+            recount(using, chat_id, "Message")
         return deleted
 
 
@@ -225,13 +225,13 @@ class Branch(Held):
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
         with transaction.atomic(using=using):
             super().save(*args, **kwargs)
-            count_branches(using, self.chat_id)
+            recount(using, self.chat_id, "Branch")
 
     def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:  # noqa: FBT001, FBT002
         using, chat_id = using or router.db_for_write(type(self), instance=self), self.chat_id
         with transaction.atomic(using=using):
             deleted = super().delete(using=using, keep_parents=keep_parents)
-            count_branches(using, chat_id)
+            recount(using, chat_id, "Branch")
         return deleted
 
 

@@ -925,16 +925,13 @@ def change_chat(
 CHAT_COLUMNS = tuple(name for name in ChatRecord._fields if name not in ("preview", "unread_count"))
 
 
-def count_messages(using: str, chat_id: str) -> None:
-    """Write how many messages the chat has: writers that hold it count by the difference."""
-    messages = rows("Message").filter(chat_id=chat_id)
-    rows("Chat").using(using).filter(pk=chat_id).update(message_count=count_of(messages))
+COUNTED = {"Message": "message_count", "Branch": "branch_count"}
 
 
-def count_branches(using: str, chat_id: str) -> None:
-    """Write how many branches the chat has."""
-    branches = rows("Branch").filter(chat_id=chat_id)
-    rows("Chat").using(using).filter(pk=chat_id).update(branch_count=count_of(branches))
+def recount(using: str, chat_id: str, model: str) -> None:
+    """Write how many rows of one of ``COUNTED`` the chat has: writers that hold it count by the difference."""
+    contents = rows(model).filter(chat_id=chat_id)
+    rows("Chat").using(using).filter(pk=chat_id).update(**{COUNTED[model]: count_of(contents)})
 
 
 def delete_chats(

@@ -5,6 +5,7 @@ A chat is read without its lock first. Only where something looks wrong it is re
 transaction with the repairs: what writers do meanwhile is never taken for an error, and healthy chats wait for nobody.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from context_store.search.index import index_problem
 from context_store.search.text import searchable_text
 
 from .chains import RECORD_COLUMNS, count_of, model_of, rows, to_records
-from .locked import MAIN, LockedChat, delete_rows, misplaced
+from .locked import COUNTED, MAIN, LockedChat, delete_rows, misplaced
 
 
 class Problem(NamedTuple):
@@ -54,10 +55,9 @@ def verify_chat(chat_id: str, *, using: str | None = None, repair: bool = False)
     try:
         with LockedChat(using, chat_id, touch=False, in_trash=True) as chat:
             for code, detail, mend in _findings(using, chat_id, chat):
-                is_repaired = repair and mend is not None
-                if is_repaired and mend is not None:
+                if repair and mend is not None:
                     mend()
-                problems.append(Problem(chat_id, code, detail, is_repaired))
+                problems.append(Problem(chat_id, code, detail, repair and mend is not None))
     except model_of("Chat").DoesNotExist:
         return []
     return problems
@@ -67,9 +67,7 @@ def verify_orphans(*, using: str | None = None, repair: bool = False) -> list[Pr
     """Return search entries whose chat is not there: no check of a chat would come across them."""
     using = using or router.db_for_write(model_of("Chat"))
     entries = rows("SearchEntry").using(using).filter(~Exists(rows("Chat").filter(pk=OuterRef("chat_id"))))
-    counts: dict[str, int] = {}
-    for chat_id in entries.values_list("chat_id", flat=True).iterator():
-        counts[chat_id] = counts.get(chat_id, 0) + 1
+    counts = Counter(entries.values_list("chat_id", flat=True).iterator())
     problems = [
         Problem(chat_id, "stray_search_entry", f"{count} search entries of a chat that is not there", repair)
         for chat_id, count in sorted(counts.items())
@@ -175,10 +173,7 @@ def _active_branch(branches: QuerySet[Any], newest: QuerySet[Any], chat: LockedC
 
 def _counts(using: str, chat_id: str) -> Iterator[Finding]:
     chat = rows("Chat").using(using).filter(pk=chat_id)
-    counts = {
-        "message_count": count_of(rows("Message").filter(chat_id=chat_id)),
-        "branch_count": count_of(rows("Branch").filter(chat_id=chat_id)),
-    }
+    counts = {column: count_of(rows(model).filter(chat_id=chat_id)) for model, column in COUNTED.items()}
     # One statement: what is added meanwhile counts on both sides or on neither.
     for values in chat.values_list(*counts, *counts.values()):
         for column, stored, count in zip(counts, values, values[len(counts) :], strict=False):

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from typing import Any, ClassVar, Self, TypeVar
 
-from django.db import models, router
+from django.db import models, router, transaction
 from django.db.models import Exists
 
 from context_store.db import database_for_read, driver_errors, outside_trash
 from context_store.graph import LockedChat, locked
 from context_store.graph.chains import chats_of, missing
 from context_store.graph.holds import require_no_hold
+from context_store.graph.locked import COUNTED, recount
 from context_store.validation import check_count, check_identifier
 
 Model = TypeVar("Model", bound=models.Model)
@@ -178,3 +179,18 @@ class ContentsQuerySet(ScopedQuerySet[Model]):
         found: Self = everything.filter(Exists(chats), chat_id=chat_id)
         found._owner = self._owner
         return found
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete the rows, as Django does, and count what is left. Raises ``LegalHoldError``."""
+        model: Any = self.model._meta.concrete_model
+        using = self.write_db
+        if model.__name__ not in COUNTED:
+            return super().delete()
+        with transaction.atomic(using=using):
+            chat_ids = sorted(set(self.using(using).order_by().values_list("chat_id", flat=True).distinct()))
+            deleted = super().delete()
+            for chat_id in chat_ids:
+                recount(using, chat_id, model.__name__)
+        return deleted
+
+    delete.alters_data = delete.queryset_only = True  # type: ignore[attr-defined]

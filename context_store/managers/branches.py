@@ -2,14 +2,12 @@
 
 from typing import TYPE_CHECKING, Self
 
-from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce
 
 from context_store.exceptions import HeadConflict, IdConflict
 from context_store.graph import LockedChat, read_branch
 from context_store.graph.chains import HeadedBranch, look_again, see_branch_through
-from context_store.graph.locked import count_branches
 from context_store.records import BranchRecord
 from context_store.types import UNSET, Unset
 from context_store.validation import check_identifier
@@ -58,18 +56,6 @@ class BranchQuerySet(ContentsQuerySet["models.Branch"]):
         return branch.record()
 
     # Writing
-
-    def delete(self) -> tuple[int, dict[str, int]]:
-        """Delete the rows, as Django does, and count what is left. Raises ``LegalHoldError``."""
-        using = self.write_db
-        with transaction.atomic(using=using):
-            chat_ids = sorted({chat_id for chat_id, _ in self.using(using).values_list("pk", flat=True)})
-            deleted = super().delete()
-            for chat_id in chat_ids:
-                count_branches(using, chat_id)
-        return deleted
-
-    delete.alters_data = delete.queryset_only = True  # type: ignore[attr-defined]
 
     def create_branch(
         self,

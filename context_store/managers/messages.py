@@ -31,7 +31,7 @@ from context_store.graph.chains import (
     to_place,
     to_records,
 )
-from context_store.graph.locked import count_messages, misplaced
+from context_store.graph.locked import misplaced
 from context_store.graph.trim import keep_newest, replace_messages
 from context_store.records import MessageRecord
 from context_store.types import UNSET, MessageInput, Unset
@@ -193,18 +193,6 @@ class MessageQuerySet(ContentsQuerySet["models.Message"]):
         return {message_id: place for message_id, (_, place) in misplaced(self.db, chat_id).items()}
 
     # Writing
-
-    def delete(self) -> tuple[int, dict[str, int]]:
-        """Delete the rows, as Django does, and count what is left. Raises ``LegalHoldError``."""
-        using = self.write_db
-        with transaction.atomic(using=using):
-            chat_ids = sorted(set(self.using(using).order_by().values_list("chat_id", flat=True).distinct()))
-            deleted = super().delete()
-            for chat_id in chat_ids:
-                count_messages(using, chat_id)
-        return deleted
-
-    delete.alters_data = delete.queryset_only = True  # type: ignore[attr-defined]
 
     def append(
         self,
