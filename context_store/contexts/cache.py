@@ -137,10 +137,6 @@ class MemoryStorage(Storage):
         with _writing:
             return bool(self._cache.touch(self.make_key(key), _seconds(ttl)))
 
-    def read(self, key: str) -> tuple[Text | None, Any]:
-        text = self.fetch(key)
-        return text, text
-
     def swap(self, key: str, seen: Any, text: str, ttl: int | None) -> bool:
         with _writing:
             # The lock is reentrant: ``store`` takes it again.

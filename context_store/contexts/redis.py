@@ -107,10 +107,6 @@ class RedisStorage(Storage):
             return bool(self.client.persist(made) or self.client.exists(made))
         return bool(self.client.pexpire(made, ttl))
 
-    def read(self, key: str) -> tuple[Text | None, Any]:
-        text = self.fetch(key)
-        return text, text
-
     def swap(self, key: str, seen: Any, text: str, ttl: int | None) -> bool:
         if seen is None:
             return self.insert(key, text, ttl)

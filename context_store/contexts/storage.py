@@ -243,9 +243,10 @@ class Storage(ABC):
             self.erase_many([*keys])
             raise
 
-    @abstractmethod
     def read(self, key: str) -> tuple[Text | None, Any]:
-        """Return the text, and what ``swap`` wants in order to see that nothing has changed since."""
+        """Return the text, and what ``swap`` wants in order to see that nothing has changed since: here the text."""
+        text = self.fetch(key)
+        return text, text
 
     @abstractmethod
     def swap(self, key: str, seen: Any, text: str, ttl: int | None) -> bool:
