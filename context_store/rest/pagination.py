@@ -110,12 +110,8 @@ class NewestPagination(LimitPagination):
         return [_parameter("before", before, "Only entries with a smaller id."), *limit]
 
 
-class OffsetPagination(LimitOffsetPagination):
+class OffsetPagination(LimitPagination, LimitOffsetPagination):
     """``limit`` and ``offset``."""
-
-    def get_limit(self, request: Request) -> int:
-        most = settings.MAX_PAGE_SIZE
-        return whole_number(request, "limit", min(settings.PAGE_SIZE, most), 1, most)
 
     def get_offset(self, request: Request) -> int:
         return whole_number(request, "offset", 0, 0, MAX_COUNT)
@@ -137,7 +133,7 @@ class OffsetPagination(LimitOffsetPagination):
 
     def get_schema_operation_parameters(self, view: Any) -> list[JSONSchema]:
         offset = {"type": "integer", "minimum": 0, "maximum": MAX_COUNT}
-        limit = LimitPagination().get_schema_operation_parameters(view)
+        limit = super().get_schema_operation_parameters(view)
         return [*limit, _parameter("offset", offset, "How many to leave out.")]
 
 
