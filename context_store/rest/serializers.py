@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from rest_framework import serializers
 
 from context_store.conf import settings
+from context_store.graph.streams import STATES
 from context_store.validation import MAX_COUNT, MAX_TIME
 
 try:
@@ -299,7 +300,7 @@ class StreamCreate(StreamUpsert):
     id = Identifier(required=False)
 
 
-@extend_schema_field({"type": "string", "enum": ["queued", "running", "completed", "failed", "cancelled"]})
+@extend_schema_field({"type": "string", "enum": [*STATES]})
 class Status(Text):
     """The state of a stream; the store says which ones there are."""
 

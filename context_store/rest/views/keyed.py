@@ -8,17 +8,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from context_store.contexts import BaseContexts
-from context_store.exceptions import InvalidData, RevisionConflict, SessionDoesNotExist
+from context_store.contexts.storage import MISSING
+from context_store.exceptions import InvalidData, RevisionConflict
 from context_store.rest import serializers as shapes
 from context_store.rest.conditional import is_create_only
 from context_store.rest.pagination import OffsetPagination, OlderPagination, items
 from context_store.rest.requests import acting_user_id
 from context_store.rest.schema import operation
 from context_store.sessions import BaseSessions, SessionMessage, SessionRecord
+from context_store.sessions.base import missing as missing_session
 
 from .base import MAX_FORKED, StoreViewSet, answer, deleted, found
-
-MISSING = object()
 
 
 class ContextViewSet(StoreViewSet):
@@ -146,7 +146,3 @@ class SessionViewSet(StoreViewSet):
 
 def missing_context(key: str) -> NotFound:
     return NotFound(f"There is no context {key!r}.")
-
-
-def missing_session(session_id: str) -> SessionDoesNotExist:
-    return SessionDoesNotExist(f"There is no session {session_id!r}.")

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from context_store.exceptions import RevisionConflict, StreamConflict
 from context_store.graph.chains import missing
+from context_store.graph.streams import QUEUED, RUNNING, STATES
 from context_store.messages import UI, as_ui_chunks
 from context_store.records import ChunkRecord, StreamRecord
 from context_store.rest import events
@@ -24,12 +25,7 @@ from context_store.validation import MAX_COUNT, MAX_TIME
 
 from .base import UnnegotiatedViewSet, deleted
 
-UNFINISHED = ("queued", "running")
-STATUS = parameter(
-    "status",
-    {"type": "string", "enum": ["queued", "running", "completed", "failed", "cancelled"]},
-    "Only streams in this state; may be repeated.",
-)
+STATUS = parameter("status", {"type": "string", "enum": [*STATES]}, "Only streams in this state; may be repeated.")
 AFTER = parameter("after", {"type": "integer", "minimum": -1, "maximum": MAX_COUNT}, "Only chunks after this seq.")
 REVISION = parameter(
     "revision",
@@ -180,7 +176,7 @@ class ChatStreamViewSet(UnnegotiatedViewSet):
         """
         shown = whole_number(request, "revision", MAX_TIME, 0, MAX_TIME)
         streams = self.get_streams(acting_user_id(request))
-        found = streams.list(chat_id, status=UNFINISHED, limit=1)
+        found = streams.list(chat_id, status=(QUEUED, RUNNING), limit=1)
         if not found and shown < MAX_TIME:
             found = [record for record in streams.list(chat_id, limit=1) if record.revision > shown]
         for record in found:
