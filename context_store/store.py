@@ -601,11 +601,7 @@ class ContextStore:
         chat has.
         """
         return self._branches.create_branch(
-            chat_id,
-            check_identifier(name, "name"),
-            head_message_id=head_message_id,
-            is_active=is_active,
-            branch_id=branch_id,
+            chat_id, name, head_message_id=head_message_id, is_active=is_active, branch_id=branch_id
         )
 
     acreate_branch = asynchronous(create_branch)

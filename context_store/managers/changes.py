@@ -154,14 +154,8 @@ class ListSource(DatabaseSource):
         return sorted(changes, key=lambda change: change.revision)
 
 
-@cache
-def chat_source(using: str) -> ChatSource:
-    return ChatSource(using)
-
-
-@cache
-def list_source(using: str) -> ListSource:
-    return ListSource(using)
+# One object for each database: all who watch there wait in it.
+chat_source, list_source = cache(ChatSource), cache(ListSource)
 
 
 def watch_chat(using: str, chat_id: str, user_id: str | None, position: Callable[[], int]) -> Watcher[ChangeRecord]:

@@ -54,7 +54,7 @@ class _Finder:
         stem = None if phrase.is_prefix else stem
         self._tests = [_same(word, stem) for word in words]
         if phrase.is_prefix:
-            self._tests[-1] = _begins(words[-1])
+            self._tests[-1] = lambda word: word.startswith(words[-1])
         # A stemmer leaves the beginning of a word as it is, and changes few letters behind that ("happi").
         self._beginnings = words if stem is None else [word[: max(2, len(stem(word)) - 3)] for word in words]
         first = re.escape(self._beginnings[0])
@@ -87,10 +87,6 @@ class _Finder:
                 return 0
             place = word.end()
         return place
-
-
-def _begins(prefix: str) -> Callable[[str], bool]:
-    return lambda word: word.startswith(prefix)
 
 
 def _same(word: str, stem: Stem | None) -> Callable[[str], bool]:
