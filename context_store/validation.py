@@ -184,7 +184,7 @@ def _is_json(value: Any) -> bool:
         found: list[Any] = []
         for item in filter(None, waiting):
             if type(item) is dict:
-                if not all(type(key) is str for key in item):
+                if not _TEXT.issuperset(map(type, item)):
                     return False
                 found += [inner for inner in item.values() if type(inner) not in _FLAT]
             elif type(item) is list:
