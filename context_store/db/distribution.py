@@ -406,11 +406,9 @@ class Move:
 
     def _sequences(self, table: Table) -> list[tuple[str, str]]:
         """Return the columns that number rows, with the name of their sequence."""
-        named = ((column, self._sequence(table, column)) for column in table.columns)
+        sql = "SELECT pg_get_serial_sequence(quote_ident(%s), %s)"
+        named = ((column, _rows(self.using, sql, [table.name, column])[0][0]) for column in table.columns)
         return [(column, sequence) for column, sequence in named if sequence]
-
-    def _sequence(self, table: Table, column: str) -> Any:
-        return _rows(self.using, "SELECT pg_get_serial_sequence(quote_ident(%s), %s)", [table.name, column])[0][0]
 
     def _storage_options(self, table: Table) -> str:
         source = f"{table.name}_0_of_{table.partitions}" if table.partitions else table.name

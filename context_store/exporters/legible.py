@@ -78,16 +78,13 @@ def _block(part: Part, limit: int | None) -> Block | None:
     if isinstance(part, ToolCall):
         return Block(TOOL_CALL, _json(part.arguments, limit), part.name[:200])
     if isinstance(part, ToolResult):
-        return Block(TOOL_RESULT, _result(part.output, limit), (part.name or part.id)[:200])
+        text = output_text(part.output) if is_content(part.output) else _json(part.output, limit)
+        return Block(TOOL_RESULT, text, (part.name or part.id)[:200])
     if isinstance(part, Source) and part.text:
         return Block(SOURCE, part.text, (part.title or part.url)[:200])
     if isinstance(part, (File, Source)):
         return _attachment(part)
     return Block(JSON, _json(part.data, limit), _("Data")) if isinstance(part, Other) else None
-
-
-def _result(output: Any, limit: int | None) -> str:
-    return output_text(output) if is_content(output) else _json(output, limit)
 
 
 def _json(value: Any, limit: int | None) -> str:

@@ -1,6 +1,6 @@
 """The text of a message as it is searched: what people said and tools answered, never the keys of the JSON around."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -22,6 +22,8 @@ from .words import BREAK, CONTROL, break_unspaced, clean
 MAX_BYTES = 400 * 1024
 # Of a message with more parts the first ones are searched.
 MAX_PARTS = 10_000
+
+_extractor = lru_cache(maxsize=8)(import_string)
 
 
 def extract_text(data: Any) -> str:
@@ -75,12 +77,6 @@ class _WithoutBreaks(Func):
 def _bounded(text: str) -> str:
     # Lone surrogates, which an extractor of one's own may make, go here too.
     return text[:MAX_BYTES].encode("utf-8", "ignore")[:MAX_BYTES].decode("utf-8", "ignore")
-
-
-@lru_cache(maxsize=8)
-def _extractor(path: str) -> Callable[[Any], Any]:
-    extractor: Callable[[Any], Any] = import_string(path)
-    return extractor
 
 
 def _pieces(parts: Iterator[Part]) -> Iterator[tuple[bool, str]]:

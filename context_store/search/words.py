@@ -56,7 +56,11 @@ def words(text: str) -> list[str]:
 
 @cache
 def word_pattern() -> re.Pattern[str]:
-    return re.compile(rf"(?:[^\W_]++|[{_ranges(_marks())}]++)++")
+    marks = _ranges(
+        (code, unicodedata.category(character) in ("Mn", "Mc") and not 0xFE00 <= code <= 0xFE0F)
+        for code, character in _characters()
+    )
+    return re.compile(rf"(?:[^\W_]++|[{marks}]++)++")
 
 
 @cache
@@ -68,18 +72,11 @@ def _too_many_marks() -> re.Pattern[str]:
 @cache
 def separator_class() -> str:
     """Return the bracket expression, in PostgreSQL's syntax, of what separates words but white space."""
-    return "[" + "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in _runs(_separators())) + "]"
-
-
-def _marks() -> Iterator[tuple[int, bool]]:
-    for code, character in _characters():
-        yield code, unicodedata.category(character) in ("Mn", "Mc") and not 0xFE00 <= code <= 0xFE0F
-
-
-def _separators() -> Iterator[tuple[int, bool]]:
     is_word = word_pattern().fullmatch
-    for code, character in _characters():
-        yield code, code != 0 and not is_word(character) and character not in "\t\n\r "
+    separators = (
+        (code, code != 0 and not is_word(character) and character not in "\t\n\r ") for code, character in _characters()
+    )
+    return "[" + "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in _runs(separators)) + "]"
 
 
 def _characters() -> Iterator[tuple[int, str]]:

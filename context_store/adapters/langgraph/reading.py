@@ -24,8 +24,9 @@ def langchain_messages(records: Iterable[MessageRecord]) -> list[BaseMessage]:
     names: dict[str, str] = {}
     calling: AIMessage | None = None
     for record in records:
-        is_dump = _is_dump(record.data)
-        written = messages_from_dict([record.data]) if is_dump else list(_written(record, names))
+        data = record.data
+        is_dump = isinstance(data, dict) and data.keys() == {"type", "data"} and isinstance(data["data"], dict)
+        written = messages_from_dict([data]) if is_dump else list(_written(record, names))
         for index, message in enumerate(written, 1):
             message.id = record.id if index == len(written) else f"{record.id}#{index}"
         if calling and written and not is_dump and isinstance(written[0], AIMessage):
@@ -41,10 +42,6 @@ def langchain_messages(records: Iterable[MessageRecord]) -> list[BaseMessage]:
             last = None if is_dump else written[-1]
             calling = last if isinstance(last, AIMessage) and last.tool_calls else None
     return messages
-
-
-def _is_dump(data: Any) -> bool:
-    return isinstance(data, dict) and data.keys() == {"type", "data"} and isinstance(data["data"], dict)
 
 
 def _written(record: MessageRecord, names: dict[str, str]) -> Iterator[BaseMessage]:
