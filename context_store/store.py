@@ -21,6 +21,7 @@ from .managers.changes import watch_chat, watch_list
 from .managers.chats import ChatQuerySet
 from .managers.checkpoints import CheckpointQuerySet
 from .managers.messages import MessageQuerySet
+from .managers.orders import NEWEST_FIRST, check_order, sort_keys
 from .managers.search import SearchEntryQuerySet
 from .managers.shares import ShareLinkQuerySet
 from .managers.usage import UsageQuerySet
@@ -244,7 +245,7 @@ class ContextStore:
         archived: bool | None = None,
         pinned: bool | None = None,
         title_prefix: str | None = None,
-        order: str = "-updated_at",
+        order: str | Unset = UNSET,
         preview: bool = False,
         limit: int | None = None,
         offset: int = 0,
@@ -259,7 +260,8 @@ class ContextStore:
         ``title``, with ``-`` from the greatest down. ``after`` is the last chat of the page before: pages that go on
         from it are stable while chats move. ``preview`` adds the last message's text (at most 200 characters) and the
         number of unread messages (at most 100) in two more statements. ``trashed`` lists what lies in the trash
-        instead, the chat put there last first; it has pages by ``offset`` alone.
+        instead, without previews and, unless there is an ``order``, the chat put there last first; it has pages by
+        ``offset`` alone.
 
         >>> store = ContextStore(user_id="ada")
         >>> tea = store.create_chat("tea", title="Tea", metadata={"topic": "drinks"})
@@ -276,7 +278,9 @@ class ContextStore:
         if trashed:
             if after is not None:
                 raise InvalidData("cannot stand beside trashed: page by offset", ("after",))
-            return chats.visible_to(user_id).order_by("-trashed_at", "-id").records(limit=limit, offset=offset)
+            keys = ["-trashed_at", "-id"] if isinstance(order, Unset) else sort_keys(check_order(order))
+            return chats.visible_to(user_id).order_by(*keys).records(limit=limit, offset=offset)
+        order = NEWEST_FIRST if isinstance(order, Unset) else order
         return chats.page(user_id=user_id, order=order, preview=preview, limit=limit, offset=offset, after=after)
 
     alist_chats = asynchronous(list_chats)

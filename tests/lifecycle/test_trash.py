@@ -151,6 +151,15 @@ def test_the_trash_is_listed_newest_first(store: ContextStore) -> None:
         store.list_chats(trashed=True, after=store.list_chats(trashed=True, limit=1)[0])
 
 
+def test_the_trash_is_listed_in_another_order(store: ContextStore) -> None:
+    for chat_id in ("tea", "new"):
+        store.trash_chat(chat_id)
+    assert ids(store.list_chats(trashed=True, order="created_at")) == ["tea", "new"]
+    assert ids(store.list_chats(trashed=True, order="-created_at", limit=1)) == ["new"]
+    with pytest.raises(InvalidData, match="must be one of"):
+        store.list_chats(trashed=True, order="trashed_at")
+
+
 def test_delete_is_final_in_the_trash_too(store: ContextStore) -> None:
     store.trash_chat("tea")
     assert not ContextStore(user_id="bob").delete_chat("tea")

@@ -42,6 +42,14 @@ def test_anothers_chat_is_404(api: Client, chat: str, mallory: Any) -> None:
     assert ids(other.get("chats/?trashed=true")) == []
 
 
+def test_the_trash_takes_an_order(api: Client, chat: str) -> None:
+    api.post("chats/", {"id": "last", "title": "Z"})
+    for chat_id in ("chat", "last"):
+        api.delete(f"chats/{chat_id}/?trash=true")
+    assert ids(api.get("chats/?trashed=true&order=title")) == ["chat", "last"]
+    assert api.get("chats/?trashed=true&order=size").status_code == 400
+
+
 def test_pages_of_the_trash_have_no_cursor_that_leads_nowhere(api, chat):
     response = api.get("chats/?trashed=true&after=&limit=1")
     assert (response.status_code, list(response.json()["errors"])) == (400, ["after"])

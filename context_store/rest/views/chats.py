@@ -28,6 +28,7 @@ from context_store.rest.requests import (
 )
 from context_store.rest.schema import operation, parameter
 from context_store.rest.serializers import IDENTIFIER, JSONSchema
+from context_store.types import UNSET
 
 from .base import MAX_FORKED, StoreViewSet, answer, deleted, found, true_or_false
 
@@ -38,7 +39,9 @@ MAX_FILTERS = 50
 MAX_SHOWN = 1_000
 
 TRASHED = parameter(
-    "trashed", {"type": "boolean"}, "Only chats in the trash, the one put there last first; without `after`."
+    "trashed",
+    {"type": "boolean"},
+    "Only chats in the trash, the one put there last first unless `order` is given; without `after` and `preview`.",
 )
 TRASH = parameter("trash", {"type": "boolean"}, "Put the chat into the trash: `restore/` takes it out again.")
 
@@ -92,7 +95,9 @@ class ChatViewSet(StoreViewSet):
             "title_prefix": query.get("title_prefix"),
             "trashed": true_or_false(request, "trashed") is True,
         }
-        order, preview = query.get("order", NEWEST_FIRST), true_or_false(request, "preview") is True
+        # The trash has an order of its own, unless one is asked for.
+        order = query.get("order", UNSET if filters["trashed"] else NEWEST_FIRST)
+        preview = true_or_false(request, "preview") is True
         read = partial(store.list_chats, **filters, order=order, preview=preview)
         return self.page(read, count=store.count_chats(**filters), order=order)
 
