@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote, unquote
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.contenttypes.models import ContentType
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.db import OperationalError
 from django.db.models import Model, Q, QuerySet
@@ -219,6 +220,21 @@ class StoreAdmin(ThemedModelAdmin):
         if changelist is not None:
             self.record_list(request, changelist)
         return response
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any) -> Any:
+        # What can be no key is no row's: Django would ask the database for it, which is an error.
+        chosen = request.POST.copy()
+        keys = [text for text in chosen.getlist(ACTION_CHECKBOX_NAME) if self._is_key(text)]
+        chosen.setlist(ACTION_CHECKBOX_NAME, keys)
+        request.POST = chosen  # type: ignore[assignment]
+        return super().response_action(request, queryset, *args, **kwargs)
+
+    def _is_key(self, text: Any) -> bool:
+        try:
+            self.opts.pk.get_prep_value(self.opts.pk.clean(text, None))
+        except (ValidationError, ValueError):
+            return False
+        return True
 
     def record_list(self, request: HttpRequest, changelist: Any) -> None:
         """Write the log entry of a list that was searched or filtered: what it shows answers what was asked."""

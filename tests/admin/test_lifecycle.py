@@ -119,3 +119,16 @@ def test_the_audit_log_is_filtered_by_action_and_searched_by_ids(staff: Staff) -
     assert officer.get(f"{APP}auditentry/?action=unknown")["Location"].endswith("?e=1")
     erase_user("alice", reason="Asked by mail")
     assert "alice" not in repr(LogEntry.objects.values_list("object_repr", "change_message"))
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a\x00b", " ", '["a","b"]', "9" * 30, "9" * 5_000], ids=range(7))
+@pytest.mark.parametrize("name", ["chat", "contextentry", "legalhold"])
+def test_an_action_on_what_is_no_key_finds_nothing(boss: Client, chat: str, name: str, key: str) -> None:
+    hold(user_id="bob", reason="Case 7", who="counsel")
+    action = "release_selected" if name == "legalhold" else "delete_selected"
+    chosen = {"action": action, "_selected_action": [key], "post": "yes"}
+    assert boss.post(f"{APP}{name}/", chosen).status_code == 302
+    assert (Chat.objects.count(), LegalHold.objects.filter(released_at=None).count()) == (1, 1)
+    # With others it is left out.
+    boss.post(f"{APP}{name}/", {**chosen, "_selected_action": [key, "c1"]})
+    assert Chat.objects.count() == (name != "chat")
