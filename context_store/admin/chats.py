@@ -32,6 +32,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_safe
 
 from context_store.db import chunked
+from context_store.exact_json import require_no_surrogate
 from context_store.exceptions import ContextStoreError, IdConflict, InvalidData, LegalHoldError, SearchUnavailable
 from context_store.exporters.legible import visible
 from context_store.graph.holds import require_no_hold
@@ -87,8 +88,24 @@ class LegibleField(forms.CharField):
         return super().has_changed(self.prepare_value(initial), data)
 
 
+class FormDecoder(json.JSONDecoder):
+    """Refuse as no JSON what Python cannot read, as 5,000 digits or levels, or not show again: lone surrogates."""
+
+    def decode(self, s: str, *args: Any) -> Any:
+        try:
+            value = super().decode(s, *args)
+            require_no_surrogate(s, value)
+        except (ValueError, RecursionError) as error:
+            # The one error that Django's field answers.
+            raise json.JSONDecodeError(str(error), s, 0) from error
+        return value
+
+
 class LegibleJSONField(forms.JSONField):
     """JSON to edit: indented, and with deceptive characters as JSON's own escapes."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "decoder": FormDecoder})
 
     def prepare_value(self, value: Any) -> Any:
         return super().prepare_value(value) if isinstance(value, InvalidJSONInput) else json_text(value)
@@ -128,13 +145,17 @@ class ChatForm(forms.ModelForm):  # type: ignore[type-arg]
         with form_errors():
             return check_metadata(self.cleaned_data["metadata"] or {}, "metadata")
 
+    def clean_metadata_before(self) -> dict[str, Any]:
+        before = self.cleaned_data["metadata_before"]
+        return before if isinstance(before, dict) else {}
+
     def merged(self, current: dict[str, Any]) -> dict[str, Any]:
         """Return the current metadata with what the person changed."""
         #     before   {"topic": "tax", "done": false}                    what the page showed
         #     after    {"topic": "vat"}                                   what the person made of it
         #     current  {"topic": "tax", "done": false, "score": 3}        what is stored by now
         #     merged   {"topic": "vat", "score": 3}
-        before = self.cleaned_data.get("metadata_before") or {}
+        before = self.cleaned_data.get("metadata_before", {})
         after = self.cleaned_data["metadata"]
         kept = {key: value for key, value in current.items() if key in after or key not in before}
         changed = {key: value for key, value in after.items() if key not in before or before[key] != value}

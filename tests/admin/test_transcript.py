@@ -195,6 +195,25 @@ def test_metadata_that_the_store_refuses_is_an_error_at_the_field(boss: Client, 
     assert Chat.objects.get().title == "Printing"
 
 
+@pytest.mark.parametrize("name", ["metadata", "metadata_before"])
+@pytest.mark.parametrize(
+    "text", ['{"a": %s}' % ("9" * 5_000), r'{"a": "\ud800"}', r'{"\udfff": 1}', "[" * 100_000], ids=range(4)
+)
+def test_json_that_cannot_be_read_or_shown_is_an_error_at_the_field(
+    boss: Client, chat: str, name: str, text: str
+) -> None:
+    response = boss.post(f"{CHAT}edit/", {"title": "x", "metadata": "{}", name: text})
+    assert response.status_code == 200
+    assert name in response.context_data["adminform"].form.errors
+    assert Chat.objects.get().title == "Printing"
+
+
+@pytest.mark.parametrize("before", ["1", '"a"', '["a"]', "null"])
+def test_metadata_before_that_are_no_object_are_none(boss: Client, chat: str, before: str) -> None:
+    boss.post(f"{CHAT}edit/", {"title": "x", "metadata": '{"a": 1}', "metadata_before": before})
+    assert Chat.objects.get().metadata == {"channel": "web", "archived": False, "a": 1}
+
+
 def test_editing_a_chat_that_is_held_is_refused_and_said(boss: Client, chat: str) -> None:
     hold(chat_id="c1", reason="Case 7", who="counsel")
     response = boss.post(f"{CHAT}edit/", {"title": "x", "metadata": "{}"}, follow=True)
