@@ -489,13 +489,16 @@ def expired_streams(using: str, *, queued_before: int) -> list[StreamRecord]:
     return to_streams(streams_of(using).filter(UNFINISHED).filter(gone))
 
 
-def remove_old_chunks(using: str, *, finished_before: int) -> Iterator[int]:
+def remove_old_chunks(using: str, *, finished_before: int, dry_run: bool = False) -> Iterator[int]:
     """
     Remove the chunks of streams that ended before a time (milliseconds); give after each how many streams these were.
 
     What a hold covers keeps its chunks.
     """
     old = streams_of(using).filter(chunks_removed_at=None, finished_at__lt=finished_before)
+    if dry_run:
+        yield old.filter(chat__held=False).count()
+        return
     # No place is kept: each round begins anew, as those that are done match no more (``chunks_removed_at``).
     while found := to_streams(old.filter(chat__held=False).order_by("finished_at")[:REAPED_AT_ONCE]):
         for stream in found:

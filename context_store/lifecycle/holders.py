@@ -64,11 +64,11 @@ class Holder:
         """Erase what is stored about chats, which go next; return how much."""
         return 0
 
-    def purge(self, using: str, before: int) -> int | Iterable[int]:
+    def purge(self, using: str, before: int, *, dry_run: bool = False) -> int | Iterable[int]:
         """
         Delete what has not been used since a time (milliseconds since the epoch).
 
-        In batches: return how much, or give it after each batch.
+        In batches: return how much went, or would go, or give it after each batch.
         """
         return 0
 
@@ -126,9 +126,12 @@ class ContextsHolder(Holder):
             for start in (_scope(user_id), f"{LOCK}{_scope(user_id)}"):
                 yield from _remove_keys(there.storage, start)
 
-    def purge(self, using: str, before: int) -> Iterator[int]:
+    def purge(self, using: str, before: int, *, dry_run: bool = False) -> Iterator[int]:
         # All rows are walked by their key: an index on ``updated_at`` would have to be kept by every write.
         rest = entries = rows("ContextEntry").using(using).order_by("pk")
+        if dry_run:
+            yield entries.filter(updated_at__lt=before).count()
+            return
         while found := list(rest.values_list("pk", "updated_at")[:CHUNK_SIZE]):
             # The DELETE asks for the time again: a context that was written since it was read here stays.
             old = [key for key, updated_at in found if updated_at < before]
@@ -286,8 +289,8 @@ class StreamsHolder(Holder):
         chunks = [{"stream_id": item["id"], **chunk} for chunk in item.pop("chunks")]
         return _attach(using, user_id, "Stream", item, StreamChunk=chunks)
 
-    def purge(self, using: str, before: int) -> Iterator[int]:
-        return remove_old_chunks(using, finished_before=before)
+    def purge(self, using: str, before: int, *, dry_run: bool = False) -> Iterator[int]:
+        return remove_old_chunks(using, finished_before=before, dry_run=dry_run)
 
 
 class UsageHolder(Holder):
@@ -362,9 +365,12 @@ class AuditHolder(Holder):
     def erase_chats(self, using: str, chat_ids: Sequence[str]) -> int:
         return rows("AuditEntry").using(using).filter(chat_id__in=list(chat_ids)).update(chat_id=None)
 
-    def purge(self, using: str, before: int) -> Iterator[int]:
+    def purge(self, using: str, before: int, *, dry_run: bool = False) -> Iterator[int]:
         """Delete entries of reads and changes; what says that something was exported, deleted, held or erased stays."""
         entries = rows("AuditEntry").using(using)
+        if dry_run:
+            yield entries.filter(action__in=(READ, CHANGE), created_at__lt=before).count()
+            return
         for action in (READ, CHANGE):
             # By the index on action and id, for the time has none: ids grow with it, so the old ones are the first.
             oldest = entries.filter(action=action).order_by("pk").values_list("pk", "created_at")[:CHUNK_SIZE]

@@ -260,7 +260,7 @@ def _looked_at(using: str) -> Report:
                 add(counts, due.rule.name, len(due.chats))
                 shown = sample.setdefault(due.rule.name, [])
                 shown += [chat_id for chat_id, _ in due.chats[: SAMPLE - len(shown)]]
-    for name, count in _trimmed(using, dry_run=True):
+    for name, count in chain(_purged(using, dry_run=True), _trimmed(using, dry_run=True)):
         add(counts, name, count)
     return Report(counts, sample)
 
@@ -324,10 +324,10 @@ def _removed(using: str, chat_ids: list[str], due: _Due, counts: dict[str, int])
                 yield int(set_trashed(using, chat_id, now_ms()))
 
 
-def _purged(using: str) -> Iterator[tuple[str, int]]:
+def _purged(using: str, *, dry_run: bool = False) -> Iterator[tuple[str, int]]:
     """Purge what has a horizon of its own; give after each batch the holder's name, and how many went."""
     for holder in holders():
         days = settings.RETENTION.get("holders", {}).get(holder.name)
         if days is not None:
-            for count in each(holder.purge(using, now_ms() - days * DAY)):
+            for count in each(holder.purge(using, now_ms() - days * DAY, dry_run=dry_run)):
                 yield holder.name, count

@@ -116,6 +116,7 @@ def test_a_dry_run_counts_and_shows(store: ContextStore) -> None:
     out = StringIO()
     call_command("apply_retention", dry_run=True, stdout=out)
     assert "old: 1 (old …)" in out.getvalue()
+    assert "agent_tasks: 0" in out.getvalue()
     assert left() == ["old"]
 
 
@@ -201,6 +202,7 @@ def test_entries_of_reads_and_changes_go_with_time_and_the_others_stay(db: None)
     for days in (31, 29):
         for action in ACTIONS:
             AuditEntry.objects.create(action=action, actor=str(days), created_at=now_ms() - days * DAY)
+    assert apply_retention(dry_run=True).counts == {"trash": 0, "audit": 2}
     assert apply_retention().counts == {"audit": 2}
     kept = AuditEntry.objects.filter(actor__isnull=False).order_by("id").values_list("action", "actor")
     assert list(kept) == [*((action, "31") for action in ACTIONS[2:]), *((action, "29") for action in ACTIONS)]
@@ -216,6 +218,8 @@ def test_chunks_and_contexts_have_horizons_of_their_own(store: ContextStore) -> 
         streams["default"].finish(chat_id, "completed")
         Stream._base_manager.filter(id=chat_id).update(finished_at=now_ms() - days * DAY)
         ContextEntry.objects.create(key=chat_id, value=1, updated_at=now_ms() - 4 * days * DAY)
+    assert apply_retention(dry_run=True).counts == {"trash": 0, "streams": 1, "contexts": 2}
+    assert ContextEntry.objects.count() == 3
     assert apply_retention().counts.items() >= {"streams": 1, "contexts": 2}.items()
     assert set(StreamChunk._base_manager.values_list("stream_id", flat=True)) == {"new", "held"}
     assert len(store.get_messages("old")) == 1

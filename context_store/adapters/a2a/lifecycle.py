@@ -35,10 +35,11 @@ class TasksHolder(Holder):
     def erase(self, using: str, user_id: str) -> Iterator[int]:
         return self._delete(self._tasks(using, user_id))
 
-    def purge(self, using: str, before: int) -> Iterator[int]:
+    def purge(self, using: str, before: int, *, dry_run: bool = False) -> Iterator[int]:
         finished = AgentTask.objects.using(using).filter(state__in=FINISHED)
         # From milliseconds to nanoseconds. The bound is ``tasks.NO_TIME``: a task without a time is never old.
-        return self._delete(finished.filter(status_time__lt=before * 10**6, status_time__gt=-(2**63)))
+        old = finished.filter(status_time__lt=before * 10**6, status_time__gt=-(2**63))
+        return iter([old.count()]) if dry_run else self._delete(old)
 
     @staticmethod
     def _tasks(using: str, user_id: str) -> QuerySet[AgentTask]:
