@@ -352,23 +352,22 @@ def document_pieces(
     *,
     user_id: str | None = None,
     in_trash: bool = False,
-    as_stored: bool = False,
     **more: Any,
 ) -> Iterator[str]:
     """
     Give the document of a chat as JSON text in pieces, with ``more`` in it: memory does not grow with the chat.
 
     With ``in_trash`` wherever the chat lies. Raises before the first piece what ``export_chat`` raises, and
-    ``CorruptChat`` where data are no JSON, unless they are to be given ``as_stored``.
+    ``CorruptChat`` where data are no JSON.
     """
     whole = _read_whole(using, chat_id, user_id=user_id, in_trash=in_trash, at_once=READ_AT_ONCE)
-    return _pieces(whole, more, as_stored=as_stored)
+    return _pieces(whole, more)
 
 
-def _pieces(whole: WholeChat, more: Document, *, as_stored: bool) -> Iterator[str]:
+def _pieces(whole: WholeChat, more: Document) -> Iterator[str]:
     empty = _document(whole.chat, [], [], [])
     lists = {
-        "messages": _message_texts(whole.messages, as_stored=as_stored),
+        "messages": _message_texts(whole.messages),
         "branches": _texts(whole.branches, NOT_OF_BRANCH),
         "checkpoints": _texts(whole.checkpoints, NOT_OF_CHECKPOINT),
     }
@@ -382,12 +381,11 @@ def _pieces(whole: WholeChat, more: Document, *, as_stored: bool) -> Iterator[st
     yield "}"
 
 
-def _message_texts(found: Iterator[Sequence[Any]], *, as_stored: bool) -> Iterator[str]:
+def _message_texts(found: Iterator[Sequence[Any]]) -> Iterator[str]:
     """Give the messages of the document, some at a time. Their data go out as they are stored, not encoded again."""
     for some in _groups(found):
-        if not as_stored:
-            # Raises ``CorruptChat`` for what is no JSON.
-            to_records(some)
+        # Raises ``CorruptChat`` for what is no JSON.
+        to_records(some)
         yield ",".join(map(_message_text, some))
 
 

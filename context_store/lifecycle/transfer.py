@@ -52,7 +52,8 @@ def export_user(user_id: str, *, using: str | None = None) -> Iterator[bytes]:
     """
     Give the ZIP of all that is stored of a user, piece by piece: ``StreamingHttpResponse(export_user(…))``.
 
-    Memory does not grow with what there is. Chats are read one after another, each as it is then.
+    Memory does not grow with what there is. Chats are read one after another, each as it is then. Raises
+    ``CorruptChat`` where one of them has data that are no JSON: such an archive could not be read.
     """
     check_identifier(user_id, "user_id")
     alias = using or router.db_for_read(rows("Chat").model)
@@ -125,7 +126,7 @@ def _chats(using: str, user_id: str, *, trashed: bool) -> Iterator[Iterator[str]
     while found := list(batch):
         for chat_id, trashed_at in found:
             more = {"trashed_at": trashed_at} if trashed else {}
-            yield document_pieces(using, chat_id, in_trash=True, as_stored=True, **more)
+            yield document_pieces(using, chat_id, in_trash=True, **more)
         batch = columns.filter(pk__gt=found[-1][0])[:500]
 
 

@@ -11,6 +11,7 @@ from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZipFile
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import override_settings
 
 from benchmarks.data import plan
@@ -207,6 +208,15 @@ def test_commands_say_what_is_wrong(store: ContextStore, tmp_path: Path) -> None
     with pytest.raises(CommandError):
         call_command("export_user", " ", missing, stdout=StringIO())
     assert not missing.exists()
+
+
+def test_data_that_are_no_json_are_named_and_leave_no_archive(store: ContextStore, tmp_path: Path) -> None:
+    with connection.cursor() as cursor:
+        # Valid JSON to PostgreSQL, and refused by an import.
+        cursor.execute("UPDATE context_store_message SET data = %s WHERE id = 'm2' AND chat_id = 'gone'", [r'"\ud800"'])
+    with pytest.raises(CommandError, match="'m2' of chat 'gone' cannot be read.*See check_context_store"):
+        call_command("export_user", "alice", tmp_path / "file", stdout=StringIO())
+    assert not (tmp_path / "file").exists()
 
 
 def crafted(user_id: str = "alice", *, listed: bool = True, **files: bytes) -> BytesIO:

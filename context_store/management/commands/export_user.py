@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
-from context_store.exceptions import ContextStoreError
+from context_store.exceptions import ContextStoreError, CorruptData
 from context_store.lifecycle.transfer import export_user
 
 
@@ -29,6 +29,8 @@ class Command(BaseCommand):
                     # Half an archive opens nothing, and stands in the way of the next call.
                     file.unlink()
                     raise
+        except CorruptData as error:
+            raise CommandError(f"{error} See check_context_store.") from error
         except (OSError, ContextStoreError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(self.style.SUCCESS(f"Wrote {file}."))
