@@ -200,6 +200,20 @@ def check_database(using: str | None, number: int) -> list[CheckMessage]:
     return [Error(f"DATABASES has no alias {using!r}.", hint, None, f"context_store.E{number}")]
 
 
+def check_default(handler: Backends[Any]) -> list[CheckMessage]:
+    """Check that the aliases, if there are any, have the one that is used where none is named."""
+    if not isinstance(handler.settings, dict) or "default" in handler.settings:
+        return []
+    return [
+        Warning(
+            f"{PREFIX}{handler.setting} has no alias 'default'.",
+            "The REST API and the chat page use it: add it, or silence this if only your own code names aliases.",
+            None,
+            "context_store.W006",
+        )
+    ]
+
+
 def check_prefixes(*handlers: Backends[Any]) -> list[CheckMessage]:
     """Check that no alias can read or write the keys of another: that no prefix begins with another in one place."""
     places = [

@@ -10,7 +10,7 @@ from django.db import Error as DatabaseError
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
-from .backends import check_backends, check_prefixes
+from .backends import check_backends, check_default, check_prefixes
 from .conf import PREFIX, Settings, settings
 from .contexts import BaseContexts, contexts
 from .db.distribution import MAX_PARTITIONS, MIN_PARTITIONS, state_of
@@ -57,19 +57,19 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
 @register("context_store")
 def check_contexts(**kwargs: Any) -> list[CheckMessage]:
     """Check each alias of ``CONTEXT_STORE_CONTEXTS`` with its backend; their ids are 100-199."""
-    return check_backends(contexts, BaseContexts, 100)
+    return [*check_default(contexts), *check_backends(contexts, BaseContexts, 100)]
 
 
 @register("context_store")
 def check_sessions(**kwargs: Any) -> list[CheckMessage]:
     """Check each alias of ``CONTEXT_STORE_SESSIONS`` with its backend; their ids are 200-299."""
-    return check_backends(sessions, BaseSessions, 200)
+    return [*check_default(sessions), *check_backends(sessions, BaseSessions, 200)]
 
 
 @register("context_store")
 def check_streams(**kwargs: Any) -> list[CheckMessage]:
     """Check each alias of ``CONTEXT_STORE_STREAMS`` with its backend; their ids are 400-499."""
-    return check_backends(streams, BaseStreams, 400)
+    return [*check_default(streams), *check_backends(streams, BaseStreams, 400)]
 
 
 @register("context_store")

@@ -3,7 +3,14 @@ from django.core.checks import Error, Warning, run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-from context_store.checks import check_settings, check_shared_keys, check_sqlite_options
+from context_store.checks import (
+    check_contexts,
+    check_sessions,
+    check_settings,
+    check_shared_keys,
+    check_sqlite_options,
+    check_streams,
+)
 from context_store.lifecycle import apply_retention
 from context_store.lifecycle.checks import check_lifecycle
 
@@ -135,6 +142,19 @@ def test_sqlite_in_memory_needs_no_options(monkeypatch):
 def test_the_checks_of_contexts_are_registered(settings):
     settings.CONTEXT_STORE_CONTEXTS = {"default": {"BACKEND": "nowhere.Contexts"}}
     assert "context_store.E101" in ids(run_checks(tags=["context_store"]))
+
+
+@pytest.mark.parametrize("name", ["CONTEXTS", "SESSIONS", "STREAMS"])
+def test_aliases_without_a_default_are_a_warning(settings, name):
+    check = {"CONTEXTS": check_contexts, "SESSIONS": check_sessions, "STREAMS": check_streams}[name]
+    package = name.lower()
+    params = {"BACKEND": f"context_store.{package}.database.Database{package.capitalize()}"}
+    setattr(settings, f"CONTEXT_STORE_{name}", {"mine": params})
+    [message] = check()
+    assert (message.id, message.msg) == ("context_store.W006", f"CONTEXT_STORE_{name} has no alias 'default'.")
+    for aliases in ({}, {"default": params}):
+        setattr(settings, f"CONTEXT_STORE_{name}", aliases)
+        assert "context_store.W006" not in ids(check())
 
 
 CACHE = "context_store.contexts.cache.CacheContexts"

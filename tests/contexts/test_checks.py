@@ -31,7 +31,9 @@ def test_django_redis_with_json_is_fine() -> None:
 
 
 def test_database_and_tiered_are_fine() -> None:
-    with override_settings(CONTEXT_STORE_CONTEXTS={"a": {"BACKEND": DATABASE}, "b": {"BACKEND": TIERED}}, DEBUG=True):
+    with override_settings(
+        CONTEXT_STORE_CONTEXTS={"default": {"BACKEND": DATABASE}, "b": {"BACKEND": TIERED}}, DEBUG=True
+    ):
         assert check_contexts() == []
 
 
@@ -117,7 +119,7 @@ def test_several_locations_are_a_warning(location: Any) -> None:
 
 
 def test_missing_database_is_an_error() -> None:
-    with override_settings(CONTEXT_STORE_CONTEXTS={"a": {"BACKEND": DATABASE, "USING": "nowhere"}}):
+    with override_settings(CONTEXT_STORE_CONTEXTS={"default": {"BACKEND": DATABASE, "USING": "nowhere"}}):
         assert [message.id for message in check_contexts()] == ["context_store.E120"]
 
 
