@@ -1,5 +1,6 @@
 """The shape of what comes in and, for the schema, of what goes out. Rules of the graph are the managers'."""
 
+import re
 from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any, TypeVar
@@ -155,10 +156,23 @@ class Seconds(Strict):
         return data
 
 
-# As many digits on both sides of the point as the column has: see ``COST_DIGITS`` in ``managers.usage``.
-@extend_schema_field({"type": "string", "format": "decimal", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,10})?$"})
+# As many digits before the point as the column has: see ``COST_DIGITS`` in ``managers.usage``. Python and JavaScript
+# write small amounts as "1E-7", and sums with more digits behind the point than the column has: these are rounded.
+AMOUNT = r"^[0-9]{1,10}(\.[0-9]+)?([eE]-[0-9]{1,3})?$"
+
+
+@extend_schema_field({"type": "string", "format": "decimal", "pattern": AMOUNT})
 class Amount(Text):
     """An amount as text: as a number it would not be exact."""
+
+    default_error_messages = {"amount": 'Must be a decimal number such as "0.00042", from 0 to below 10^10.'}
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        text = super().run_validation(data)
+        # Python takes more for a number than the schema says: "1_000", " 1 ", digits of all scripts.
+        if isinstance(text, str) and re.fullmatch(AMOUNT, text) is None:
+            self.fail("amount")
+        return text
 
 
 @extend_schema_field(PATH)

@@ -17,10 +17,19 @@ def test_usage_is_recorded_and_summed(api, chat):
     assert api.get("chats/chat/usage/?branch=side").json()["results"] == []
 
 
-@pytest.mark.parametrize("cost", ["-0", "-0.00000000001"])
-def test_cost_of_nothing_has_no_sign(api, chat, cost):
-    assert api.post("chats/chat/usage/", {"model": "small", "cost": cost}).json()["cost"] == "0"
-    assert [one["cost"] for one in api.get("chats/chat/usage/").json()["results"]] == ["0"]
+@pytest.mark.parametrize(
+    "cost", ["1e3", "1_000", " 1", "1\n", "\uff11", "+1", "-0", "-1", ".5", "5.", "", "NaN", "1e-1000"]
+)
+def test_a_cost_that_the_schema_does_not_have_is_400(api, chat, cost):
+    answer = api.post("chats/chat/usage/", {"model": "small", "cost": cost})
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["cost"])
+
+
+@pytest.mark.parametrize(
+    ("cost", "stored"), [("1E-7", "0.0000001"), ("0.30000000000000004", "0.3"), ("0001.50", "1.5")]
+)
+def test_a_cost_as_languages_write_it_is_taken(api, chat, cost, stored):
+    assert api.post("chats/chat/usage/", {"model": "small", "cost": cost}).json()["cost"] == stored
 
 
 @pytest.mark.parametrize("path", ["usage/?by=data", "usage/?since=x", "chats/chat/usage/?active_branch=1"])

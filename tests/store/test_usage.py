@@ -35,6 +35,12 @@ def test_usage_with_an_id_can_be_repeated(store, chat):
     assert store.sum_usage()[0].input_tokens == 5
 
 
+@pytest.mark.parametrize("cost", ["-0", "-0.00000000001"])
+def test_a_cost_of_nothing_has_no_sign(store: ContextStore, chat: str, cost: str) -> None:
+    assert str(store.record_usage(chat, model="m", cost=cost).cost.normalize()) == "0"
+    assert not UsageEntry.objects.get().cost.is_signed()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
