@@ -6,7 +6,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, NamedTuple
 
 from django.core.checks import CheckMessage, Error
@@ -161,8 +161,19 @@ class CacheSessions(BaseSessions):
 
     def _save(self, session_id: str, messages: Given) -> Messages:
         inputs = parse_messages(messages, chat_id=session_id, is_indexed=False)
+        if any(item.has_id for item in inputs):
+            self._keep_times(session_id, inputs)
         self._replace(session_id, self.new_owner, inputs)
         return [_stored(item) for item in inputs]
+
+    def _keep_times(self, session_id: str, inputs: list[Input]) -> None:
+        """Give messages that are there the time that they have, as in the database."""
+        # What cannot be read is replaced.
+        with suppress(SessionsUnavailable, UpdateConflict):
+            times = {message.id: message.created_at for message in self._load(session_id, None)}
+            for item in inputs:
+                created_at = times.get(item.record.id, item.record.created_at)
+                item.record = item.record._replace(created_at=created_at)
 
     def _append(self, session_id: str, messages: Given, limit: int | None) -> Messages:
         # Of more than the limit the first would fall off at once.

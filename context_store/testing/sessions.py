@@ -94,6 +94,14 @@ class SessionsContract(Contract):
         appended = self.sessions.append(self.session_id, [message("three")])
         self.assertEqual(self.sessions.load(self.session_id), [*saved, *appended])
 
+    def test_save_keeps_the_time_of_a_message_that_is_there(self) -> None:
+        [first] = self.sessions.save(self.session_id, [message("one", created_at=5)])
+        given: dict[str, Any]
+        for given in ({}, {"created_at": 9}):
+            saved = self.sessions.save(self.session_id, [message("two", id=first.id, **given), message("three")])
+            self.assertEqual((saved[0].data, saved[0].created_at), ("two", 5))
+            self.assertEqual(self.sessions.load(self.session_id), saved)
+
     def test_save_replaces(self) -> None:
         self.sessions.save(self.session_id, [message(number) for number in range(5)])
         self.sessions.save(self.session_id, [message("only")])
