@@ -127,3 +127,9 @@ def test_partitions_are_several_and_not_those_of_citus() -> None:
         run("distribute_context_store", partitions=1)
     with pytest.raises(CommandError, match="unrecognized|not allowed"):
         run("distribute_context_store", "--citus", "--undo")
+
+
+@pytest.mark.parametrize("user_id", ["", " ", "x" * 256, "\x1b"])
+def test_exporting_the_chats_of_what_is_no_user_is_refused(user_id: str) -> None:
+    with pytest.raises(CommandError, match="--user-id or --chat-id: must"):
+        run("export_chats", user_id=user_id)

@@ -52,9 +52,9 @@ class Command(BaseCommand):
     def handle(
         self, *, user_id: str | None, chat_id: list[str] | None, output: str, database: str | None, **options: Any
     ) -> None:
-        store = ContextStore(using=database, user_id=user_id)
         chats = Chat.objects.using(database)
         try:
+            store = ContextStore(using=database, user_id=user_id)
             # With --user-id nothing of others is found: a --chat-id of theirs is answered as one that is not there.
             chats = chats.visible_to(user_id)
             if chat_id is not None:
