@@ -9,7 +9,7 @@ from .openai import openai_messages
 from .parts import Break, File, Other, Part, Reasoning, Source, Text, ToolCall, ToolResult, as_text, joined
 from .reading import calls_in, is_empty, needs_call, output_text, parts_of, read, text_of
 from .responses import responses_items
-from .streamed import TEXT, UI, answer_of, as_ui_chunks, error_of
+from .streamed import TEXT, UI, answer_of, as_ui_chunks, error_of, goes_on
 from .ui import ui_messages
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "anthropic_messages",
     "as_ui_chunks",
     "error_of",
+    "goes_on",
     "as_text",
     "calls_in",
     "is_empty",

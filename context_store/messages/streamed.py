@@ -15,27 +15,60 @@ WHOLE = ("source-url", "source-document", "file", "reasoning-file", "custom", "s
 # What a chunk asks an approval with, and where its part has it: an answer is taken only with the signature.
 ASKED = {
     "approvalDescriptor": "descriptor",
-    "inputSchemaInput": "inputSchemaInput",
     "reason": "requestReason",
     "isAutomatic": "isAutomatic",
     "signature": "signature",
+}
+
+# What a chunk of a call, named without its "tool-", makes of its part.
+STATES = {
+    "input-start": "input-streaming",
+    "input-available": "input-available",
+    "input-error": "output-error",
+    "output-available": "output-available",
+    "output-error": "output-error",
+    "output-denied": "output-denied",
+    "approval-request": "approval-requested",
 }
 
 Chunk = dict[str, Any]
 Part = dict[str, Any]
 
 
-def answer_of(format: str, chunks: Iterable[Any]) -> dict[str, Any] | None:
-    """Return the data of the assistant's message, or ``None`` where the chunks say nothing."""
+class _Pieces(list[str]):
+    """A text in pieces: adding to a text copies it."""
+
+
+def answer_of(format: str, chunks: Iterable[Any], stored: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """
+    Return the data of the assistant's message, or ``None`` where the chunks say nothing.
+
+    A UI message that is ``stored`` goes on with them: they answer the calls in it.
+    """
     if format == TEXT:
         text = "".join(chunk for chunk in chunks if isinstance(chunk, str))
         return {"content": text} if text else None
     if format == UI:
-        answer = UIAnswer()
+        answer = UIAnswer(stored)
         for chunk in chunks:
             answer.add(chunk)
         return answer.data
     return None
+
+
+def goes_on(stored: Any) -> bool:
+    """
+    Tell whether the data is a UI message whose last step has called tools: what a stream says comes behind it.
+
+    One that failed or was cancelled is said anew.
+    """
+    parts = stored.get("parts") if isinstance(stored, dict) and not _is_marked(stored) else None
+    if not isinstance(parts, list):
+        return False
+    if not all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in parts):
+        return False
+    last = (part for part in reversed(parts) if part["type"] == "step-start" or "toolCallId" in part)
+    return "toolCallId" in next(last, {})
 
 
 def error_of(chunk: Any) -> str | None:
@@ -72,21 +105,29 @@ def as_ui_chunks(format: str, chunks: Iterable[Any], message_id: str) -> Iterato
 #     {"type": "tool-input-available", "toolCallId": "c", …}          tool, state input-available
 #     {"type": "tool-output-available", "toolCallId": "c", …}         the same part, state output-available
 #
-# Texts are open from start to end, and at most for a step; calls stay open, as an answer may come in a later step.
+# A call of another step is another one, though it have the same id; an answer may come in a later step.
 class UIAnswer:
     """
     The parts of a UI message, put together of the chunks of its stream, as the AI SDK's client does.
 
-    Each chunk takes the same time, whatever came before: whoever writes a stream may write very many.
+    ``stored`` is the message that the stream goes on with. Each chunk takes the same time, whatever came before:
+    whoever writes a stream may write very many.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stored: dict[str, Any] | None = None) -> None:
+        self._stored = stored or {}
         self.parts: list[Part] = []
-        self.metadata: dict[str, Any] = {}
-        self._open: dict[tuple[str, Any], Part] = {}
-        # Texts that go on, as pieces: adding to a text copies it.
+        metadata = self._stored.get("metadata")
+        self.metadata: dict[str, Any] = deepcopy(metadata) if isinstance(metadata, dict) else {}
+        # Texts that go on.
         self._texts: dict[tuple[str, str], Part] = {}
+        # All parts of a call: the last is answered. One of the step that goes on is also in the other.
+        self._calls: dict[str, list[Part]] = {}
+        self._step: dict[str, Part] = {}
         self._asking: dict[str, Part] = {}
+        self._data: dict[tuple[str, str], Part] = {}
+        for part in self._stored.get("parts", ()):
+            self._take(dict(part))
 
     @property
     def data(self) -> dict[str, Any] | None:
@@ -94,10 +135,11 @@ class UIAnswer:
         if not any(part["type"] != "step-start" for part in self.parts):
             return None
         parts = [
-            {**part, "text": "".join(part["text"])} if part["type"] in ("text", "reasoning") else part
+            {**part, "text": "".join(part["text"])} if isinstance(part.get("text"), _Pieces) else part
             for part in self.parts
         ]
-        return {"role": "assistant", "parts": parts, **({"metadata": self.metadata} if self.metadata else {})}
+        metadata = {"metadata": self.metadata} if self.metadata else {}
+        return {"role": "assistant", **self._stored, "parts": parts, **metadata}
 
     def add(self, chunk: Any) -> None:
         """Take in a chunk; one that is no chunk of the format says nothing."""
@@ -107,7 +149,7 @@ class UIAnswer:
         if isinstance(chunk.get("messageMetadata"), dict):
             _merge(self.metadata, chunk["messageMetadata"])
         if kind in WHOLE:
-            self.parts.append(dict(chunk))
+            self._take(dict(chunk))
         elif kind.startswith(("text-", "reasoning-")):
             name, what = kind.split("-", 1)
             self._add_text(name, what, chunk)
@@ -118,78 +160,113 @@ class UIAnswer:
         elif kind.startswith("data-"):
             self._add_data(kind, chunk)
         elif kind == "start-step":
-            self.parts.append({"type": "step-start"})
-            self._texts = {}
+            self._take({"type": "step-start"})
         elif kind == "reset-step":
             # The model begins the step anew.
             while self.parts and self.parts[-1]["type"] != "step-start":
-                self.parts.pop()
-            self._texts = {}
+                self._forget(self.parts.pop())
+            self._texts, self._step = {}, {}
+
+    def _take(self, part: Part) -> None:
+        """Add a part, to be found by what a later chunk names it by."""
+        self.parts.append(part)
+        if part["type"] == "step-start":
+            self._step = {}
+        if "toolCallId" in part:
+            call_id = str(part["toolCallId"])
+            self._step[call_id] = part
+            self._calls.setdefault(call_id, []).append(part)
+            self._asking.setdefault(_approval_of(part), part)
+        elif part["type"].startswith("data-") and isinstance(part.get("id"), str):
+            self._data.setdefault((part["type"], part["id"]), part)
+
+    def _forget(self, part: Part) -> None:
+        if "toolCallId" in part:
+            self._calls[str(part["toolCallId"])].pop()
+            self._asking.pop(_approval_of(part), None)
+        elif isinstance(part.get("id"), str):
+            self._data.pop((part["type"], part["id"]), None)
 
     def _add_text(self, kind: str, what: str, chunk: Chunk) -> None:
         key = (kind, str(chunk.get("id")))
         if what == "start" or (what == "delta" and key not in self._texts):
-            self._texts[key] = {"type": kind, "text": []}
+            self._texts[key] = {"type": kind, "text": _Pieces()}
             self.parts.append(self._texts[key])
         if what == "delta":
             self._texts[key]["text"].append(str(chunk.get("delta", "")))
-        if key in self._texts and "providerMetadata" in chunk:
-            self._texts[key]["providerMetadata"] = chunk["providerMetadata"]
+        if key in self._texts:
+            self._texts[key] |= {name: chunk[name] for name in ("providerMetadata", "citations") if name in chunk}
         if what == "end":
             self._texts.pop(key, None)
 
     def _add_tool(self, what: str, chunk: Chunk) -> None:
-        key = ("tool", str(chunk.get("toolCallId")))
-        part = self._open.get(key)
-        if part is None:
-            name = str(chunk.get("toolName", "unknown"))
-            kind = {"type": "dynamic-tool", "toolName": name} if chunk.get("dynamic") else {"type": f"tool-{name}"}
-            part = self._open[key] = {**kind, "toolCallId": key[1], "state": "input-streaming"}
-            self.parts.append(part)
+        # Input that is not whole is none.
         if what == "input-delta":
             return
-        states = {
-            "input-available": "input-available",
-            "input-error": "output-error",
-            "output-available": "output-available",
-            "output-error": "output-error",
-            "output-denied": "output-denied",
-            "approval-request": "approval-requested",
-        }
-        part["state"] = states.get(what, part["state"])
-        # Only the last output is not preliminary.
-        part.pop("preliminary", None)
-        if what == "output-error":
-            # A tool that told how far it is may fail.
-            part.pop("output", None)
+        part = self._tool(what, chunk)
+        part["state"] = STATES.get(what, part["state"])
+        if what.startswith(("input-", "output-")) and what != "output-denied":
+            # Only the last output is not preliminary, and a call that is made anew has none.
+            for name in ("output", "errorText", "preliminary", *(("input",) if what.startswith("input-") else ())):
+                part.pop(name, None)
         names = ("input", "output", "errorText", "providerExecuted", "preliminary", "title", "toolMetadata")
         part.update({name: chunk[name] for name in names if name in chunk})
         if "providerMetadata" in chunk:
             # Some models take a call back only with what they said beside it.
-            of = "result" if what in ("output-available", "output-error") else "call"
+            of = "result" if part["state"] in ("output-available", "output-error") else "call"
             part[f"{of}ProviderMetadata"] = chunk["providerMetadata"]
         if "approvalId" in chunk:
             asked = {name: chunk[key] for key, name in ASKED.items() if chunk.get(key) is not None}
+            if "inputSchemaInput" in chunk:  # A schema may take null.
+                asked["inputSchemaInput"] = chunk["inputSchemaInput"]
             part["approval"] = {"id": chunk["approvalId"], **asked}
             self._asking[str(chunk["approvalId"])] = part
+
+    def _tool(self, what: str, chunk: Chunk) -> Part:
+        """Return the part of the call: what is called lies in this step, an answer goes to the last of its id."""
+        call_id = str(chunk.get("toolCallId"))
+        part = self._step.get(call_id)
+        if part is None and not what.startswith("input-") and self._calls.get(call_id):
+            part = self._calls[call_id][-1]
+        if part is None:
+            dynamic = {"type": "dynamic-tool", "toolName": "unknown"}
+            kind = dynamic if chunk.get("dynamic") else {"type": "tool-unknown"}
+            part = {**kind, "toolCallId": call_id, "state": "input-streaming"}
+            self._take(part)
+        if "toolName" in chunk:
+            name = str(chunk["toolName"])
+            part.update({"toolName": name} if part["type"] == "dynamic-tool" else {"type": f"tool-{name}"})
+        return part
 
     def _add_approval(self, chunk: Chunk) -> None:
         part = self._asking.get(str(chunk.get("approvalId")))
         if part is not None and part["approval"]["id"] == chunk.get("approvalId"):
             part["state"] = "approval-responded"
-            part["approval"] |= {name: chunk[name] for name in ("approved", "reason") if name in chunk}
+            given = {name: chunk[name] for name in ("approved", "reason") if name in chunk}
+            part["approval"] = {**part["approval"], **given}
+            if "providerExecuted" in chunk:
+                part["providerExecuted"] = chunk["providerExecuted"]
+            if "providerMetadata" in chunk:
+                part["callProviderMetadata"] = chunk["providerMetadata"]
 
     def _add_data(self, kind: str, chunk: Chunk) -> None:
         if chunk.get("transient"):
             return
-        key = (kind, chunk["id"]) if isinstance(chunk.get("id"), str) else None
-        if key in self._open:
-            self._open[key]["data"] = chunk.get("data")
-            return
-        part: Part = {name: value for name, value in chunk.items() if name in ("type", "id", "data")}
-        self.parts.append(part)
-        if key is not None:
-            self._open[key] = part
+        known = self._data.get((kind, chunk["id"])) if isinstance(chunk.get("id"), str) else None
+        if known is not None:
+            known["data"] = chunk.get("data")
+        else:
+            self._take({name: value for name, value in chunk.items() if name in ("type", "id", "data")})
+
+
+def _is_marked(stored: dict[str, Any]) -> bool:
+    metadata = stored.get("metadata")
+    return isinstance(metadata, dict) and metadata.get("status") in ("failed", "cancelled")
+
+
+def _approval_of(part: Part) -> str:
+    approval = part.get("approval")
+    return str(approval.get("id")) if isinstance(approval, dict) else ""
 
 
 def _merge(old: dict[str, Any], new: dict[str, Any]) -> None:

@@ -49,6 +49,68 @@ def test_approval_keeps_what_its_answer_is_checked_by() -> None:
     assert part["approval"] == {"id": "a", "requestReason": "It costs.", "isAutomatic": True, "signature": "s"}
 
 
+def test_call_that_is_made_anew_has_no_answer_yet() -> None:
+    failed = {"type": "tool-output-error", "toolCallId": "c", "errorText": "Closed."}
+    [part] = said(CALL, failed, {"type": "tool-output-available", "toolCallId": "c", "output": 1})["parts"]
+    assert part == {**PART, "state": "output-available", "output": 1}
+    assert said(CALL, failed, CALL)["parts"] == [{**PART, "state": "input-available"}]
+
+
+def test_call_of_another_step_is_another_call_though_its_id_is_the_same() -> None:
+    # Some models number their calls anew in each step.
+    first, second = ({"type": "tool-output-available", "toolCallId": "c", "output": number} for number in (1, 2))
+    parts = said({"type": "start-step"}, CALL, first, {"type": "start-step"}, CALL, second)["parts"]
+    assert [part.get("output") for part in parts] == [None, 1, None, 2]
+
+
+def test_text_goes_on_behind_the_start_of_a_step() -> None:
+    start, *deltas = ({"type": "text-start", "id": "1"}, *({"type": "text-delta", "id": "1", "delta": d} for d in "ab"))
+    parts = said(start, deltas[0], {"type": "start-step"}, deltas[1])["parts"]
+    assert parts == [{"type": "text", "text": "ab"}, {"type": "step-start"}]
+
+
+def test_citations_of_a_text_are_kept() -> None:
+    citations = [{"type": "url", "url": "https://example.com/"}]
+    [part] = said({"type": "text-start", "id": "1"}, {"type": "text-end", "id": "1", "citations": citations})["parts"]
+    assert part["citations"] == citations
+
+
+ANSWERS = [
+    ({"type": "tool-output-available", "toolCallId": "c", "output": 1}, {"state": "output-available", "output": 1}),
+    (
+        {"type": "tool-output-error", "toolCallId": "c", "errorText": "No."},
+        {"state": "output-error", "errorText": "No."},
+    ),
+    ({"type": "tool-output-denied", "toolCallId": "c"}, {"state": "output-denied"}),
+    (
+        {"type": "tool-approval-response", "approvalId": "a", "approved": True},
+        {"state": "approval-responded", "approval": {"id": "a", "approved": True}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("chunk", "answered"), ANSWERS)
+def test_stored_call_is_answered(chunk: dict[str, Any], answered: dict[str, Any]) -> None:
+    call = {**PART, "state": "approval-requested", "approval": {"id": "a"}}
+    stored = {"id": "m", "role": "assistant", "metadata": {"n": 1}, "parts": [{"type": "step-start"}, call]}
+    text = [{"type": "start-step"}, {"type": "text-delta", "id": "1", "delta": "Done."}]
+    assert answer_of("ui", [chunk, *text], stored) == {
+        **stored,
+        "parts": [
+            {"type": "step-start"}, {**call, **answered}, {"type": "step-start"}, {"type": "text", "text": "Done."},
+        ],
+    }  # fmt: skip
+    assert call["state"] == "approval-requested"
+
+
+def test_what_lies_in_a_step_that_is_reset_is_not_answered() -> None:
+    data = {"type": "data-shelf", "id": "1", "data": 1}
+    request = {"type": "tool-approval-request", "toolCallId": "c", "approvalId": "a"}
+    again = [CALL, {"type": "tool-approval-response", "approvalId": "a", "approved": True}, data]
+    parts = said({"type": "start-step"}, CALL, request, data, {"type": "reset-step"}, *again)["parts"]
+    assert parts == [{"type": "step-start"}, {**PART, "state": "input-available"}, data]
+
+
 def test_step_that_is_reset_is_forgotten() -> None:
     text = [{"type": "text-start", "id": "1"}, {"type": "text-delta", "id": "1", "delta": "Wro"}]
     again = [{"type": "text-start", "id": "1"}, {"type": "text-delta", "id": "1", "delta": "Right"}]
@@ -84,6 +146,7 @@ def test_what_is_no_chunk_says_nothing() -> None:
     assert said(CALL, {"type": "tool-input-delta", "toolCallId": "c"}, *foreign)["parts"] == [
         {**PART, "state": "input-available"}
     ]
+    assert said({"type": "tool-input-delta", "toolCallId": "of no call"}) is None
 
 
 @pytest.mark.parametrize(
