@@ -8,6 +8,7 @@ under the lock of the stream's row alone: many a second come, and other writers 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -20,6 +21,7 @@ from context_store.db import Prepared, Update, insert_rows, notify, outside_tras
 from context_store.exact_json import loads_each, loads_stored, without_collection
 from context_store.exceptions import IdConflict, InvalidData, RevisionConflict, StreamConflict
 from context_store.ids import now_ms
+from context_store.messages import UI, answer_of, goes_on
 from context_store.records import ChunkRecord, MessageRecord, StreamRecord
 from context_store.types import MessageInput
 from context_store.validation import JSONText, too_large
@@ -353,7 +355,7 @@ def finish_stream(
             given = answers.made(ended, chunks, why)
             if given is not None:
                 # The message and the state commit together: no reader sees an end without its answer.
-                message_id = _store_answer(chat, row, ended, given)
+                message_id = _store_answer(chat, row, ended, given, partial(answers.continued, ended, chunks, why))
         except InvalidData as refused:
             if message is not None:
                 raise
@@ -387,10 +389,18 @@ class _Answers:
         # A copy, as storing it gives it a parent; a deadlock has that done again.
         return None if made is None else replace(made)
 
-    def _make(self, stream: StreamRecord, chunks: Chunks, error: str | None) -> Input | None:
+    def continued(self, stream: StreamRecord, chunks: Chunks, error: str | None, stored: MessageRecord) -> Input | None:
+        """Return the message behind what is stored of it, or ``None`` where that is no UI message that goes on."""
+        is_more = self.message is None and stream.format == UI and goes_on(stored.data)
+        return self._make(stream, chunks, error, stored) if is_more else None
+
+    def _make(
+        self, stream: StreamRecord, chunks: Chunks, error: str | None, stored: MessageRecord | None = None
+    ) -> Input | None:
         given = self.message
         if given is None:
-            data = self.answer(stream.format, [chunk.data for chunk in chunks])
+            said = [chunk.data for chunk in chunks]
+            data = answer_of(UI, said, stored.data) if stored else self.answer(stream.format, said)
             if data is None:
                 return None
             # What is much too large is not written as JSON to be refused: that takes long, and no other thread runs.
@@ -398,7 +408,7 @@ class _Answers:
             size = sum(len(text) for text in texts if isinstance(text, str))
             if size > settings.MAX_PAYLOAD_BYTES:
                 raise too_large(size, "MAX_PAYLOAD_BYTES", ("data",))
-            given = {"name": "assistant", "data": data}
+            given = {"name": "assistant", "data": data, **({"type": stored.type} if stored else {})}
         values: dict[str, Any] = MessageRecord._asdict(given) if isinstance(given, MessageRecord) else dict(given)
         if "data" in values and stream.status != COMPLETED:
             data = values["data"] if isinstance(values["data"], dict) else {"content": values["data"]}
@@ -414,7 +424,13 @@ def last_of(chunks: Chunks) -> int:
     return chunks[-1].seq if chunks else -1
 
 
-def _store_answer(chat: LockedChat, row: QuerySet[Any], stream: StreamRecord, parsed: Input) -> str:
+def _store_answer(
+    chat: LockedChat,
+    row: QuerySet[Any],
+    stream: StreamRecord,
+    parsed: Input,
+    continued: Callable[[MessageRecord], Input | None],
+) -> str:
     """Store the message where the stream began, or fill in the one that is there; return its id."""
     parent_id, branch_id = row.values_list("parent_id", "branch_id")[0]
     message_id = parsed.record.id
@@ -425,10 +441,12 @@ def _store_answer(chat: LockedChat, row: QuerySet[Any], stream: StreamRecord, pa
     #                           \ A
     #     P was cut off     - Y - A (head)            at the active branch's head
     #     A is there        - P - A                   only its data changes: it was stored as a place to fill in
+    #     A is P            - A                       the same, and a UI message that called tools goes on
     known = chat.find([message_id, *([parent_id] if parent_id else [])])
     branch = next((branch for branch in chat.branches() if branch.id == branch_id), None)
     if message_id in known:
-        chat.change([(parsed, known[message_id])])
+        more = continued(known[message_id]) if message_id == parent_id else None
+        chat.change([(more or parsed, known[message_id])])
     elif parent_id is not None and parent_id not in known:
         # What it answered is gone.
         chat.extend([parsed])

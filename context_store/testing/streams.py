@@ -406,6 +406,32 @@ class StreamsContract(Contract):
         self.assertEqual([message.id for message in self.store.get_messages("chat")], ["question", "m"])
         self.assertEqual(self.answer().data, {"content": "Because"})
 
+    def test_ui_message_that_called_tools_goes_on(self) -> None:
+        call = {"type": "tool-look", "toolCallId": "c", "state": "approval-responded", "input": {}}
+        asked = {"id": "m", "role": "assistant", "parts": [{"type": "step-start"}, call]}
+        self.store.append_messages("chat", [{"id": "m", "name": "assistant", "type": "ai_sdk", "data": asked}])
+        self.running(message_id="m", format="ui")
+        self.streams.append("s", [{"type": "tool-output-available", "toolCallId": "c", "output": 1}])
+        self.streams.append("s", [{"type": "start-step"}, {"type": "text-delta", "id": "1", "delta": "One."}])
+        self.streams.finish("s")
+        answer = self.answer()
+        self.assertEqual((answer.id, answer.parent_id, answer.type), ("m", "question", "ai_sdk"))
+        said = [{**call, "state": "output-available", "output": 1}, {"type": "step-start"}]
+        self.assertEqual(
+            answer.data, {**asked, "parts": [*asked["parts"][:1], *said, {"type": "text", "text": "One."}]}
+        )
+
+    def test_answer_that_is_written_again_replaces_the_first(self) -> None:
+        self.running(message_id="m", format="ui")
+        call = {"type": "tool-input-available", "toolCallId": "c", "toolName": "look", "input": {}}
+        self.streams.append("s", [call])
+        self.streams.finish("s")
+        self.streams.reopen("s")
+        self.streams.claim("s")
+        self.streams.append("s", [{"type": "text-delta", "id": "1", "delta": "One."}])
+        self.streams.finish("s")
+        self.assertEqual(self.answer().data["parts"], [{"type": "text", "text": "One."}])
+
     def test_answer_stands_below_its_question_wherever_the_chat_has_gone_on(self) -> None:
         self.running(message_id="m")
         # The head has moved off the question while the answer was written.
