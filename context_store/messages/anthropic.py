@@ -48,7 +48,7 @@ def anthropic_messages(
 
 def _written(turn: Turn) -> Iterator[Message]:
     role = "user" if turn.role == "tool" else turn.role
-    content = _as_stored(turn.data)
+    content = _as_stored(turn)
     if content is None:
         # The API takes files from the user alone.
         parts = (part for part in turn.parts if role == "user" or not isinstance(part, File))
@@ -59,13 +59,17 @@ def _written(turn: Turn) -> Iterator[Message]:
         yield {"role": role, "content": content}
 
 
-def _as_stored(data: Any) -> Any:
+def _as_stored(turn: Turn) -> Any:
     """Return the content of what is stored in this format, or ``None``."""
+    data = turn.data
     if isinstance(data, dict) and not data.keys() & {"tool_calls", "tool_call_id", "parts"}:
         data = data.get("content")
-    if isinstance(data, str) or (isinstance(data, list) and data and all(map(_is_block, data))):
+    if turn.role != "tool" and isinstance(data, str):
         return data
-    return None
+    if not isinstance(data, list) or not all(map(_is_block, data)):
+        return None
+    # What another format has as the content of an answer is none.
+    return data if turn.role != "tool" or all("tool_use_id" in block for block in data) else None
 
 
 def _is_block(block: Any) -> bool:

@@ -51,7 +51,7 @@ def _is_openai(turn: Turn) -> bool:
     data = turn.data
     if not isinstance(data, dict) or data.keys() & _FOREIGN_KEYS or not data.keys() & {"content", "tool_calls"}:
         return False
-    if "tool_call_id" in data and turn.role != "tool":
+    if data.get("function_call") or ("tool_call_id" in data) != (turn.role == "tool"):  # Calls once had no ids.
         return False
     content = data.get("content")
     return content is None or isinstance(content, str) or (isinstance(content, list) and all(map(_is_part, content)))

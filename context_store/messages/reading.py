@@ -168,8 +168,8 @@ def _block(block: Block, levels: int) -> Iterator[Part]:
     for reader in _own_readers(tuple(settings.MESSAGE_FORMATS)):
         if (parts := reader(block)) is not None:
             return iter(parts)
-    if "content" in block and block.keys() <= _PLAIN_KEYS:  # Most messages: there is nothing beside the text.
-        return _read(block.get("content"), levels - 1)
+    if "content" in block and block.keys() <= _PLAIN_KEYS and block.get("role") != "function":
+        return _read(block.get("content"), levels - 1)  # Most messages: there is nothing beside the text.
     kind = _kind(block)
     if (read_kind := _KINDS.get(kind)) is not None:
         return read_kind(block, levels)
@@ -219,6 +219,10 @@ def _message(block: Block, levels: int) -> Iterator[Part]:
     """Read what holds text or content, and may have calls, thoughts, citations and files beside it."""
     if isinstance(block.get("tool_call_id"), str):
         yield from _result(block, levels)
+        return
+    if "function" in (block.get("role"), block.get("type")) and (name := _text(block, ("name",))):
+        # OpenAI, before there were ids: the answer to a ``function_call`` has its name.
+        yield from _result({**block, "call_id": name}, levels)
         return
     if block.get("thought") is True:  # Gemini
         yield from _reasoning(block, levels)

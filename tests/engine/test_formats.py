@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from context_store.engine import ContextEngine, assistant, hint, message, system, tool, user
+from context_store.engine import ContextEngine, Prompt, assistant, hint, message, system, tool, user
 from context_store.messages import calls_in, needs_call, parts_of, text_of
 from context_store.records import MessageRecord
 
@@ -185,6 +185,21 @@ def test_calls_that_are_numbered_anew_find_their_own_answers(engine: ContextEngi
     for answer in ("first", "second"):
         engine.set(assistant({"content": None, "tool_calls": [OPENAI_CALL]}), tool(answer, call_id="c1"))
     assert [item["content"] for item in engine.resolve().openai()] == [None, "first", None, "second"]
+
+
+@pytest.mark.parametrize("content", ["Sunny", [{"type": "text", "text": "Sunny"}]])
+def test_functions_that_have_no_ids_are_tools(content: Any) -> None:
+    call = {"role": "assistant", "content": None, "function_call": {"name": "weather", "arguments": "{}"}}
+    answer = {"role": "function", "name": "weather", "content": content}
+    records = [MessageRecord("m", "c", None, data["role"], None, data, 0) for data in (call, answer, call, answer)]
+    prompt = Prompt("", records)
+    written = prompt.openai(drop_unanswered_calls=True)
+    assert [message["role"] for message in written] == ["assistant", "tool"] * 2
+    assert [message["content"] for message in written[1::2]] == ["Sunny"] * 2
+    assert {message["tool_call_id"] for message in written[1::2]} == {written[0]["tool_calls"][0]["id"]}
+    answers = [message["content"][0] for message in prompt.anthropic()["messages"] if message["role"] == "user"]
+    assert [(block["type"], block["tool_use_id"]) for block in answers] == [("tool_result", "weather")] * 2
+    assert [part["output"] for message in prompt.ui_messages() for part in message["parts"]] == [content] * 2
 
 
 def test_calls_of_one_id_without_an_answer_leave_those_of_others_alone(engine: ContextEngine) -> None:

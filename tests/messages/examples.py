@@ -97,6 +97,12 @@ EXAMPLES = [
         {"role": "assistant", "content": None, "function_call": {"name": "weather", "arguments": ARGUMENTS}},
         [("call", "weather", "weather", ARGUMENTS)],
     ),
+    Example(
+        "openai function",
+        "function",
+        {"role": "function", "name": "weather", "content": "Sunny, 49.90 lux"},
+        [("result", "weather", "Sunny, 49.90 lux")],
+    ),
     Example("openai tool", "tool", {"role": "tool", "tool_call_id": "c1", "content": "Sunny, 49.90 lux"}, [RESULT]),
     Example(
         "deepseek",
@@ -768,6 +774,12 @@ EXAMPLES = [
             ("audio", f"data:audio/wav;base64,{WAV}"),
             ("file", "", "file-123"),
         ],
+    ),
+    Example(
+        "langchain function",
+        "function",
+        {"type": "function", "data": {"type": "function", "id": "m1", "name": "weather", "content": "Sunny"}},
+        [("result", "weather", "Sunny")],
     ),
     Example(
         "langchain tool",
