@@ -59,7 +59,7 @@ _TOLD = ("system-prompt", "instruction-baseline", "instruction-delta", "tool-ava
 # What a tool of pydantic-ai returns where it returns a file alone.
 _FILE_KINDS = ("binary", "image-url", "audio-url", "video-url", "document-url")
 _MCP_KEYS = {"content", "isError", "structuredContent", "_meta"}
-_ARGUMENTS = ("arguments", "input", "args", "rawInput", "action", "code")
+_ARGUMENTS = ("arguments", "input", "args", "rawInput", "action", "actions", "operation", "code", "queries")
 _OUTPUTS = ("content", "output", "result", "response", "results", "outputs")
 _MEDIA_TYPES = ("media_type", "mediaType", "mimeType", "mime_type", "contentType")
 _MEDIA = ("source", "file", "image_url", "input_audio", "audio", "inlineData", "inline_data", "fileData", "file_data")
@@ -67,7 +67,7 @@ _URLS = ("url", "uri", "fileUri", "file_uri", "file_url", "image_url", "href")
 _BYTES = ("data", "base64", "bytes", "raw", "image", "file_data")
 _FILE_NAMES = ("filename", "file_name", "title", "name", "file_id", "fileId", "asset_pointer")
 _FILE_KEYS = (*_MEDIA_TYPES, *_BYTES, "file_id", "file_url")
-_DEFAULT_MEDIA_TYPES = {"image": "image/*", "audio": "audio/*", "video": "video/*", "document": "application/pdf"}
+_DEFAULT_MEDIA_TYPES = {"image": "image/*", "computer_screenshot": "image/*", "audio": "audio/*", "video": "video/*"}
 
 
 def read(data: Any) -> Iterator[Part]:
@@ -90,7 +90,7 @@ def read_output(output: Any) -> Iterator[Part]:
 def is_content(output: Any) -> bool:
     """Tell whether a tool's answer is content of a message, as MCP's servers give it, and no JSON of its own."""
     if isinstance(output, dict):
-        if output.get("kind") in _FILE_KINDS:
+        if output.get("kind") in _FILE_KINDS or output.get("type") == "computer_screenshot":
             return True
         output = output.get("content") if output.keys() <= _MCP_KEYS else None
     if not isinstance(output, list):
@@ -287,6 +287,11 @@ def _reasoning(block: Block, levels: int) -> Iterator[Part]:
     yield Reasoning(text, block)
 
 
+def _compaction(block: Block, levels: int) -> Iterator[Part]:
+    """Read what a provider keeps of a conversation that was too long: a summary, or what only itself can read."""
+    return _message(block, levels) if block.get("content") else iter((Reasoning("", block),))
+
+
 def _texts(content: Any, levels: int) -> str:
     return "\n".join(part.text for part in _read(content, levels - 1) if isinstance(part, Text))
 
@@ -329,7 +334,7 @@ def _result(block: Block, levels: int, *, is_hosted: bool = False) -> Iterator[T
         kind.startswith("error")
         or True in (block.get("is_error"), block.get("isError"))
         or _kind(block) == "retry-prompt"
-        or block.get("status") == "error"
+        or block.get("status") in ("error", "failed")
         or block.get("outcome") in ("failed", "denied", "retried")
     )
     yield ToolResult(call_id, name or None, output, is_error, block, is_hosted)
@@ -345,8 +350,17 @@ def _hosted_call(block: Block, levels: int) -> Iterator[Part]:
     named = block if _text(block, _NAMES) else {**block, "name": _kind(block).removesuffix("_call")}
     for part in _call(named, levels, is_hosted=True):
         yield part._replace(block=block) if isinstance(part, ToolCall) else part
-    if any(block.get(key) is not None for key in _OUTPUTS):
+    if (error := block.get("error")) is not None:
+        told = error if isinstance(error, str) else _value(error, ("content", "message"), error)
+        yield from _result({**named, "output": told, "status": "error"}, levels, is_hosted=True)
+    elif any(block.get(key) is not None for key in _OUTPUTS):
         yield from _result(named, levels, is_hosted=True)
+
+
+def _client_call(block: Block, levels: int) -> Iterator[Part]:
+    """Read a call of a tool that OpenAI names and the caller runs: a shell, a computer."""
+    for part in _call({"name": _kind(block).removesuffix("_call"), **block}, levels):
+        yield part._replace(block=block) if isinstance(part, ToolCall) else part
 
 
 def _hosted_result(block: Block, levels: int) -> Iterator[Part]:
@@ -420,7 +434,10 @@ def _file_part(block: Block, levels: int) -> Iterator[Part]:
 
 
 def _generated_image(block: Block, levels: int) -> Iterator[Part]:
-    return _file({"type": "image", "data": block.get("result"), "media_type": "image/png"}, levels)
+    if not block.get("result"):  # It is being made, or has failed.
+        return _hosted_call(block, levels)
+    media_type = f"image/{_text(block, ('output_format',)) or 'png'}"
+    return _file({"type": "image", "data": block["result"], "media_type": media_type}, levels)
 
 
 def _source(block: Block, levels: int) -> Iterator[Part]:
@@ -436,22 +453,25 @@ def _one(part: Part) -> _BlockReader:
 _KINDS: dict[str, _BlockReader] = {
     **dict.fromkeys(("text", "input_text", "output_text"), _message),
     **dict.fromkeys(("reasoning", "thinking", "redacted_thinking"), _reasoning),
+    "compaction": _compaction,
     # OpenAI; Anthropic, the AI SDK and pydantic-ai, LangChain
     **dict.fromkeys(("function_call", "custom_tool_call", "custom"), _call),
     **dict.fromkeys(("tool_use", "tool-call", "tool_call", "invalid_tool_call"), _call),
     **dict.fromkeys(("function_call_output", "custom_tool_call_output", "computer_call_output"), _result),
-    **dict.fromkeys(("local_shell_call_output", "tool_result", "tool-result", "tool-return"), _result),
+    **dict.fromkeys(("local_shell_call_output", "shell_call_output", "apply_patch_call_output"), _result),
+    **dict.fromkeys(("tool_result", "tool-result", "tool-return"), _result),
+    **dict.fromkeys(("computer_call", "local_shell_call", "shell_call", "apply_patch_call"), _client_call),
     "retry-prompt": _retry,
-    **dict.fromkeys(("web_search_call", "file_search_call", "code_interpreter_call", "computer_call"), _hosted_call),
-    **dict.fromkeys(("local_shell_call", "mcp_call", "mcp_tool_use", "server_tool_use"), _hosted_call),
+    **dict.fromkeys(("web_search_call", "file_search_call", "code_interpreter_call", "tool_search_call"), _hosted_call),
+    **dict.fromkeys(("program", "mcp_call", "mcp_tool_use", "server_tool_use"), _hosted_call),
     **dict.fromkeys(("server_tool_call", "builtin-tool-call"), _hosted_call),
-    **dict.fromkeys(("server_tool_result", "builtin-tool-return"), _hosted_result),
+    **dict.fromkeys(("server_tool_result", "builtin-tool-return", "program_output"), _hosted_result),
     "dynamic-tool": _ui_tool,
     "tool-invocation": _ui_invocation,
     **dict.fromkeys(("image", "image_url", "input_image", "image-url", "image-data", "input_file"), _file),
     **dict.fromkeys(("document", "document-url", "file-url", "file-data", "media", "binary"), _file),
     **dict.fromkeys(("audio", "input_audio", "audio-url", "video", "video-url", "uploaded-file"), _file),
-    **dict.fromkeys(("container_upload",), _file),
+    **dict.fromkeys(("container_upload", "computer_screenshot"), _file),
     "file": _file_part,
     "image_generation_call": _generated_image,
     **dict.fromkeys(("source", "source-url", "source-document", "search_result", "web_search_result"), _source),

@@ -205,6 +205,127 @@ EXAMPLES = [
         ],
         [("call", "c1", "sql", "SELECT 1"), ("result", "c1", "1 row")],
     ),
+    Example(
+        "responses mcp that failed",
+        "assistant",
+        [
+            {
+                "type": "mcp_call",
+                "id": "mcp_1",
+                "name": "roll",
+                "arguments": "{}",
+                "output": None,
+                "status": "failed",
+                "error": {"type": "http_error", "code": 502, "message": "The dice are gone"},
+            },
+            {"type": "mcp_call", "id": "mcp_2", "name": "roll", "arguments": "{}", "error": "Timed out"},
+        ],
+        [
+            ("hosted call", "mcp_1", "roll", "{}"),
+            ("hosted error", "mcp_1", "The dice are gone"),
+            ("hosted call", "mcp_2", "roll", "{}"),
+            ("hosted error", "mcp_2", "Timed out"),
+        ],
+    ),
+    Example(
+        "responses searches",
+        "assistant",
+        [
+            {
+                "type": "file_search_call",
+                "id": "fs_1",
+                "queries": ["refunds"],
+                "results": [{"file_id": "file-1", "filename": "policy.md", "text": "Within 30 days"}],
+            },
+            {"type": "tool_search_call", "id": "ts_1", "execution": "server", "arguments": {"goal": "mail"}},
+        ],
+        [
+            ("hosted call", "fs_1", "file_search", ["refunds"]),
+            ("hosted result", "fs_1", '[{"file_id":"file-1","filename":"policy.md","text":"Within 30 days"}]'),
+            ("hosted call", "ts_1", "tool_search", {"goal": "mail"}),
+        ],
+    ),
+    Example(
+        "responses images",
+        "assistant",
+        [
+            {"type": "image_generation_call", "id": "ig_1", "status": "generating", "result": None},
+            {"type": "image_generation_call", "id": "ig_2", "result": PNG, "output_format": "webp"},
+            {"type": "image_generation_call", "id": "ig_3", "result": None, "error": {"message": "Refused"}},
+        ],
+        [
+            ("hosted call", "ig_1", "image_generation", {}),
+            ("image", f"data:image/webp;base64,{PNG}"),
+            ("hosted call", "ig_3", "image_generation", {}),
+            ("hosted error", "ig_3", "Refused"),
+        ],
+    ),
+    Example(
+        "responses computer",
+        "assistant",
+        [
+            {"type": "computer_call", "id": "cu_1", "call_id": "c1", "actions": [{"type": "screenshot"}]},
+            {
+                "type": "computer_call_output",
+                "call_id": "c1",
+                "output": {"type": "computer_screenshot", "image_url": f"data:image/png;base64,{PNG}"},
+            },
+        ],
+        [("call", "c1", "computer", [{"type": "screenshot"}]), ("result", "c1", "[image/png]")],
+    ),
+    Example(
+        "responses shells",
+        "assistant",
+        [
+            {
+                "type": "shell_call",
+                "id": "sh_1",
+                "call_id": "c1",
+                "action": {"commands": ["ls"]},
+                "status": "completed",
+            },
+            {
+                "type": "shell_call_output",
+                "call_id": "c1",
+                "output": [{"stdout": "a.txt", "stderr": "", "outcome": {"type": "exit", "exit_code": 0}}],
+            },
+            {"type": "local_shell_call", "id": "ls_1", "call_id": "c2", "action": {"type": "exec", "command": ["ls"]}},
+            {"type": "local_shell_call_output", "id": "c2", "output": "b.txt"},
+            {
+                "type": "apply_patch_call",
+                "id": "ap_1",
+                "call_id": "c3",
+                "operation": {"type": "delete_file", "path": "a.txt"},
+            },
+            {"type": "apply_patch_call_output", "call_id": "c3", "status": "failed", "output": "No such file"},
+        ],
+        [
+            ("call", "c1", "shell", {"commands": ["ls"]}),
+            ("result", "c1", '[{"stdout":"a.txt","stderr":"","outcome":{"type":"exit","exit_code":0}}]'),
+            ("call", "c2", "local_shell", {"type": "exec", "command": ["ls"]}),
+            ("result", "c2", "b.txt"),
+            ("call", "c3", "apply_patch", {"type": "delete_file", "path": "a.txt"}),
+            ("error", "c3", "No such file"),
+        ],
+    ),
+    Example(
+        "responses program",
+        "assistant",
+        [
+            {"type": "program", "id": "p_1", "call_id": "c1", "code": "print(1)", "fingerprint": ENCRYPTED},
+            {"type": "program_output", "id": "p_2", "call_id": "c1", "result": "1 line", "status": "completed"},
+        ],
+        [("hosted call", "c1", "program", "print(1)"), ("hosted result", "c1", "1 line")],
+    ),
+    Example(
+        "responses compaction",
+        "assistant",
+        [
+            {"type": "compaction", "id": "cmp_1", "encrypted_content": ENCRYPTED},
+            {"type": "output_text", "text": "Hello"},
+        ],
+        [("reasoning", ""), TEXT],
+    ),
     # Anthropic
     Example(
         "anthropic user",
