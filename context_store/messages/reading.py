@@ -275,7 +275,7 @@ def _entry(block: Block, levels: int) -> Iterator[Part]:
 def _citation(item: Any) -> Source | None:
     if isinstance(item, dict):
         inner = item["url_citation"] if isinstance(item.get("url_citation"), dict) else item
-        if url := _text(inner, ("url",)):
+        if url := _text(inner, ("url", "source")):
             return Source(url, _text(inner, ("title",)), "", {})
     return None
 
@@ -364,7 +364,20 @@ def _client_call(block: Block, levels: int) -> Iterator[Part]:
 
 
 def _hosted_result(block: Block, levels: int) -> Iterator[Part]:
-    return _result(block, levels, is_hosted=True)
+    content = block.get("content")
+    told = block
+    if isinstance(content, dict) and isinstance(kind := content.get("type"), str):  # Anthropic
+        if kind.endswith("_error"):
+            told = {**block, "is_error": True}
+        elif kind == "web_fetch_result" and isinstance(content.get("content"), dict):
+            told = {**block, "content": [content["content"]]}
+        elif kind == "encrypted_code_execution_result":
+            told = {**block, "content": {key: content[key] for key in content if key != "encrypted_stdout"}}
+    # The API takes back what it wrote, and that alone.
+    return (
+        part._replace(block=block) if isinstance(part, ToolResult) else part
+        for part in _result(told, levels, is_hosted=True)
+    )
 
 
 def _ui_tool(block: Block, levels: int) -> Iterator[ToolCall | ToolResult]:

@@ -382,6 +382,16 @@ def test_tools_of_a_provider_are_its_own(engine: ContextEngine) -> None:
     assert prompt.ui_messages()[1]["parts"][0]["providerExecuted"] is True
 
 
+def test_answers_of_a_providers_tools_go_back_as_it_wrote_them() -> None:
+    document = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "Tea"}}
+    fetched = {"type": "web_fetch_result", "url": "https://example.com/", "content": document}
+    answer = {"type": "web_fetch_tool_result", "tool_use_id": "srv_1", "content": fetched}
+    # The text without a type has the message written anew.
+    data = [answer, "Tea is a drink."]
+    prompt = Prompt("", [MessageRecord("m", "c", None, "assistant", None, data, 0)])
+    assert prompt.anthropic()["messages"][0]["content"][0] == answer
+
+
 def test_content_of_tools_keeps_its_pictures_where_the_format_can(engine: ContextEngine) -> None:
     picture = {"type": "media", "data": "QUJD", "mediaType": "image/png"}
     output = {"type": "content", "value": [{"type": "text", "text": "Drawn"}, picture]}

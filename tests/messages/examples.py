@@ -431,6 +431,110 @@ EXAMPLES = [
         ],
         [("hosted call", "srv_1", "web_search", {"query": "tea"}), ("hosted result", "srv_1", "Tea"), TEXT],
     ),
+    Example(
+        "anthropic web fetch",
+        "assistant",
+        [
+            {"type": "server_tool_use", "id": "srv_1", "name": "web_fetch", "input": {"url": "https://example.com/"}},
+            {
+                "type": "web_fetch_tool_result",
+                "tool_use_id": "srv_1",
+                "content": {
+                    "type": "web_fetch_result",
+                    "url": "https://example.com/",
+                    "retrieved_at": "2026-11-21",
+                    "content": {
+                        "type": "document",
+                        "title": "Tea",
+                        "citations": {"enabled": True},
+                        "source": {"type": "text", "media_type": "text/plain", "data": "A page on tea"},
+                    },
+                },
+            },
+            {
+                "type": "web_fetch_tool_result",
+                "tool_use_id": "srv_2",
+                "content": {
+                    "type": "web_fetch_result",
+                    "url": "https://example.com/a.pdf",
+                    "content": {
+                        "type": "document",
+                        "title": "A",
+                        "source": {"type": "base64", "media_type": "application/pdf", "data": PDF},
+                    },
+                },
+            },
+            {
+                "type": "web_fetch_tool_result",
+                "tool_use_id": "srv_3",
+                "content": {"type": "web_fetch_tool_error", "error_code": "url_not_accessible"},
+            },
+        ],
+        [
+            ("hosted call", "srv_1", "web_fetch", {"url": "https://example.com/"}),
+            ("hosted result", "srv_1", "A page on tea"),
+            ("hosted result", "srv_2", "[A]"),
+            ("hosted error", "srv_3", '{"type":"web_fetch_tool_error","error_code":"url_not_accessible"}'),
+        ],
+    ),
+    Example(
+        "anthropic code execution",
+        "assistant",
+        [
+            {"type": "server_tool_use", "id": "srv_1", "name": "bash_code_execution", "input": {"command": "ls"}},
+            {
+                "type": "bash_code_execution_tool_result",
+                "tool_use_id": "srv_1",
+                "content": {
+                    "type": "bash_code_execution_result",
+                    "stdout": "a.txt",
+                    "stderr": "",
+                    "return_code": 0,
+                },
+            },
+            {
+                "type": "code_execution_tool_result",
+                "tool_use_id": "srv_2",
+                "content": {
+                    "type": "encrypted_code_execution_result",
+                    "encrypted_stdout": ENCRYPTED,
+                    "stderr": "Slow",
+                    "return_code": 0,
+                },
+            },
+            {"type": "container_upload", "file_id": "file_123"},
+        ],
+        [
+            ("hosted call", "srv_1", "bash_code_execution", {"command": "ls"}),
+            (
+                "hosted result",
+                "srv_1",
+                '{"type":"bash_code_execution_result","stdout":"a.txt","stderr":"","return_code":0}',
+            ),
+            (
+                "hosted result",
+                "srv_2",
+                '{"type":"encrypted_code_execution_result","stderr":"Slow","return_code":0}',
+            ),
+            ("file", "", "file_123"),
+        ],
+    ),
+    Example(
+        "anthropic citations",
+        "assistant",
+        [
+            {
+                "type": "text",
+                "text": "Hello",
+                "citations": [
+                    {"type": "char_location", "cited_text": "Hello", "document_index": 0, "document_title": "A"},
+                    {"type": "search_result_location", "source": "https://example.com/doc", "title": "Doc"},
+                ],
+            },
+            {"type": "compaction", "content": "They greeted"},
+        ],
+        [TEXT, ("source", "https://example.com/doc", "Doc"), ("text", "They greeted")],
+    ),
     # Gemini
     Example(
         "gemini user",
