@@ -328,10 +328,15 @@ def _result(block: Block, levels: int, *, is_hosted: bool = False) -> Iterator[T
         yield Other(block)
         return
     output, kind = _value(inner, _OUTPUTS), ""
+    has_failed = inner is not block and isinstance(output, dict) and output.keys() == {"error"}  # Gemini
+    if inner is not block and isinstance(files := inner.get("parts"), list) and files:
+        files = [{**part, "type": "file"} for part in files if isinstance(part, dict)]
+        output = [{"type": "text", "text": as_text(output)}, *files]
     if isinstance(output, dict) and output.keys() == {"type", "value"}:  # The AI SDK's model messages.
         kind, output = str(output["type"]), output["value"]
     is_error = (
-        kind.startswith("error")
+        has_failed
+        or kind.startswith("error")
         or True in (block.get("is_error"), block.get("isError"))
         or _kind(block) == "retry-prompt"
         or block.get("status") in ("error", "failed")
@@ -409,10 +414,25 @@ def _code(block: Block, levels: int) -> Iterator[Part]:
     """Read code that Gemini runs, or what came of it."""
     code = _value(block, ("executableCode", "executable_code"))
     if isinstance(code, dict):
-        return _call({"name": "code_execution", "arguments": code}, levels, is_hosted=True)
+        written = {key: code[key] for key in code if key != "id"}
+        call = {"id": _text(code, ("id",)) or "code_execution", "name": "code_execution", "arguments": written}
+        return _call(call, levels, is_hosted=True)
     result = _value(block, ("codeExecutionResult", "code_execution_result"))
-    output = result.get("output") if isinstance(result, dict) else result
-    return _result({"id": "code_execution", "output": output}, levels, is_hosted=True)
+    if not isinstance(result, dict):
+        result = {"output": result}
+    is_error = _text(result, ("outcome",)) in ("OUTCOME_FAILED", "OUTCOME_DEADLINE_EXCEEDED")
+    told = {"id": _text(result, ("id",)) or "code_execution", "output": result.get("output"), "is_error": is_error}
+    return _result(told, levels, is_hosted=True)
+
+
+def _google_tool(block: Block, levels: int) -> Iterator[Part]:
+    """Read a call of one of Google's own tools, or its answer: both have the tool's type."""
+    keys = ("toolCall", "tool_call", "toolResponse", "tool_response")
+    key, inner = next(((key, block[key]) for key in keys if isinstance(block.get(key), dict)), ("", {}))
+    if not (kind := _text(inner, ("toolType", "tool_type"))):
+        return iter((Other(block),))
+    named = {**inner, "name": kind.lower()}
+    return (_call if key in keys[:2] else _result)(named, levels, is_hosted=True)
 
 
 # --- Files and sources
@@ -502,8 +522,11 @@ _KEYS: dict[str, _BlockReader] = {
     "asset_pointer": lambda block, levels: _file({"type": "image", **block}, levels),  # ChatGPT's export
     **dict.fromkeys((*_TEXTS, "parts", "tool_calls", "toolInvocations", "function_call"), _message),
     **dict.fromkeys(("kwargs", "data"), _wrapped),
+    **dict.fromkeys(("toolCall", "tool_call", "toolResponse", "tool_response"), _google_tool),
     **dict.fromkeys(("raw", "mediaType"), _file),  # A2A
     "message": _entry,
+    # Gemini: a signature alone belongs to the thoughts that it does not show.
+    **dict.fromkeys(("thoughtSignature", "thought_signature"), lambda block, levels: iter((Reasoning("", block),))),
 }
 
 

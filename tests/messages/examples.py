@@ -577,6 +577,48 @@ EXAMPLES = [
         [("result", "weather", '{"sky":"blue"}')],
     ),
     Example(
+        "gemini tool with files",
+        "tool",
+        {
+            "role": "user",
+            "parts": [
+                {
+                    "functionResponse": {
+                        "id": "c1",
+                        "name": "draw",
+                        "response": {"output": "Drawn"},
+                        "parts": [{"inlineData": {"mimeType": "image/png", "data": PNG, "displayName": "a.png"}}],
+                    },
+                },
+                {"functionResponse": {"id": "c2", "name": "draw", "response": {"error": "No ink"}}},
+            ],
+        },
+        [("result", "c1", '{"output":"Drawn"}\n[image/png]'), ("error", "c2", '{"error":"No ink"}')],
+    ),
+    Example(
+        "gemini signatures and tools of Google's",
+        "model",
+        {
+            "role": "model",
+            "parts": [
+                {"thoughtSignature": ENCRYPTED},
+                {"toolCall": {"id": "t1", "toolType": "GOOGLE_SEARCH_WEB", "args": {"queries": ["tea"]}}},
+                {"toolResponse": {"id": "t1", "toolType": "GOOGLE_SEARCH_WEB", "response": {"found": "Tea"}}},
+                {"executableCode": {"id": "x1", "language": "PYTHON", "code": "1 / 0"}, "thoughtSignature": ENCRYPTED},
+                {"codeExecutionResult": {"id": "x1", "outcome": "OUTCOME_FAILED", "output": "ZeroDivisionError"}},
+                {"text": "Hello"},
+            ],
+        },
+        [
+            ("reasoning", ""),
+            ("hosted call", "t1", "google_search_web", {"queries": ["tea"]}),
+            ("hosted result", "t1", '{"found":"Tea"}'),
+            ("hosted call", "x1", "code_execution", {"language": "PYTHON", "code": "1 / 0"}),
+            ("hosted error", "x1", "ZeroDivisionError"),
+            TEXT,
+        ],
+    ),
+    Example(
         "gemini snake case",
         "model",
         {"parts": [{"function_call": {"id": "c1", "name": "weather", "args": WEATHER}}, {"text": "Hello"}]},
