@@ -49,7 +49,7 @@ _TEXTS = ("content", "text", "refusal", "output")
 _PLAIN_KEYS = {"id", "role", "name", "content", "created_at", "metadata", "usage"}
 _THOUGHTS = ("thinking", "reasoning", "reasoning_content", "text", "content")
 _ADDED = ("reasoning_content", "refusal", "audio")
-_LISTED_CALLS = ("tool_calls", "toolInvocations", "function_call")
+_LISTED_CALLS = ("tool_calls", "invalid_tool_calls", "toolInvocations", "function_call")
 _LISTED_FILES = ("attachments", "experimental_attachments", "files", "images")
 _CALL_IDS = ("call_id", "toolCallId", "tool_call_id", "tool_use_id", "id")
 _NAMES = ("name", "toolName", "tool_name")
@@ -263,6 +263,12 @@ def _wrapped(block: Block, levels: int) -> Iterator[Part]:
     inner = block.get("kwargs", block.get("data"))
     is_message = "lc" in block or _kind(block) in _LANGCHAIN
     return _block(inner, levels - 1) if is_message and levels and isinstance(inner, dict) else iter((Other(block),))
+
+
+def _non_standard(block: Block, levels: int) -> Iterator[Part]:
+    """Read a provider's block that LangChain has no name for."""
+    inner = block.get("value")
+    return _block(inner, levels - 1) if isinstance(inner, dict) and inner and levels else iter((Other(block),))
 
 
 def _entry(block: Block, levels: int) -> Iterator[Part]:
@@ -486,10 +492,11 @@ def _one(part: Part) -> _BlockReader:
 _KINDS: dict[str, _BlockReader] = {
     **dict.fromkeys(("text", "input_text", "output_text"), _message),
     **dict.fromkeys(("reasoning", "thinking", "redacted_thinking"), _reasoning),
+    "non_standard": _non_standard,
     "compaction": _compaction,
     # OpenAI; Anthropic, the AI SDK and pydantic-ai, LangChain
     **dict.fromkeys(("function_call", "custom_tool_call", "custom"), _call),
-    **dict.fromkeys(("tool_use", "tool-call", "tool_call", "invalid_tool_call"), _call),
+    **dict.fromkeys(("tool_use", "tool-call", "tool_call", "tool_call_chunk", "invalid_tool_call"), _call),
     **dict.fromkeys(("function_call_output", "custom_tool_call_output", "computer_call_output"), _result),
     **dict.fromkeys(("local_shell_call_output", "shell_call_output", "apply_patch_call_output"), _result),
     **dict.fromkeys(("tool_result", "tool-result", "tool-return"), _result),
@@ -497,7 +504,7 @@ _KINDS: dict[str, _BlockReader] = {
     "retry-prompt": _retry,
     **dict.fromkeys(("web_search_call", "file_search_call", "code_interpreter_call", "tool_search_call"), _hosted_call),
     **dict.fromkeys(("program", "mcp_call", "mcp_tool_use", "server_tool_use"), _hosted_call),
-    **dict.fromkeys(("server_tool_call", "builtin-tool-call"), _hosted_call),
+    **dict.fromkeys(("server_tool_call", "server_tool_call_chunk", "builtin-tool-call"), _hosted_call),
     **dict.fromkeys(("server_tool_result", "builtin-tool-return", "program_output"), _hosted_result),
     "dynamic-tool": _ui_tool,
     "tool-invocation": _ui_invocation,

@@ -1016,6 +1016,33 @@ EXAMPLES = [
         [CALL],
     ),
     Example(
+        "langchain invalid calls",
+        "ai",
+        {
+            "type": "ai",
+            "content": [{"type": "non_standard", "value": {"type": "redacted_thinking", "data": ENCRYPTED}}],
+            "tool_calls": [],
+            "invalid_tool_calls": [
+                {"type": "invalid_tool_call", "id": "c1", "name": "weather", "args": '{"city":', "error": "No JSON"},
+            ],
+        },
+        [("reasoning", ""), ("call", "c1", "weather", '{"city":')],
+    ),
+    Example(
+        "langchain chunks",
+        "ai",
+        {
+            "type": "AIMessageChunk",
+            "content": [
+                {"type": "tool_call_chunk", "id": "c1", "name": "weather", "args": ARGUMENTS, "index": 0},
+                {"type": "server_tool_call_chunk", "id": "s1", "name": "web_search", "args": "{}"},
+                {"type": "server_tool_result", "tool_call_id": "s1", "status": "error", "output": "Closed"},
+            ],
+            "tool_calls": [{"type": "tool_call", "id": "c1", "name": "weather", "args": WEATHER}],
+        },
+        [WRITTEN_CALL, ("hosted call", "s1", "web_search", "{}"), ("hosted error", "s1", "Closed")],
+    ),
+    Example(
         "langchain constructor",
         "human",
         {"lc": 1, "type": "constructor", "id": ["langchain", "HumanMessage"], "kwargs": {"content": "Hello"}},
