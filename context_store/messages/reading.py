@@ -55,7 +55,8 @@ _CALL_IDS = ("call_id", "toolCallId", "tool_call_id", "tool_use_id", "id")
 _NAMES = ("name", "toolName", "tool_name")
 _LANGCHAIN = ("human", "ai", "system", "tool", "chat", "function", "AIMessageChunk")
 # What no person says in a request of pydantic-ai.
-_TOLD = ("system-prompt", "instruction-baseline", "instruction-delta", "tool-availability-delta", "retry-feedback")
+_TOLD = {"system-prompt", "instruction-baseline", "instruction-delta", "tool-availability-delta", "retry-feedback"}
+_TOLD |= {"capability-load-delta", "model-settings-delta"}
 # What a tool of pydantic-ai returns where it returns a file alone.
 _FILE_KINDS = ("binary", "image-url", "audio-url", "video-url", "document-url")
 _MCP_KEYS = {"content", "isError", "structuredContent", "_meta"}
@@ -479,6 +480,13 @@ def _generated_image(block: Block, levels: int) -> Iterator[Part]:
     return _file({"type": "image", "data": block["result"], "media_type": media_type}, levels)
 
 
+def _speech(block: Block, levels: int) -> Iterator[Part]:
+    """Read what was spoken in a realtime session of pydantic-ai."""
+    yield from _read(_text(block, ("transcript",)), levels - 1)
+    if isinstance(block.get("audio"), dict):
+        yield from _file({"type": "audio", **block["audio"]}, levels)
+
+
 def _source(block: Block, levels: int) -> Iterator[Part]:
     inner = {**block, **block["source"]} if isinstance(block.get("source"), dict) else block
     text = _texts(_value(inner, ("content", "text")), levels)
@@ -513,6 +521,7 @@ _KINDS: dict[str, _BlockReader] = {
     **dict.fromkeys(("audio", "input_audio", "audio-url", "video", "video-url", "uploaded-file"), _file),
     **dict.fromkeys(("container_upload", "computer_screenshot"), _file),
     "file": _file_part,
+    "speech": _speech,
     "image_generation_call": _generated_image,
     **dict.fromkeys(("source", "source-url", "source-document", "search_result", "web_search_result"), _source),
     "text-plain": _source,

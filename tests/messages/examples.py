@@ -936,6 +936,25 @@ EXAMPLES = [
         ],
     ),
     Example(
+        "pydantic-ai speech",
+        "user",
+        {
+            "kind": "request",
+            "parts": [
+                {"part_kind": "capability-load-delta", "loaded": ["search"]},
+                {"part_kind": "model-settings-delta", "settings": {"effort": "low"}},
+                {
+                    "part_kind": "speech",
+                    "speaker": "user",
+                    "transcript": "Hello",
+                    "audio": {"kind": "binary", "data": WAV, "media_type": "audio/wav"},
+                },
+                {"part_kind": "speech", "speaker": "user", "transcript": None, "audio": None},
+            ],
+        },
+        [TEXT, ("audio", f"data:audio/wav;base64,{WAV}")],
+    ),
+    Example(
         "pydantic-ai system prompt",
         "system",
         {"kind": "request", "parts": [{"part_kind": "system-prompt", "content": "Hello", "dynamic_ref": None}]},
