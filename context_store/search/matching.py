@@ -24,6 +24,7 @@ class Matcher:
 
     def __init__(self, phrases: Iterable[Phrase], budget: Budget, stem: Stem | None = None) -> None:
         self._budget = budget
+        self._stem = stem
         self._finders = {phrase: _Finder(phrase, budget, stem) for phrase in phrases}
 
     def score(self, node: Node, text: str) -> int:
@@ -41,7 +42,21 @@ class Matcher:
             if found := [span for finder in finders for span in islice(finder.spans(folded), 1)]:
                 start = min(found)[0]
                 return [span for finder in finders for span in finder.spans(folded, start, start + length)]
-        return []
+        return self._likely(fold(text), length) if self._stem else []
+
+    def _likely(self, folded: str, length: int) -> list[Span]:
+        """Return the first words that begin as words of the query do: an engine's stemmer may know more forms."""
+        words = {fold(word) for phrase in self._finders if not phrase.is_prefix for word in phrase.words}
+        found = [span for word in words if (span := self._likest(folded, word))]
+        return [span for span in found if span[0] < min(found)[0] + length]
+
+    def _likest(self, folded: str, word: str) -> Span | None:
+        # As much of the word as there is, and its first half at least: "happily" is "happily*", "happil*", … "happ*".
+        for size in range(len(word), max(2, len(word) // 2), -1):
+            finder = _Finder(Phrase((word[:size],), is_prefix=True), self._budget, None)
+            if span := next(finder.spans(folded), None):
+                return span
+        return None
 
 
 class _Finder:

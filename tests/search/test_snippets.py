@@ -35,6 +35,18 @@ def test_snippets_are_safe_and_bounded(text: str, places: list[tuple[int, int]])
     assert len(html.encode()) <= MAX_BYTES + len("…  …".encode())
 
 
+def test_words_that_begin_alike_are_marked_where_the_engine_knows_more_forms() -> None:
+    def marked(query: str, text: str) -> str:
+        # An engine with a newer stemmer has found the text; for ours all forms are words of their own.
+        spans = Matcher(parse(query).phrases, Budget(), stem=lambda word: word).spans(text, LENGTH)
+        return snippet(text, spans)
+
+    assert marked("happily", "The unhappy and the happiest") == "The unhappy and the <mark>happiest</mark>"
+    assert marked("teas", "Tea, or teacups") == "<mark>Tea</mark>, or teacups"
+    assert marked('"green teas" studies', "Study green tea") == "<mark>Study</mark> <mark>green</mark> <mark>tea</mark>"
+    assert marked("mil*", "Water") == "Water"
+
+
 def matcher(query: str) -> Matcher:
     return Matcher(phrases(parse(query).root, excluded=True), Budget())
 
