@@ -56,6 +56,17 @@ def test_an_entry_that_was_edited_elsewhere_is_one(store: DjangoSessionStore) ->
     assert [(entry["type"], "Is there matcha?" in str(entry["message"])) for entry in loaded] == [("user", True)]
 
 
+def test_an_entry_that_was_changed_where_it_lies_keeps_its_place(store: DjangoSessionStore) -> None:
+    for key in (KEY, {**KEY, "subpath": "subagents/agent-1"}):
+        run(store.append(key, TURN))
+        changed = run(store.load(key))[0]["uuid"] + ("@subagents/agent-1" if "subpath" in key else "")
+        message = {"id": changed, "chat_id": KEY["session_id"], "name": "user", "type": "claude_agent"}
+        ContextStore(user_id="alice").add_messages([{**message, "data": "Is there matcha?"}])
+        question, answer = run(store.load(key))
+        assert (question["message"]["content"], question["uuid"]) == ("Is there matcha?", "u1")
+        assert answer["parentUuid"] == "u1"
+
+
 def test_session_is_a_chat_of_its_owner(store: DjangoSessionStore) -> None:
     run(store.append(KEY, TURN))
     chats = ContextStore(user_id="alice")

@@ -255,6 +255,14 @@ def _folded(session: ClaudeSession, key: SessionKey, new: list[Input]) -> dict[s
 def _entries(messages: list[MessageRecord], session_id: str, above: str | None) -> list[Any]:
     """Return entries of a transcript, below another, for messages that others wrote. System messages are none."""
     written = anthropic_messages("", messages, merge_consecutive=False)["messages"]
+    # The same at every load, as the SDK's next entries point to the last. One that was changed where it lies has its
+    # own, which the entry below it points to.
+    uuids = [
+        str(uuid5(NAMESPACE_OID, f"{messages[0].chat_id}/{messages[0].id}/{index}")) for index in range(len(written))
+    ]
+    if len(written) == len(messages):
+        own = [message.id.partition("@")[0] if message.type == ENTRY else "" for message in messages]
+        uuids = [uuid or made for uuid, made in zip(own, uuids, strict=True)]
     entries: list[Any] = []
     for index, message in enumerate(written):
         # Messages and what is written of them are not one to one: results are joined, system messages left out. Any
@@ -270,8 +278,7 @@ def _entries(messages: list[MessageRecord], session_id: str, above: str | None) 
                 "sessionId": session_id,
                 "type": message["role"],
                 "message": {"role": message["role"], "content": content},
-                # The same at every load, as the SDK's next entries point to the last.
-                "uuid": str(uuid5(NAMESPACE_OID, f"{source.chat_id}/{messages[0].id}/{index}")),
+                "uuid": uuids[index],
                 "timestamp": datetime.fromtimestamp(source.created_at / 1000, UTC).isoformat().replace("+00:00", "Z"),
             }
         )
