@@ -110,9 +110,9 @@ class BaseStreams(UserBackend):
         """
         Create a queued stream, whose answer will stand below what is the head of the branch (default: the active) now.
 
-        ``message_id`` is the id that the answer gets; a message which is there already is filled in. ``format`` is
-        ``ui`` (the AI SDK's UI message stream), ``text``, or one's own. Raises ``Chat.DoesNotExist`` and
-        ``IdConflict``.
+        ``message_id`` is the id that the answer gets; a message which is there already is filled in, a UI message at
+        the head whose last step called tools goes on. ``format`` is ``ui`` (the AI SDK's UI message stream), ``text``,
+        or one's own. Raises ``Chat.DoesNotExist`` and ``IdConflict``.
         """
         record = StreamRecord(
             id=new_id() if stream_id is None else check_identifier(stream_id, "stream_id"),
