@@ -363,7 +363,7 @@ def _hosted_call(block: Block, levels: int) -> Iterator[Part]:
     for part in _call(named, levels, is_hosted=True):
         yield part._replace(block=block) if isinstance(part, ToolCall) else part
     if (error := block.get("error")) is not None:
-        told = error if isinstance(error, str) else _value(error, ("content", "message"), error)
+        told = _value(error, ("content", "message"), error) if isinstance(error, dict) else error
         yield from _result({**named, "output": told, "status": "error"}, levels, is_hosted=True)
     elif any(block.get(key) is not None for key in _OUTPUTS):
         yield from _result(named, levels, is_hosted=True)

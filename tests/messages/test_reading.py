@@ -63,6 +63,12 @@ def test_every_documented_shape_is_read(example: Example) -> None:
         ({"annotations": [1, {}], "content": "x"}, [("text", "x")]),
         ({"content": "x", "files": ["a.py", {"name": "b.py"}]}, [("text", "x"), ("file", "", "b.py")]),
         ({"type": "my-note", "text": "x"}, [("text", "x")]),
+        (
+            {"type": "mcp_call", "id": "m", "name": "roll", "error": 5},
+            [("hosted call", "m", "roll", {}), ("hosted error", "m", "5")],
+        ),
+        ({"type": "non_standard", "value": 5}, [("other", {"type": "non_standard", "value": 5})]),
+        ({"toolCall": {"args": {}}}, [("other", {"toolCall": {"args": {}}})]),
         ({}, []),
     ],
 )  # fmt: skip
@@ -111,10 +117,12 @@ def test_a_record_that_is_no_content_is_json(record: dict[str, Any]) -> None:
 KEYS = ["type", "part_kind", "kind", "content", "text", "parts", "tool_calls", "function", "name", "input", "arguments"]
 KEYS += ["output", "result", "source", "file", "data", "url", "image_url", "toolCallId", "state", "toolInvocation"]
 KEYS += ["tool_call_id", "citations", "audio", "kwargs", "lc", "inlineData", "functionCall", "functionResponse"]
-KEYS += ["executableCode", "summary", "attachments", "title", "thought"]
+KEYS += ["executableCode", "summary", "attachments", "title", "thought", "error", "toolCall", "toolType", "value"]
+KEYS += ["role", "codeExecutionResult", "thoughtSignature", "transcript", "operation", "invalid_tool_calls"]
 KINDS = ["text", "image", "image_url", "file", "tool_use", "tool_result", "function_call", "tool-x", "tool-invocation"]
 KINDS += ["dynamic-tool", "reasoning", "source", "document", "web_search_tool_result", "server_tool_use", "mcp_call"]
-KINDS += ["retry-prompt", "ai", "output-available", "image_generation_call"]
+KINDS += ["retry-prompt", "ai", "output-available", "image_generation_call", "shell_call", "shell_call_output"]
+KINDS += ["web_fetch_tool_result", "web_fetch_result", "non_standard", "speech", "compaction", "function", "program"]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.sampled_from(KINDS),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS) | st.text(), inner, max_size=5),
