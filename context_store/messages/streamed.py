@@ -172,17 +172,18 @@ class UIAnswer:
         self.parts.append(part)
         if part["type"] == "step-start":
             self._step = {}
-        if "toolCallId" in part:
-            call_id = str(part["toolCallId"])
+        if _is_tool(part):
+            call_id = str(part.get("toolCallId"))
             self._step[call_id] = part
             self._calls.setdefault(call_id, []).append(part)
-            self._asking.setdefault(_approval_of(part), part)
+            if approval_id := _approval_of(part):
+                self._asking.setdefault(approval_id, part)
         elif part["type"].startswith("data-") and isinstance(part.get("id"), str):
             self._data.setdefault((part["type"], part["id"]), part)
 
     def _forget(self, part: Part) -> None:
-        if "toolCallId" in part:
-            self._calls[str(part["toolCallId"])].pop()
+        if _is_tool(part):
+            self._calls[str(part.get("toolCallId"))].pop()
             self._asking.pop(_approval_of(part), None)
         elif isinstance(part.get("id"), str):
             self._data.pop((part["type"], part["id"]), None)
@@ -204,7 +205,7 @@ class UIAnswer:
         if what == "input-delta":
             return
         part = self._tool(what, chunk)
-        part["state"] = STATES.get(what, part["state"])
+        part["state"] = STATES.get(what, part.get("state"))
         if what.startswith(("input-", "output-")) and what != "output-denied":
             # Only the last output is not preliminary, and a call that is made anew has none.
             for name in ("output", "errorText", "preliminary", *(("input",) if what.startswith("input-") else ())):
@@ -240,7 +241,7 @@ class UIAnswer:
 
     def _add_approval(self, chunk: Chunk) -> None:
         part = self._asking.get(str(chunk.get("approvalId")))
-        if part is not None and part["approval"]["id"] == chunk.get("approvalId"):
+        if part is not None and "approvalId" in chunk and _approval_of(part) == str(chunk["approvalId"]):
             part["state"] = "approval-responded"
             given = {name: chunk[name] for name in ("approved", "reason") if name in chunk}
             part["approval"] = {**part["approval"], **given}
@@ -262,6 +263,10 @@ class UIAnswer:
 def _is_marked(stored: dict[str, Any]) -> bool:
     metadata = stored.get("metadata")
     return isinstance(metadata, dict) and metadata.get("status") in ("failed", "cancelled")
+
+
+def _is_tool(part: Part) -> bool:
+    return part["type"] == "dynamic-tool" or str(part["type"]).startswith("tool-")
 
 
 def _approval_of(part: Part) -> str:

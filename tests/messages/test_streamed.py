@@ -149,6 +149,18 @@ def test_what_is_no_chunk_says_nothing() -> None:
     assert said({"type": "tool-input-delta", "toolCallId": "of no call"}) is None
 
 
+def test_stored_parts_of_any_shape_go_on() -> None:
+    named = {"toolCallId": "c", "approval": {}}
+    stored = {"parts": [{"type": "file", **named}, {"type": "tool-look", **named}, {"type": "tool-look"}]}
+    approved = {"type": "tool-approval-response", "approvalId": "a", "approved": True}
+    file = {"type": "file", "toolCallId": "d"}
+    chunks = [file, {"type": "tool-output-available", "toolCallId": "d", "output": 1}, approved]
+    answer = answer_of("ui", [{"type": "tool-input-start"}, {**approved, "approvalId": ""}, *chunks], stored)
+    assert answer is not None
+    assert [part["type"] for part in answer["parts"]][:3] == ["file", "tool-look", "tool-look"]
+    assert file in answer["parts"]
+
+
 @pytest.mark.parametrize(
     ("chunk", "text"),
     [
