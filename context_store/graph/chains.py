@@ -134,10 +134,10 @@ def chats_of(user_id: str | None = None) -> QuerySet[Any]:
     return chats if user_id is None else chats.filter(user_id=user_id)
 
 
-def missing(model: str, what: object) -> Exception:
-    """Return the model's ``DoesNotExist`` that names what was asked for."""
+def missing(model: str, what: object, by: str = "") -> Exception:
+    """Return the model's ``DoesNotExist`` that names what was asked for, and by what where that is not plain."""
     found = model_of(model)
-    error: Exception = found.DoesNotExist(f"There is no {found._meta.verbose_name} {what!r}.")
+    error: Exception = found.DoesNotExist(f"There is no {found._meta.verbose_name} {by}{what!r}.")
     return error
 
 

@@ -339,8 +339,9 @@ class LockedChat:
         branch, has_known = read_branch(self.using, self.id, name, branch_id=branch_id, ids=asked, is_locked=True)
         self.has_known = has_known or len(asked) < len(ids)
         if branch is None:
-            wanted = name if branch_id is None else branch_id
-            raise corrupt(self.id, "has no active branch") if wanted is None else missing("Branch", wanted)
+            if branch_id is not None:
+                raise missing("Branch", branch_id, "with the id ")
+            raise corrupt(self.id, "has no active branch") if name is None else missing("Branch", name)
         self._branch = branch
         return branch
 

@@ -7,7 +7,7 @@ from django.db.models.functions import Coalesce
 
 from context_store.exceptions import HeadConflict, IdConflict
 from context_store.graph import LockedChat, read_branch
-from context_store.graph.chains import HeadedBranch, look_again, see_branch_through
+from context_store.graph.chains import HeadedBranch, look_again, missing, see_branch_through
 from context_store.records import BranchRecord
 from context_store.types import UNSET, Unset
 from context_store.validation import check_identifier
@@ -45,7 +45,7 @@ class BranchQuerySet(ContentsQuerySet["models.Branch"]):
         if len(found) > 1:
             raise IdConflict(f"Several chats have a branch with the id {branch_id!r}: give chat_id.")
         if not found:
-            raise self.missing(branch_id)
+            raise missing("Branch", branch_id, "with the id ")
         return found[0]
 
     def active(self, chat_id: str) -> BranchRecord:

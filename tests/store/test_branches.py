@@ -288,3 +288,12 @@ def test_a_branch_that_comes_or_goes_while_one_is_looked_for(store, chat, monkey
     monkeypatch.setattr(branches, "see_branch_through", look)
     assert store.activate_message(chat, "m3").name == used
     assert store.get_chat(chat).branch_count == Branch.objects.count()
+
+
+def test_a_name_in_place_of_the_id_is_told(store, chat):
+    for call in (
+        lambda: store.set_active_branch(chat, "main"),
+        lambda: store.update_branch_head("main", None),
+    ):
+        with pytest.raises(Branch.DoesNotExist, match="There is no branch with the id 'main'"):
+            call()
