@@ -231,7 +231,9 @@ def append_chunks(
         status, claimed_at, stored = now
         if status == RUNNING and started_at in (None, claimed_at) and stored + size > most_bytes():
             raise is_full()
-        reason = "another producer has it" if status == RUNNING else f"it is {status}"
+        reason = {RUNNING: "another producer has it", QUEUED: "it is queued, claim it first"}.get(
+            status, f"it is {status}"
+        )
         raise StreamConflict(f"Stream {stream_id!r} takes no chunks: {reason}.")
     return appended
 

@@ -289,6 +289,8 @@ class StreamsContract(Contract):
         self.streams.create("chat", "s")
         self.assertRaises(StreamConflict, self.streams.finish, "s")
         self.assertRaises(InvalidData, self.streams.finish, "s", "running")
+        with self.assertRaisesRegex(StreamConflict, "takes no chunks: it is queued, claim it first"):
+            self.streams.append("s", ["a"])
 
     def test_queued_stream_is_cancelled_at_once(self) -> None:
         self.streams.create("chat", "s")
