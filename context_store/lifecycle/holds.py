@@ -83,9 +83,10 @@ def hold(
     """
     given = [value for value in (user_id, chat_id, metadata) if value is not None]
     if len(given) != 1 or (metadata is not None and len(metadata) != 1):
-        raise InvalidData("give a user, a chat, or one entry of metadata", ("user_id", "chat_id", "metadata"))
-    if not reason.strip() or not who.strip():
-        raise InvalidData("says why and who: both are required", ("reason", "who"))
+        raise InvalidData("give a user, a chat, or one entry of metadata")
+    for name, text in (("reason", reason), ("who", who)):
+        if not text.strip():
+            raise InvalidData("is required", (name,))
     check_text(reason, "reason")
     for name, value in (("user_id", user_id), ("chat_id", chat_id), ("who", who)):
         if value is not None:

@@ -159,3 +159,12 @@ def test_nothing_is_deleted_while_a_hold_cannot_be_read(store: ContextStore, met
         store.delete_chat(created.id)
     assert store.get_chat("new") is not None
     assert store.append_messages("new", [message("m9")])
+
+
+@pytest.mark.django_db
+def test_what_a_hold_lacks_is_named() -> None:
+    for reason, who, said in ((" ", "counsel", "reason: is required"), ("Case 1", " ", "who: is required")):
+        with pytest.raises(InvalidData, match=f"^{said}$"):
+            hold(chat_id="tea", reason=reason, who=who)
+    with pytest.raises(InvalidData, match=r"^give a user, a chat, or one entry of metadata$"):
+        hold(reason="Case 1", who="counsel")
