@@ -149,7 +149,7 @@ def _opened(file: IO[bytes]) -> ZipFile:
     try:
         return ZipFile(file)
     except BROKEN_ZIP as error:
-        raise InvalidData("is no ZIP") from error
+        raise InvalidData("The file is no ZIP, as export_user writes it.") from error
 
 
 def _verified(archive: ZipFile) -> dict[str, Any]:

@@ -240,6 +240,12 @@ def crafted(user_id: str = "alice", *, listed: bool = True, **files: bytes) -> B
     return made
 
 
+def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "chats.jsonl").write_text("{}")
+    with pytest.raises(CommandError, match="The file is no ZIP, as export_user writes it"):
+        call_command("import_user", tmp_path / "chats.jsonl")
+
+
 @pytest.mark.parametrize("compression", [ZIP_BZIP2, ZIP_LZMA])
 def test_an_archive_compressed_in_another_way_is_refused(store: ContextStore, compression: int) -> None:
     # One that zipfile would unpack in one piece.
