@@ -339,6 +339,8 @@ class BaseContexts(BaseBackend):
 
     def set_many(self, values: Mapping[str, Any], ttl: Seconds = UNSET) -> None:
         """Set all the values. One that is refused keeps all from being set."""
+        if not isinstance(values, Mapping):
+            raise InvalidData("must be a mapping from keys to values", ("values",))
         texts = {
             stored_key(self._scope, key, "values", key): encode(value, "values", key) for key, value in values.items()
         }

@@ -153,7 +153,10 @@ class ContextEngine:
         not split from its result: an exchange that has to stay together is kept even where it is more.
         """
         window = Window.checked(max_messages, max_tokens)
-        system_prompt = (renderer or XmlRenderer()).render(self._pairs())
+        renderer = renderer or XmlRenderer()
+        if not isinstance(renderer, Renderer):
+            raise InvalidData("must be a renderer, such as MarkdownRenderer()", ("renderer",))
+        system_prompt = renderer.render(self._pairs())
         window = window.beside(self.tokenizer.count(system_prompt))
         queued = self._resolved_queue()
         if 0 in window:

@@ -74,7 +74,10 @@ def _parse(message: MessageInput, index: int, now: int, chat_id: str | None, *, 
         raise InvalidData("must be a record or a mapping", ("messages", index))
     if not values.keys() <= FIELDS:
         unknown = next(key for key in values if key not in FIELDS)
-        raise InvalidData(f"has the unknown key {unknown!r}", ("messages", index))
+        known = ", ".join(MessageRecord._fields)
+        raise InvalidData(
+            f"has the unknown key {unknown!r}: it may have {known}; name is the role", ("messages", index)
+        )
     if "data" not in values:
         raise InvalidData("is required", ("messages", index, "data"))
     given_chat = values.get("chat_id", chat_id) if chat_id is None or values.get("chat_id") is not None else chat_id

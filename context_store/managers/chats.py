@@ -72,6 +72,8 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
             chats = chats.filter(metadata__holds=(key, value))
         for column, is_set in (("archived_at", archived), ("pinned_at", pinned)):
             if is_set is not None:
+                if not isinstance(is_set, bool):
+                    raise InvalidData("must be true, false or None", (column.removesuffix("_at"),))
                 chats = chats.filter(**{f"{column}__isnull": not is_set})
         if title_prefix:
             chats = chats.filter(title__istartswith=check_text(title_prefix, "title_prefix"))
@@ -257,8 +259,10 @@ class ChatQuerySet(ScopedQuerySet["models.Chat"]):
         given = {key: value for key, value in changed.items() if value is not UNSET}
 
         def change(record: ChatRecord) -> Mapping[str, Any] | None:
-            changes = given if updater is None else {**given, **(updater(record) or {})}
-            return _checked(record, changes, merge=merge)
+            changes = (updater(record) if updater else None) or {}
+            if not isinstance(changes, Mapping):
+                raise InvalidData("must return a mapping of changes, or None", ("updater",))
+            return _checked(record, {**given, **changes}, merge=merge)
 
         return change_chat(
             self.write_db,

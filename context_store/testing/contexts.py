@@ -218,6 +218,8 @@ class ContextsContract(Contract):
 
     def test_no_keys_at_all(self) -> None:
         self.contexts.set_many({})
+        with self.assertRaisesRegex(InvalidData, "values: must be a mapping"):
+            self.contexts.set_many(["a"])  # type: ignore[arg-type]
         self.assertEqual(self.contexts.get_many([]), {})
         self.assertEqual(self.contexts.delete_many([]), 0)
 

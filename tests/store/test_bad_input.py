@@ -255,3 +255,14 @@ def test_every_json_value_makes_the_round_trip(store, chat, data):
 def test_check_json_accepts_or_names_whatever_it_is_given(value):
     with suppress(InvalidData):
         json.loads(check_json(value, "data"))
+
+
+def test_a_message_as_models_take_it_is_told_the_keys_of_ours(store, chat):
+    with pytest.raises(InvalidData, match="unknown key 'role': it may have id, chat_id, .*; name is the role"):
+        store.append_messages(chat, [{"role": "user", "content": "Hi"}])
+
+
+@pytest.mark.parametrize("mark", ["archived", "pinned"])
+def test_a_mark_to_list_by_is_true_or_false(store, chat, mark):
+    with pytest.raises(InvalidData, match=f"{mark}: must be true, false or None"):
+        store.list_chats(**{mark: "false"})

@@ -104,6 +104,8 @@ def test_update_chat_updater_that_raises_changes_nothing(store):
 def test_update_chat_refuses_other_columns(store, chat):
     with pytest.raises(InvalidData, match="user_id"):
         store.update_chat(chat, updater=lambda chat: {"user_id": "bob"})
+    with pytest.raises(InvalidData, match="updater: must return a mapping of changes, or None"):
+        store.update_chat(chat, updater=lambda chat: "title")
 
 
 def test_update_chat_that_is_missing_does_not_exist(store):
