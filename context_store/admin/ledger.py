@@ -85,7 +85,8 @@ def usage_page(admin: StoreAdmin, request: HttpRequest) -> HttpResponse:
     ]
     context = {
         "periods": [{"days": period, "url": url(period, user_id), "is_current": period == days} for period in PERIODS],
-        "user": "" if user_id is None else isolated(user_id),
+        # Not "user": that is who is logged in, whom the page's header names.
+        "shown_user": "" if user_id is None else isolated(user_id),
         "all_url": url(days, None),
         "plot": _plot(by_day.all, first, days),
         "tables": tables,

@@ -26,6 +26,17 @@ def test_usage_is_plotted_and_summed(store, chat, staff, django_assert_max_num_q
     assert "large" in keeper.get(f"/admin/context_store/chat/{chat}/change/").content.decode()
 
 
+def test_usage_of_a_user_names_who_is_logged_in(store, chat, staff):
+    store.record_usage(chat, model="large", input_tokens=1200)
+    keeper = staff("view_chat", "view_usageentry")
+    header = '<div id="user-tools">'
+    pages = [keeper.get(path).content.decode() for path in ("/admin/", f"{USAGE}?user=alice")]
+    names = [page.partition(header)[2].partition("</strong>")[0].partition("<strong>")[2] for page in pages]
+    assert names[0]
+    assert names[1] == names[0]
+    assert "Of the user" in pages[1]
+
+
 def test_usage_takes_a_permission(store, chat, staff):
     store.record_usage(chat, model="large", input_tokens=1200)
     other = staff("view_chat")
