@@ -238,6 +238,41 @@ def test_no_page_has_a_serious_accessibility_error(browser: Browser, trees: list
     assert found == {}
 
 
+def test_a_long_word_pushes_nothing_out_of_sight(browser: Browser) -> None:
+    word, store = "Kapitän" * 28, ContextStore(user_id="a user")
+    store.create_chat("c1", title=word)
+    call = {"type": "function", "id": "1", "function": {"name": word, "arguments": "{}"}}
+    data = {"content": "", "tool_calls": [call], "metadata": {"status": "failed", "error": word}}
+    store.append_messages("c1", [{"name": "assistant", "data": data}])
+    store.record_usage("c1", model=word, input_tokens=1)
+    browser.login()
+    for page, seen in (("", ".field-user"), ("c1/change/", ".ctx-fold"), ("usage/", ".ctx-number")):
+        browser.open(f"{LIST}{page}")
+        right = browser.driver.execute_script("return arguments[0].getBoundingClientRect().right", browser.one(seen))
+        assert right <= 1366, page
+        assert browser.driver.execute_script("return document.documentElement.scrollWidth <= innerWidth"), page
+        # The line of links has the colour of Django's own.
+        line = browser.driver.execute_script(
+            "return getComputedStyle(document.querySelector('.breadcrumbs')).backgroundColor"
+        )
+        assert line == "rgb(38, 75, 93)", page
+
+
+def test_filters_open_on_demand_on_a_phone(browser: Browser) -> None:
+    ContextStore(user_id="a user").create_chat("c1")
+    browser.login()
+    browser.size(500, 900)
+    browser.open(LIST)
+    filters, switch = browser.one("#changelist-filter"), browser.one(".ctx-filters input")
+    assert not filters.is_displayed()
+    switch.click()
+    browser.wait(filters.is_displayed)
+    top = "return arguments[0].getBoundingClientRect().top"
+    shown = [switch, filters, browser.one("#result_list")]
+    tops = [browser.driver.execute_script(top, element) for element in shown]
+    assert tops == sorted(tops)
+
+
 def test_everything_is_reached_by_keyboard(browser: Browser, trees: list[str]) -> None:
     browser.login()
     browser.open(f"{LIST}{trees[0]}/change/")
