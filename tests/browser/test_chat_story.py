@@ -525,6 +525,7 @@ def test_a_link_is_made_opened_without_a_sign_in_and_revoked(page: Chatting) -> 
     page.send("Show me a table of teas.")
     page.wait_idle()
     page.wait_for("Sencha")
+    page.call("PATCH", f"chats/{page.driver.current_url.partition('/c/')[2]}", {"title": "Kapitän" * 28})
     page.one(".menu summary").click()
     page.one(".menu [data-do=share]").click()
     page.wait(lambda: page.one("#share").is_displayed())
