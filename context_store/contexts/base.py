@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 
 from context_store.asynchronous import asynchronous
 from context_store.backends import BaseBackend, is_seconds, is_text
+from context_store.db import why_failed
 from context_store.exceptions import ContextsUnavailable, InvalidData, UpdateConflict
 from context_store.polling import Subscription, Watcher
 from context_store.types import UNSET, Unset
@@ -388,7 +389,7 @@ class BaseContexts(BaseBackend):
         except ContextsUnavailable as error:
             unavailable = error
         except self.storage.errors as error:
-            unavailable = ContextsUnavailable(f"Contexts {self.alias!r} cannot {operation.name}: their server failed.")
+            unavailable = ContextsUnavailable(f"Contexts {self.alias!r} cannot {operation.name}: {why_failed(error)}.")
             unavailable.__cause__ = error
         else:
             hits = misses = 0

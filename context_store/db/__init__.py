@@ -4,7 +4,7 @@ from .indexes import OrderIndex
 from .keys import CompositeForeignKey
 from .notifications import can_notify, notifications, notify
 from .replicas import OwnWrites, Write, callers, database_for_read, no_writes
-from .retries import driver_errors, is_deadlock, is_timeout, is_unreadable, retried, retry
+from .retries import driver_errors, is_deadlock, is_timeout, is_unreadable, retried, retry, why_failed
 from .scrubbing import (
     deleting_securely,
     open_transactions,
@@ -73,5 +73,6 @@ __all__ = [
     "space_hint",
     "together",
     "wait_for",
+    "why_failed",
     "write_anew",
 ]

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from django.db import DataError, Error, IntegrityError, OperationalError, connections
+from django.db import DataError, Error, IntegrityError, OperationalError, ProgrammingError, connections
 
 Owner = TypeVar("Owner")
 Arguments = ParamSpec("Arguments")
@@ -31,6 +31,10 @@ DEADLOCK = re.compile(r"\((?:1205|3960)\) \(SQL|Driver Error: Serialization fail
 TIMEOUT_STATES = {"HYT00", "55P03"}
 TIMEOUT = re.compile(r"\(1222\) \(SQL|Driver Error: Timeout expired|Lock request time out period exceeded")
 
+# A table that is not there: PostgreSQL's and SQL Server's state, and SQLite's text.
+MISSING_STATES = {"42P01", "42S02"}
+MISSING = re.compile("no such table")
+
 
 def is_deadlock(error: Error) -> bool:
     """Tell whether the database rolled the transaction back in favour of another: repeating it may succeed."""
@@ -45,6 +49,13 @@ def is_timeout(error: Error) -> bool:
 def is_unreadable(error: Error) -> bool:
     """Tell whether SQLite found bytes in a text that are no UTF-8, as no driver writes them."""
     return "Could not decode to UTF-8" in str(error)
+
+
+def why_failed(error: Exception) -> str:
+    """Say why a server failed. Its own words stay in ``__cause__``: they name addresses and statements."""
+    if isinstance(error, (OperationalError, ProgrammingError)) and _is(error, MISSING_STATES, MISSING):
+        return "a table is missing: run `manage.py migrate`"
+    return "their server failed"
 
 
 def _is(error: Error, states: set[str], text: re.Pattern[str]) -> bool:

@@ -11,6 +11,7 @@ from context_store.asynchronous import asynchronous
 from context_store.backends import UserBackend, is_text
 from context_store.contexts.locks import ContextLock
 from context_store.contexts.storage import Storage, escape, lock_key, milliseconds
+from context_store.db import why_failed
 from context_store.exceptions import InvalidData, OwnerMismatch, SessionDoesNotExist, SessionsUnavailable
 from context_store.ids import new_id
 from context_store.records import MessageRecord
@@ -290,7 +291,7 @@ class BaseSessions(UserBackend):
         try:
             return function(*args)
         except self.errors as error:
-            raise SessionsUnavailable(f"Sessions {self.alias!r} cannot {operation}: their server failed.") from error
+            raise SessionsUnavailable(f"Sessions {self.alias!r} cannot {operation}: {why_failed(error)}.") from error
 
     def _limit(self, given: int | Unset | None) -> int | None:
         return self.max_messages if isinstance(given, Unset) else _max_messages(given, "max_messages")

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 from context_store.asynchronous import asynchronous
 from context_store.backends import UserBackend, is_seconds, is_text
+from context_store.db import why_failed
 from context_store.exceptions import IdConflict, InvalidData, RevisionConflict, StreamConflict, StreamsUnavailable
 from context_store.graph.chains import missing
 from context_store.graph.streams import COMPLETED, FAILED, FINISHED, QUEUED, RUNNING, STATES
@@ -448,14 +449,14 @@ class BaseStreams(UserBackend):
             return function(*args)
         except self.errors as error:
             self.let_go()
-            raise self.unavailable(what) from error
+            raise self.unavailable(what, error) from error
 
     def let_go(self) -> None:
         """Close a connection that broke, so that the next call makes another."""
 
-    def unavailable(self, what: str) -> StreamsUnavailable:
-        """Return the error for a server that did not answer: ``what`` is what was asked of it."""
-        return StreamsUnavailable(f"The streams {self.alias!r} did not {what} a stream: their server does not answer.")
+    def unavailable(self, what: str, error: Exception) -> StreamsUnavailable:
+        """Return the error for a server that failed: ``what`` is what was asked of it."""
+        return StreamsUnavailable(f"Streams {self.alias!r} cannot {what} a stream: {why_failed(error)}.")
 
 
 def _check_error(error: Any) -> str | None:

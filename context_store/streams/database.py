@@ -218,7 +218,7 @@ class DatabaseSource(Source):
         self._listener = Listener(self, self.listen)
 
     def failed(self, error: Exception) -> Exception:
-        return self.streams.unavailable("read")
+        return self.streams.unavailable("read", error)
 
     def start(self) -> None:
         if self.can_listen():

@@ -158,7 +158,7 @@ def test_database_that_fails_raises_one_error(contexts: BaseContexts, monkeypatc
     with transaction.atomic(), pytest.raises(ContextsUnavailable) as caught, transaction.atomic():
         contexts.touch("k")
     assert "nowhere" in str(caught.value.__cause__)
-    assert str(caught.value) == "Contexts 'database' cannot touch: their server failed."
+    assert str(caught.value) == "Contexts 'database' cannot touch: a table is missing: run `manage.py migrate`."
 
 
 @pytest.mark.django_db(transaction=True)

@@ -4,14 +4,18 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.db import OperationalError
 from django.test import override_settings
 from django.utils.connection import ConnectionDoesNotExist
 
 import context_store.sessions
 from context_store.checks import check_sessions
+from context_store.exceptions import SessionsUnavailable, StreamsUnavailable
 from context_store.sessions import sessions
 from context_store.sessions.cache import CacheSessions
 from context_store.sessions.database import DatabaseSessions
+from context_store.streams import streams
+from context_store.streams.database import DatabaseStreams
 
 CACHE = "context_store.sessions.cache.CacheSessions"
 DATABASE = "context_store.sessions.database.DatabaseSessions"
@@ -83,3 +87,15 @@ def test_backends_say_what_they_support(redis_url: str) -> None:
 
 def test_repr_names_the_user() -> None:
     assert repr(sessions["default"].for_user("alice")) == "<DatabaseSessions 'default' of 'alice'>"
+
+
+def test_a_database_that_is_not_migrated_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any) -> None:
+        raise OperationalError("no such table: context_store_chat")
+
+    monkeypatch.setattr(DatabaseSessions, "_load", fail)
+    monkeypatch.setattr(DatabaseStreams, "_create", fail)
+    with pytest.raises(SessionsUnavailable, match="'default' cannot load: a table is missing: run `manage.py migrate`"):
+        sessions["default"].load("tea")
+    with pytest.raises(StreamsUnavailable, match="'default' cannot create a stream: a table is missing"):
+        streams["default"].create("tea")
