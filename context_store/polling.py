@@ -42,7 +42,7 @@ LISTENING = 2.0
 RETRY = 1.0
 # Seconds that readers wait for a server that does not answer.
 OUTAGE = 30.0
-NOT_LISTENING = "News is looked for, as nobody can listen to the server: %s"
+NOT_LISTENING = "Listening for news failed, so readers poll until it works again: %s"
 
 
 class Source:
