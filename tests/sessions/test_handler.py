@@ -89,6 +89,7 @@ def test_repr_names_the_user() -> None:
     assert repr(sessions["default"].for_user("alice")) == "<DatabaseSessions 'default' of 'alice'>"
 
 
+@pytest.mark.django_db
 def test_a_database_that_is_not_migrated_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: Any) -> None:
         raise OperationalError("no such table: context_store_chat")
