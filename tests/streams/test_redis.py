@@ -120,6 +120,7 @@ def test_producer_whose_redis_stays_away_is_told_when_its_lease_is_over(
             if talks:
                 producer.write("b")
 
+    answers.finish("s")
     short.create("chat", "t", format="text")
     with pytest.raises(StreamsUnavailable):
         talk()
