@@ -156,27 +156,22 @@ def check_backends(handler: Backends[Any], base: type[BaseBackend], first_id: in
     found: list[CheckMessage] = []
     for alias, params in handler.settings.items():
         options = {option: value for option, value in params.items() if option != "BACKEND"}
+        path = params.get("BACKEND", handler.default_backend)
         try:
-            backend = _backend(params.get("BACKEND", handler.default_backend), base)
-        except ImportError as error:
+            backend = import_string(path)
+            is_backend = isinstance(backend, type) and issubclass(backend, base)
+            wrong = "" if is_backend else f"{path!r} is no backend: it is no subclass of {base.__name__}."
+        except (ImportError, AttributeError) as error:
+            wrong = f"the backend {path!r} cannot be imported: {error}."
+        if wrong:
             hint = f"BACKEND is the dotted path of a class, such as {handler.default_backend}."
-            messages: list[CheckMessage] = [Error(str(error), hint, None, f"context_store.E{first_id + 1}")]
+            messages: list[CheckMessage] = [Error(wrong, hint, None, f"context_store.E{first_id + 1}")]
         else:
             messages = [*_check_options(backend, options, first_id), *backend.check({**backend.defaults, **options})]
         for message in messages:
             message.msg = f"{name}[{alias!r}]: {message.msg}"
         found += messages
     return found
-
-
-def _backend(path: Any, base: type[BaseBackend]) -> type[BaseBackend]:
-    try:
-        backend = import_string(path)
-    except (ImportError, AttributeError) as error:
-        raise ImportError(f"the backend {path!r} cannot be imported: {error}.") from error
-    if not (isinstance(backend, type) and issubclass(backend, base)):
-        raise ImportError(f"{path!r} is no backend: it is no subclass of {base.__name__}.")
-    return backend
 
 
 def _check_options(backend: type[BaseBackend], options: Mapping[str, Any], first_id: int) -> Iterator[CheckMessage]:

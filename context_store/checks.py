@@ -1,6 +1,7 @@
 """System checks: stable ids, and hints that say what to do."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
 
@@ -42,16 +43,7 @@ SQLITE_TIMEOUT = 20
 @register("context_store")
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     """Check the app's own settings."""
-    return [
-        *_unknown_names(),
-        *_payload_size(),
-        *_numbers(),
-        *_functions(),
-        *_search_language(),
-        *_text_extractor(),
-        *_message_formats(),
-        *_distribution(),
-    ]
+    return [*_unknown_names(), *_wrong_values(), *_message_formats()]
 
 
 @register("context_store")
@@ -81,12 +73,19 @@ def check_shared_keys(**kwargs: Any) -> list[CheckMessage]:
 @register("context_store", Tags.database)
 def check_distribution(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Check, with ``--database``, that the tables are not on the way from one form to another."""
-    return [
-        message
-        for alias in databases or ()
-        if connections[alias].vendor == "postgresql"
-        for message in _distribution_state(alias)
-    ]
+    form = settings.DISTRIBUTION
+    option = "" if form is None else "--citus " if form == "citus" else f"--partitions {form} "
+    found: list[CheckMessage] = []
+    for alias in databases or ():
+        # Whoever needs a database that does not answer says so.
+        with suppress(DatabaseError):
+            if connections[alias].vendor == "postgresql" and (problem := state_of(alias).problem(form)) is not None:
+                hint = (
+                    f"Run `manage.py distribute_context_store {option}--database {alias}`, with the number of "
+                    "partitions that it has begun with, or with --undo."
+                )
+                found.append(Warning(f"The database {alias!r}: {problem}.", hint, None, "context_store.W030"))
+    return found
 
 
 @register("context_store")
@@ -102,16 +101,6 @@ def check_sqlite_options(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-def _payload_size() -> Iterator[CheckMessage]:
-    size = settings.MAX_PAYLOAD_BYTES
-    if isinstance(size, bool) or not isinstance(size, int) or size <= 0:
-        yield Error(
-            f"CONTEXT_STORE_MAX_PAYLOAD_BYTES is {size!r}, not a positive number of bytes.",
-            hint="Remove it for the default of 4 MiB, or set a whole number.",
-            id="context_store.E001",
-        )
-
-
 def _unknown_names() -> Iterator[CheckMessage]:
     known = {name for name in vars(Settings) if not name.startswith("_")}
     for name in dir(django_settings):
@@ -124,48 +113,37 @@ def _unknown_names() -> Iterator[CheckMessage]:
             )
 
 
-def _numbers() -> Iterator[CheckMessage]:
+def _wrong_values() -> Iterator[CheckMessage]:
+    """Yield an error for each setting whose value is none that it can have."""
+    size, language, form = settings.MAX_PAYLOAD_BYTES, settings.SEARCH_LANGUAGE, settings.DISTRIBUTION
+    if isinstance(size, bool) or not isinstance(size, int) or size <= 0:
+        hint = "Remove it for the default of 4 MiB, or set a whole number."
+        yield _error(1, "MAX_PAYLOAD_BYTES", ", not a positive number of bytes", hint)
+    if not isinstance(language, str) or not language.isidentifier():
+        hint = "Use a name such as 'english', or 'simple' for none; then run `manage.py rebuild_search_index`."
+        yield _error(2, "SEARCH_LANGUAGE", ", not the name of a language", hint)
+    if reason := _why_no_function(settings.TEXT_EXTRACTOR):
+        hint = "Give the dotted path of a function that takes a message's data and returns its text."
+        yield _error(3, "TEXT_EXTRACTOR", f": {reason}", hint)
     for name in NUMBERS:
         number = getattr(settings, name)
         # The type itself: ``True`` is an ``int``, too, and would be a page of one.
-        if (number is None and name in OPTIONAL) or (type(number) is int and number > 0):
-            continue
-        yield Error(
-            f"{PREFIX}{name} is {number!r}, not a whole number over 0.",
-            hint=f"Remove it for the default of {vars(Settings)[name].default!r}, or set a whole number.",
-            id="context_store.E005",
-        )
-
-
-def _functions() -> Iterator[CheckMessage]:
+        if (number is not None or name not in OPTIONAL) and (type(number) is not int or number <= 0):
+            hint = f"Remove it for the default of {vars(Settings)[name].default!r}, or set a whole number."
+            yield _error(5, name, ", not a whole number over 0", hint)
     for name in ("USER_ID", "PEOPLE"):
         given = getattr(settings, name)
-        reason = "" if callable(given) or (given is None and name in OPTIONAL) else _why_no_function(given)
-        if reason:
-            yield Error(
-                f"{PREFIX}{name} is {given!r}: {reason}.",
-                hint="Give a function, or its dotted path: see docs/settings.md.",
-                id="context_store.E006",
-            )
+        if not callable(given) and (given is not None or name not in OPTIONAL) and (reason := _why_no_function(given)):
+            yield _error(6, name, f": {reason}", "Give a function, or its dotted path: see docs/settings.md.")
+    if form not in (None, "citus") and (type(form) is not int or not MIN_PARTITIONS <= form <= MAX_PARTITIONS):
+        sizes = f"from {MIN_PARTITIONS} to {MAX_PARTITIONS}"
+        hint = f"Give a number of hash partitions {sizes}, 'citus', or None for whole tables."
+        yield _error(30, "DISTRIBUTION", ", no form of tables", hint)
 
 
-def _search_language() -> Iterator[CheckMessage]:
-    language = settings.SEARCH_LANGUAGE
-    if not isinstance(language, str) or not language.isidentifier():
-        yield Error(
-            f"CONTEXT_STORE_SEARCH_LANGUAGE is {language!r}, not the name of a language.",
-            hint="Use a name such as 'english', or 'simple' for none; then run `manage.py rebuild_search_index`.",
-            id="context_store.E002",
-        )
-
-
-def _text_extractor() -> Iterator[CheckMessage]:
-    if reason := _why_no_function(settings.TEXT_EXTRACTOR):
-        yield Error(
-            f"CONTEXT_STORE_TEXT_EXTRACTOR is {settings.TEXT_EXTRACTOR!r}: {reason}.",
-            hint="Give the dotted path of a function that takes a message's data and returns its text.",
-            id="context_store.E003",
-        )
+def _error(number: int, name: str, reason: str, hint: str) -> Error:
+    text = f"{PREFIX}{name} is {getattr(settings, name)!r}{reason}."
+    return Error(text, hint, None, f"context_store.E{number:03}")
 
 
 def _message_formats() -> Iterator[CheckMessage]:
@@ -180,34 +158,6 @@ def _message_formats() -> Iterator[CheckMessage]:
             hint="Give a list of dotted paths of functions that take a message or a block and return its parts, or "
             "None if it is of another format.",
             id="context_store.E004",
-        )
-
-
-def _distribution() -> Iterator[CheckMessage]:
-    form = settings.DISTRIBUTION
-    if form in (None, "citus") or (type(form) is int and MIN_PARTITIONS <= form <= MAX_PARTITIONS):
-        return
-    yield Error(
-        f"CONTEXT_STORE_DISTRIBUTION is {form!r}, no form of tables.",
-        hint=f"Give a number of hash partitions from {MIN_PARTITIONS} to {MAX_PARTITIONS}, 'citus', or None for whole"
-        " tables.",
-        id="context_store.E030",
-    )
-
-
-def _distribution_state(alias: str) -> Iterator[CheckMessage]:
-    form = settings.DISTRIBUTION
-    try:
-        problem = state_of(alias).problem(form)
-    except DatabaseError:
-        return  # Whoever needs the database says so.
-    if problem is not None:
-        option = "" if form is None else "--citus " if form == "citus" else f"--partitions {form} "
-        yield Warning(
-            f"The database {alias!r}: {problem}.",
-            hint=f"Run `manage.py distribute_context_store {option}--database {alias}`, with the number of partitions"
-            " that it has begun with, or with --undo.",
-            id="context_store.W030",
         )
 
 

@@ -1,6 +1,7 @@
 """System checks of ``CONTEXT_STORE_SEARCH``, ids 300-399, and of the index in each database."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning
@@ -26,37 +27,27 @@ def check_search(**kwargs: Any) -> list[CheckMessage]:
             for alias in settings.SEARCH
             if alias not in connections
         ]
-    return [*found, *_budget()]
+    budget = settings.SEARCH_BUDGET
+    if not isinstance(budget, dict) or not all(
+        name in DEFAULT and ((type(value) is int and value > 0) or (value is None and name == "milliseconds"))
+        for name, value in budget.items()
+    ):
+        text = f"CONTEXT_STORE_SEARCH_BUDGET is {budget!r}, not a budget."
+        hint = f"Give whole numbers as in {DEFAULT}; milliseconds may be None for no limit."
+        found.append(Error(text, hint, None, "context_store.E310"))
+    return found
 
 
 def check_search_index(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Check, with ``--database`` and before ``migrate``, that an index that is there is not older than the code."""
-    return [message for alias in databases or () for message in _index(alias)]
-
-
-def _budget() -> Iterator[CheckMessage]:
-    budget = settings.SEARCH_BUDGET
-    if isinstance(budget, dict) and all(
-        name in DEFAULT and ((type(value) is int and value > 0) or (value is None and name == "milliseconds"))
-        for name, value in budget.items()
-    ):
-        return
-    yield Error(
-        f"CONTEXT_STORE_SEARCH_BUDGET is {budget!r}, not a budget.",
-        hint=f"Give whole numbers as in {DEFAULT}; milliseconds may be None for no limit.",
-        id="context_store.E310",
-    )
-
-
-def _index(alias: str) -> Iterator[CheckMessage]:
-    try:
-        connection = connections[alias]
-        problem = index_problem(alias) if TABLE in connection.introspection.table_names() else None
-    except DatabaseError:
-        return  # Whoever needs the database says so.
-    if problem is not None:
-        yield Warning(
-            f"The database {alias!r}: {problem}.",
-            hint=f"Run `manage.py rebuild_search_index --database {alias}`.",
-            id="context_store.W300",
-        )
+    found: list[CheckMessage] = []
+    for alias in databases or ():
+        # Whoever needs a database that does not answer says so.
+        with suppress(DatabaseError):
+            if (
+                TABLE in connections[alias].introspection.table_names()
+                and (problem := index_problem(alias)) is not None
+            ):
+                hint = f"Run `manage.py rebuild_search_index --database {alias}`."
+                found.append(Warning(f"The database {alias!r}: {problem}.", hint, None, "context_store.W300"))
+    return found
