@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -224,17 +225,14 @@ class StoreAdmin(ThemedModelAdmin):
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any) -> Any:
         # What can be no key is no row's: Django would ask the database for it, which is an error.
         chosen = request.POST.copy()
-        keys = [text for text in chosen.getlist(ACTION_CHECKBOX_NAME) if self._is_key(text)]
+        keys = []
+        for text in chosen.getlist(ACTION_CHECKBOX_NAME):
+            with suppress(ValidationError, ValueError):
+                self.opts.pk.get_prep_value(self.opts.pk.clean(text, None))
+                keys.append(text)
         chosen.setlist(ACTION_CHECKBOX_NAME, keys)
         request.POST = chosen  # type: ignore[assignment]
         return super().response_action(request, queryset, *args, **kwargs)
-
-    def _is_key(self, text: Any) -> bool:
-        try:
-            self.opts.pk.get_prep_value(self.opts.pk.clean(text, None))
-        except (ValidationError, ValueError):
-            return False
-        return True
 
     def record_list(self, request: HttpRequest, changelist: Any) -> None:
         """Write the log entry of a list that was searched or filtered: what it shows answers what was asked."""

@@ -73,36 +73,30 @@ def _pieces(found: Iterable[Block], left: Room) -> Iterator[Block]:
 def _prose_and_code(text: str) -> Iterator[Block]:
     """Yield prose and code in turn, the fences with the code: the text stays what was written."""
     place = 0
-    for start, end in (*_fenced(text), (len(text), len(text))):
-        yield from _piece(TEXT, text[place:start])
-        yield from _piece(CODE, text[start:end])
-        place = end
-
-
-def _fenced(text: str) -> Iterator[tuple[int, int]]:
     opened: re.Match[str] | None = None
     for match in FENCE.finditer(text):
         if opened is None:
             opened = match
         elif match["fence"].startswith(opened["fence"]) and match[0].strip() == match["fence"]:
-            yield opened.start(), match.end()
-            opened = None
-    if opened is not None:
-        yield opened.start(), len(text)
+            yield from _piece(TEXT, text[place : opened.start()])
+            yield from _piece(CODE, text[opened.start() : match.end()])
+            place, opened = match.end(), None
+    # A fence that nothing closes goes to the end.
+    end = len(text) if opened is None else opened.start()
+    yield from _piece(TEXT, text[place:end])
+    yield from _piece(CODE, text[end:])
 
 
 def _piece(kind: str, text: str) -> Iterator[Block]:
-    if text.strip():
-        text = text.strip("\n")
-        place = _place_to_fold(text)
-        yield Block(kind, text[:place], rest=text[place:].lstrip("\n"))
-
-
-def _place_to_fold(text: str) -> int:
-    """Return where to fold a text: at the end of a line or of a word, and nowhere if little would be behind it."""
+    """Yield the text, folded at the end of a line or of a word, and nowhere if little would be behind that."""
+    if not text.strip():
+        return
+    text = text.strip("\n")
     lines = text.split("\n", OPEN_LINES)
     place = len(text) if len(lines) <= OPEN_LINES else len(text) - len(lines[-1]) - 1
     if place > OPEN_LENGTH:
         ends = (text.rfind(end, OPEN_LENGTH // 2, OPEN_LENGTH) for end in ("\n", " "))
         place = next((end for end in ends if end > 0), OPEN_LENGTH)
-    return place if len(text) - place > OPEN_LENGTH // 5 else len(text)
+    if len(text) - place <= OPEN_LENGTH // 5:
+        place = len(text)
+    yield Block(kind, text[:place], rest=text[place:].lstrip("\n"))

@@ -422,16 +422,14 @@ class ChatAdmin(StoreAdmin):
             more = len(chats) - len(shown)
             shown.append(ngettext("and %(count)s more", "and %(count)s more", more) % {"count": more})
         may_delete = self.has_delete_permission(request)
-        return shown, counts, set() if may_delete else {str(Chat._meta.verbose_name)}, self._held(ids)
-
-    def _held(self, ids: list[str]) -> list[str]:
-        """Return why a hold refuses that chats go, if one does: then Django deletes and logs none of them."""
+        protected: list[str] = []
         try:
             for some in chunked(ids):
                 require_no_hold(Chat.objects.using(self.using).write_db, some)
         except LegalHoldError as error:
-            return [str(error)]
-        return []
+            # Django then deletes and logs none of them.
+            protected.append(str(error))
+        return shown, counts, set() if may_delete else {str(Chat._meta.verbose_name)}, protected
 
     def _total(self, model: Any, field: str, ids: list[str], total: Any = None) -> int:
         count = 0

@@ -297,7 +297,22 @@ def graph(admin: StoreAdmin, request: HttpRequest, chat: Chat, path: Path) -> di
 
     return {
         **about(admin, chat, "graph"),
-        "rows": [_row(admin, chat, row, is_focus=row.node.row == focus) for row in rows],
+        "rows": [
+            {
+                **role_of(row.role),
+                "node": row.node,
+                "url": message_url(admin, chat.pk, row.message_id),
+                "time": time_html(row.created_at),
+                "preview": isolated(row.preview) if row.preview else "",
+                "branches": [
+                    {**label_of(admin, chat.pk, branch=name), "is_active": is_active}
+                    for name, is_active in row.branches
+                ],
+                "checkpoints": [label_of(admin, chat.pk, checkpoint=name) for name in row.checkpoints],
+                "is_focus": row.node.row == focus,
+            }
+            for row in rows
+        ],
         "first_number": start + 1 if drawn.rows else 0,
         "last_number": end,
         "row_count": drawn.rows,
@@ -337,21 +352,6 @@ def read_rows(messages: MessageQuerySet, chat_id: str, nodes: list[Node], *, may
         labels = branches.get(message_id, []), checkpoints.get(message_id, [])
         rows.append(Row(node, message_id, name, created_at, preview, *labels))
     return rows
-
-
-def _row(admin: StoreAdmin, chat: Chat, row: Row, *, is_focus: bool) -> dict[str, Any]:
-    return {
-        **role_of(row.role),
-        "node": row.node,
-        "url": message_url(admin, chat.pk, row.message_id),
-        "time": time_html(row.created_at),
-        "preview": isolated(row.preview) if row.preview else "",
-        "branches": [
-            {**label_of(admin, chat.pk, branch=name), "is_active": is_active} for name, is_active in row.branches
-        ],
-        "checkpoints": [label_of(admin, chat.pk, checkpoint=name) for name in row.checkpoints],
-        "is_focus": is_focus,
-    }
 
 
 def _picture(admin: StoreAdmin, chat: Chat, drawn: Layout, rows: list[Row], start: int, end: int) -> dict[str, Any]:

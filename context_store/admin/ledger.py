@@ -179,25 +179,24 @@ def shares_page(admin: StoreAdmin, request: HttpRequest) -> HttpResponse:
             links = links.none()
     found = list(links.order_by("-created_at", "-id")[: MAX_LINKS + 1])
     context = {
-        "shares": [_facts(admin, link) for link in found[:MAX_LINKS]],
+        "shares": [
+            {
+                "id": link.id,
+                "chat_id": link.chat_id,
+                "title": isolated((link.title or link.chat_id)[:100]),
+                "url": admin.url("change", link.chat_id),
+                "user": isolated(link.chat.user_id),
+                "created": time_html(link.created_at),
+                "until": time_html(link.expires_at),
+                "revoked": time_html(link.revoked_at) if link.revoked_at else "",
+            }
+            for link in found[:MAX_LINKS]
+        ],
         "has_more": len(found) > MAX_LINKS,
         "may_revoke": allowed("context_store.change_sharelink"),
         "all_url": admin.url("shares") if chat_id is not None else "",
     }
     return admin.page(request, "chat/shares", _("Share links"), context)
-
-
-def _facts(admin: StoreAdmin, link: ShareLink) -> dict[str, Any]:
-    return {
-        "id": link.id,
-        "chat_id": link.chat_id,
-        "title": isolated((link.title or link.chat_id)[:100]),
-        "url": admin.url("change", link.chat_id),
-        "user": isolated(link.chat.user_id),
-        "created": time_html(link.created_at),
-        "until": time_html(link.expires_at),
-        "revoked": time_html(link.revoked_at) if link.revoked_at else "",
-    }
 
 
 def _revoke(admin: StoreAdmin, request: HttpRequest) -> HttpResponse:

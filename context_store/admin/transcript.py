@@ -106,18 +106,15 @@ def find_path(
             message_id = Checkpoint.objects.using(messages.db).record(chat_id, checkpoint).message_id
             place = _required_place(messages, chat_id, message_id)
             return Path(message_id, place, checkpoint=checkpoint, focus=place.depth)
-        path = _branch_path(messages, chat_id, branch)
+        head = Branch.objects.using(messages.db).of(chat_id, branch).values_list("name", "head_message_id").first()
+        if head is None:
+            raise Branch.objects.all().missing(branch)
+        name, head_id = head
+        path = Path(head_id, place_of(messages, chat_id, head_id) if head_id else None, branch=name)
         return path if message is None else _path_through(messages, chat_id, message, path)
     except InvalidData as error:
         # No id or name of the store: nothing has it.
         raise messages.missing(message or checkpoint or branch) from error
-
-
-def _branch_path(messages: MessageQuerySet, chat_id: str, name: str | None) -> Path:
-    head = Branch.objects.using(messages.db).of(chat_id, name).values_list("name", "head_message_id").first()
-    if head is None:
-        raise Branch.objects.all().missing(name)
-    return Path(head[1], place_of(messages, chat_id, head[1]) if head[1] else None, branch=head[0])
 
 
 def _path_through(messages: MessageQuerySet, chat_id: str, message_id: str, path: Path) -> Path:
