@@ -1,7 +1,8 @@
 """Async twins that call the method above them."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
-from functools import update_wrapper
+from functools import update_wrapper, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -29,3 +30,25 @@ def asynchronous(
     twin.__name__ = f"a{name}"
     twin.__qualname__ = method.__qualname__.removesuffix(name) + twin.__name__
     return twin
+
+
+def uninterrupted(
+    function: Callable[Arguments, Coroutine[Any, Any, Result]],
+) -> Callable[Arguments, Coroutine[Any, Any, Result]]:
+    """Return the coroutine function as one that a task finishes before it is cancelled: what is taken is given back."""
+
+    # A cancelled ``sync_to_async`` drops a call that waits for the thread, and leaves alone one that runs.
+    @wraps(function)
+    async def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        task = asyncio.create_task(function(*args, **kwargs))
+        cancelled: asyncio.CancelledError | None = None
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled from (None if task.cancelled() else task.exception())
+        return task.result()
+
+    return run

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from context_store.asynchronous import asynchronous
+from context_store.asynchronous import asynchronous, uninterrupted
 from context_store.exceptions import BackendUnavailable, InvalidData, LockTimeout
 
 from .storage import Storage, lock_key, milliseconds
@@ -67,7 +67,7 @@ class ContextLock:
             return await self._atake()
         except asyncio.CancelledError:
             # The thread may be taking the lock just now, for nobody.
-            await asyncio.shield(self.arelease())
+            await self._aleave()
             raise
 
     def release(self) -> bool:
@@ -75,7 +75,7 @@ class ContextLock:
         token, self._token = self._token, None
         return token is not None and self._call("unlock", self._storage.unlock, self._name, token)
 
-    arelease = asynchronous(release)
+    arelease = uninterrupted(asynchronous(release))
 
     def extend(self, timeout: float | None = None) -> bool:
         """Begin the time anew, with another timeout if one is given; return ``False`` if the lock had expired."""
@@ -156,7 +156,7 @@ class ContextLock:
             cause = error.__cause__
             logger.warning("The lock on %r was not released, and lasts until it expires: %s", self._key, cause)
 
-    _aleave = asynchronous(_leave)
+    _aleave = uninterrupted(asynchronous(_leave))
 
 
 def _duration(timeout: float) -> int:

@@ -1,10 +1,11 @@
 """What locks do on every backend alike, beyond the contract."""
 
 import asyncio
+import threading
 import time
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 
 from context_store.contexts import BaseContexts
 from context_store.contexts.cache import CacheContexts
@@ -59,3 +60,28 @@ def test_waiting_task_leaves_the_thread_to_others(contexts: BaseContexts) -> Non
         return int(await contexts.aget("n"))
 
     assert async_to_sync(scenario)() == 4
+
+
+def test_lock_of_a_task_that_is_cancelled_as_it_releases_is_released(contexts: BaseContexts) -> None:
+    async def scenario() -> bool:
+        is_leaving, is_free = asyncio.Event(), threading.Event()
+
+        async def hold() -> None:
+            async with contexts.lock("k"):
+                others = asyncio.create_task(sync_to_async(is_free.wait)(30))
+                await asyncio.sleep(0)
+                is_leaving.set()
+            await others
+
+        task = asyncio.create_task(hold())
+        await is_leaving.wait()
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0.01)
+        # Only now the thread has time for the release.
+        is_free.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return await contexts.lock("k").aacquire(blocking=False)
+
+    assert async_to_sync(scenario)()
