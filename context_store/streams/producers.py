@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import sync_to_async
 from django.db import connections
 
+from context_store.asynchronous import asynchronous, uninterrupted
 from context_store.exceptions import StreamCancelled, StreamsUnavailable
 from context_store.graph.streams import CANCELLED, COMPLETED, FAILED
 from context_store.messages import error_of
@@ -143,6 +144,8 @@ class Producer:
                 if time.monotonic() - self._stored_at > self.streams.lease / 1000:
                     raise
                 time.sleep(LINGER)
+
+    _aend = uninterrupted(asynchronous(_end))
 
 
 class SyncProducer(Producer):
@@ -290,7 +293,7 @@ class AsyncProducer(Producer):
         except asyncio.CancelledError as cancelled:
             # It came as the block had ended already.
             late = cancelled
-        await sync_to_async(self._end)(error or late)
+        await self._aend(error or late)
         if is_own and self._problem is not None:
             raise self._problem
         if late is not None and not is_own:
@@ -324,9 +327,26 @@ class Production:
         # Who asked for the end gets it without a traceback; a ``StreamCancelled`` of another stream goes on.
         return isinstance(error, StreamCancelled) and producer.is_cancelled
 
-    async def __aenter__(self) -> AsyncProducer:
-        record = await sync_to_async(self._streams.claim)(self._stream_id, chat_id=self._chat_id)
+    def _claim(self) -> None:
+        record = self._streams.claim(self._stream_id, chat_id=self._chat_id)
         self._async = AsyncProducer(self._streams, record, self._message)
+
+    _aclaim = asynchronous(_claim)
+
+    def _abandon(self, error: BaseException) -> None:
+        if self._async is not None:
+            self._async._end(error)
+
+    _aabandon = uninterrupted(asynchronous(_abandon))
+
+    async def __aenter__(self) -> AsyncProducer:
+        try:
+            await self._aclaim()
+        except asyncio.CancelledError as error:
+            # The thread may be claiming the stream just now, and there will be no block that ends it.
+            await self._aabandon(error)
+            raise
+        assert self._async is not None  # noqa: S101
         self._async.start()
         return self._async
 

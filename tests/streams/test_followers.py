@@ -1,13 +1,18 @@
 """Readers and producers of streams in the database."""
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection
 
 from context_store.exceptions import CorruptData
 from context_store.polling import poller
+from context_store.records import StreamRecord
 from context_store.store import ContextStore
 from context_store.streams.database import DatabaseStreams
 from tests.servers import wait_until
@@ -51,3 +56,58 @@ def test_a_stream_is_ended_on_another_connection_where_that_of_the_thread_broke(
             cursor.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
         other.close()
     assert answers.require("u").status == "completed"
+
+
+def test_a_task_that_is_cancelled_as_it_leaves_its_block_stores_what_it_wrote(answers: DatabaseStreams) -> None:
+    is_free = threading.Event()
+
+    async def talk() -> None:
+        async with answers.produce("u") as producer:
+            producer.write("a")
+            others = asyncio.create_task(sync_to_async(is_free.wait)(30))
+            await asyncio.sleep(0)
+        await others
+
+    async def start_and_cancel() -> None:
+        await answers.acreate("chat", "u", format="text")
+        task = asyncio.create_task(talk())
+        for _ in range(2):
+            await asyncio.sleep(0.2)
+            task.cancel()
+        await asyncio.sleep(0.01)
+        # Only now the thread has time for the end of the stream.
+        is_free.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    async_to_sync(start_and_cancel)()
+    assert answers.require("u").is_finished
+    assert [chunk.data for chunk in answers.read("u")] == ["a"]
+
+
+def test_a_task_that_is_cancelled_as_it_claims_leaves_no_stream_to_its_lease(
+    answers: DatabaseStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_cancelled, claim = threading.Event(), answers.claim
+
+    def slow(*args: Any, **options: Any) -> StreamRecord:
+        is_cancelled.wait(30)
+        return claim(*args, **options)
+
+    async def talk() -> None:
+        async with answers.produce("u"):
+            raise AssertionError
+
+    async def start_and_cancel() -> None:
+        await answers.acreate("chat", "u", format="text")
+        monkeypatch.setattr(answers, "claim", slow)
+        task = asyncio.create_task(talk())
+        await asyncio.sleep(0.2)
+        task.cancel()
+        await asyncio.sleep(0.01)
+        is_cancelled.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    async_to_sync(start_and_cancel)()
+    assert answers.require("u").status == "cancelled"
