@@ -20,7 +20,7 @@ from context_store.store import ContextStore, reads_own_writes
 from context_store.types import UNSET, Unset, Updater
 from context_store.validation import check_identifier
 
-from .fragments import Fragment, MessageFragment, Pairs
+from .fragments import Fragment, MessageFragment, Pairs, awaiting
 from .records import Inspection, Outcome, Prompt, Saved
 from .renderers import Renderer, XmlRenderer
 from .saving import save
@@ -135,7 +135,7 @@ class ContextEngine:
         self._head = saved.head_message_id
         return saved
 
-    asave = asynchronous(save)
+    asave = awaiting(save, lambda engine: [*engine._queue.values()])
 
     # Prompts
 
@@ -172,7 +172,7 @@ class ContextEngine:
         messages = with_queue(stored, queued, stored_ids, self.chat_id)
         return Prompt(system_prompt, take(messages, window, partial(count_message, self.tokenizer)))
 
-    aresolve = asynchronous(resolve)
+    aresolve = awaiting(resolve, lambda engine: engine._fragments)
 
     def inspect(self, renderer: Renderer | None = None, *, max_messages: int | None = None) -> Inspection:
         """
@@ -193,7 +193,7 @@ class ContextEngine:
             graph=self.store.get_graph(self.chat_id) if chat else None,
         )
 
-    ainspect = asynchronous(inspect)
+    ainspect = awaiting(inspect, lambda engine: engine._fragments)
 
     def count_tokens(self, prompt: Prompt) -> TokenCount:
         """Return how many tokens a prompt has, and whether that is an estimate."""
@@ -337,9 +337,13 @@ class ContextEngine:
         # Looked at once more under the lock: of racing calls the first one names the chat.
         return self.update_chat(updater=lambda chat: None if chat.title else {"title": text}).title if text else None
 
-    atitle = asynchronous(title)
+    atitle = awaiting(title, lambda engine: [*engine._queue.values()])
 
     # What the methods share
+
+    @property
+    def _fragments(self) -> list[Fragment]:
+        return [*self._context, *self._queue.values()]
 
     @property
     def _own_writes(self) -> OwnWrites:

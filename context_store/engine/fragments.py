@@ -4,11 +4,12 @@ Fragments: what an engine is given. Context fragments are rendered, message frag
 The callables and awaitables in a value are resolved once, before anything is rendered or stored.
 """
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
+from functools import partial, update_wrapper
 from inspect import isawaitable
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.utils.functional import Promise
 
 from context_store.exceptions import InvalidData
@@ -18,8 +19,16 @@ from context_store.records import MessageRecord
 from context_store.search.text import searchable_text
 from context_store.validation import JSONText, check_identifier, check_json
 
+Owner = TypeVar("Owner")
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+# What gives its awaitables to whoever drives it, and is sent what each of them gave.
+Steps = Generator[Awaitable[Any], Any, Result]
+
 # An object of its own, as ``None`` is a value.
 _PENDING = object()
+# Most values: nothing is in them.
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 class Pairs(list[tuple[str, Any]]):
@@ -54,9 +63,17 @@ class Fragment:
         )
 
     def value(self) -> Any:
-        """Return the value, its callables and awaitables resolved: the first call does that, once."""
+        """
+        Return the value, its callables and awaitables resolved: the first call does that, once.
+
+        Awaitables run on a loop of their own; async methods of the engine have awaited them before.
+        """
+        return self._resolved if self._resolved is not _PENDING else _driven(self._steps())
+
+    def _steps(self) -> Steps[Any]:
+        """Resolve the value; whoever drives this awaits."""
         if self._resolved is _PENDING:
-            self._resolved = self._checked(resolved(self._given))
+            self._resolved = self._checked((yield from _resolving(self._given)))
         return self._resolved
 
     def pair(self) -> tuple[str, Any]:
@@ -140,26 +157,73 @@ def tool(data: Any, *, call_id: str | None = None, id: str | None = None) -> Mes
     return MessageFragment("tool", data, id=id)
 
 
-def resolved(value: Any) -> Any:
+def awaiting(
+    method: Callable[Concatenate[Owner, Arguments], Result],
+    needed: Callable[[Owner], Iterable[Fragment]],
+) -> Callable[Concatenate[Owner, Arguments], Coroutine[Any, Any, Result]]:
     """
-    Return the value with every callable called and every awaitable awaited, at any depth.
+    Return the async twin of a method, which awaits what the fragments hold that the method needs.
 
-    Awaitables run on the event loop of the caller, when that one awaits an async method of the engine, else on a loop
-    of their own.
+    That happens on the caller's loop, while Django's thread is free for others: an awaitable may wait for them.
     """
-    while callable(value) or isawaitable(value):
-        value = async_to_sync(_awaited)(value) if isawaitable(value) else value()
-    if isinstance(value, Promise):  # A lazy translation.
-        return str(value)
-    if isinstance(value, Mapping):
-        return {key: resolved(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [resolved(item) for item in value]
-    return value
+    name = method.__name__
+
+    def steps(self: Owner, call: Callable[[], Result]) -> Steps[Result]:
+        for fragment in needed(self):
+            yield from fragment._steps()
+        return call()
+
+    async def twin(self: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        step = sync_to_async(partial(_step, steps(self, partial(getattr(self, name), *args, **kwargs))))
+        found, result = await step(None)
+        while found is not None:
+            found, result = await step(await found)
+        return result  # type: ignore[no-any-return]
+
+    update_wrapper(twin, method)
+    twin.__name__ = f"a{name}"
+    twin.__qualname__ = method.__qualname__.removesuffix(name) + twin.__name__
+    return twin
+
+
+def _driven(steps: Steps[Any]) -> Any:
+    found, result = _step(steps, None)
+    while found is not None:
+        found, result = _step(steps, async_to_sync(_awaited)(found))
+    return result
+
+
+def _step(steps: Steps[Any], answer: Any) -> tuple[Awaitable[Any] | None, Any]:
+    """Return the next awaitable, or ``None`` and what the steps return."""
+    try:
+        return steps.send(answer), None
+    except StopIteration as end:
+        return None, end.value
 
 
 async def _awaited(value: Awaitable[Any]) -> Any:
     return await value
+
+
+def _resolving(value: Any) -> Steps[Any]:
+    """Return the value with every callable called and every awaitable awaited, at any depth."""
+    while type(value) not in _PLAIN and (callable(value) or isawaitable(value)):
+        value = (yield value) if isawaitable(value) else value()
+    if isinstance(value, Promise):  # A lazy translation.
+        return str(value)
+    if isinstance(value, Fragment):
+        yield from value._steps()
+    elif isinstance(value, Mapping):
+        entries = {}
+        for key, item in value.items():
+            entries[key] = item if type(item) in _PLAIN else (yield from _resolving(item))
+        return entries
+    elif isinstance(value, (list, tuple)):
+        items = []
+        for item in value:
+            items.append(item if type(item) in _PLAIN else (yield from _resolving(item)))
+        return items
+    return value
 
 
 def _as_pairs(value: Any, path: tuple[str | int, ...]) -> Any:

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -93,6 +94,39 @@ def test_a_value_may_use_the_store(open_engine: Callable[..., ContextEngine]) ->
         return (await engine.set(fragment("messages", count)).aresolve()).system_prompt
 
     assert "<messages>1</messages>" in async_to_sync(converse)()
+
+
+def test_a_task_that_is_given_may_use_the_store(open_engine: Callable[..., ContextEngine]) -> None:
+    async def converse() -> tuple[str, Any]:
+        engine = open_engine()
+        await engine.set(user("Hello")).asave()
+
+        async def count() -> int:
+            await asyncio.sleep(0.01)
+            chat = await engine.store.aget_chat("chat")
+            assert chat is not None
+            return chat.message_count
+
+        # Begun before, so that they are not run by the thread which waits for them.
+        begun = [asyncio.create_task(count()) for _ in range(2)]
+        engine.set(fragment("before", {"messages": [lambda: begun[0]]}), user(begun[1]))
+        async with asyncio.timeout(10):
+            prompt = await engine.aresolve()
+        return prompt.system_prompt, prompt.messages[-1].data
+
+    text, question = async_to_sync(converse)()
+    assert "<item>1</item>" in text
+    assert question == 1
+
+
+def test_engines_await_at_once(open_engine: Callable[..., ContextEngine]) -> None:
+    async def converse() -> None:
+        meeting = asyncio.Barrier(3)
+        engines = [open_engine().set(fragment("number", meeting.wait)) for _ in range(3)]
+        async with asyncio.timeout(10):
+            await asyncio.gather(*(engine.aresolve() for engine in engines))
+
+    async_to_sync(converse)()
 
 
 def test_many_tasks_save_at_once(open_engine: Callable[..., ContextEngine]) -> None:
