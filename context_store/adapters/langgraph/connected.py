@@ -5,6 +5,7 @@ LangGraph starts threads for each run. Connections of Django belong to a thread,
 which takes longer than a step. They use connections that are kept from one to the next, for a second.
 """
 
+import os
 import threading
 import time
 from typing import Any
@@ -29,13 +30,13 @@ class Connected:
             own = connections[self.using]
             if own.connection is None:
                 self._own = own
-                connections[self.using] = _kept.take(self.using)
+                connections[self.using] = _kept().take(self.using)
         return self.using
 
     def __exit__(self, *error: Any) -> None:
         if self._own is not None:
             used, connections[self.using], self._own = connections[self.using], self._own, None
-            _kept.give_back(used)
+            _kept().give_back(used)
 
 
 class _Kept:
@@ -85,6 +86,15 @@ class _Kept:
             time.sleep(IDLE_SECONDS / 4)
 
 
-_kept = _Kept()
-# For tests, whose database cannot be dropped while somebody is connected.
-close_idle = _kept.close
+_kept_by: dict[int, _Kept] = {}
+
+
+def _kept() -> _Kept:
+    """Return what the process keeps: after a fork nothing, as the parent talks on its connections."""
+    pid = os.getpid()
+    return _kept_by.get(pid) or _kept_by.setdefault(pid, _Kept())
+
+
+def close_idle() -> None:
+    """Close all that are kept, for tests: a database cannot be dropped while somebody is connected."""
+    _kept().close()

@@ -1,6 +1,8 @@
 """Threads of graphs as chats of their owners."""
 
 import asyncio
+import os
+import threading
 from functools import partial
 from typing import Annotated, Any, ClassVar, TypedDict
 
@@ -8,7 +10,7 @@ import ormsgpack
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection, connections, transaction
 from django.db.backends.signals import connection_created
 from django.test import override_settings
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
@@ -254,6 +256,32 @@ def test_threads_of_runs_share_connections(saver: DjangoSaver, monkeypatch: pyte
         connection_created.disconnect(note)
     # Each run has threads of its own, which take turns; the connection of this one may be new, too.
     assert len(opened) <= 2
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_uses_no_connection_of_its_parent(saver: DjangoSaver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connected, "IDLE_SECONDS", 60)
+    ask(saver, "one")
+    found: list[bool] = []
+
+    def look() -> None:
+        with connected.Connected("default") as using:
+            found.append(connections[using].connection is not None)
+
+    def look_in_thread() -> None:
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+
+    child = os.fork()
+    if not child:
+        try:
+            look_in_thread()
+        finally:
+            os._exit(found != [False])
+    assert os.waitpid(child, 0)[1] == 0
+    look_in_thread()
+    assert found == [True]
 
 
 def test_a_turn_finds_the_list_as_the_last_one_left_it(saver: DjangoSaver, monkeypatch: pytest.MonkeyPatch) -> None:
