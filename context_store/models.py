@@ -122,13 +122,15 @@ class Message(Held):
     chat = models.ForeignKey(Chat, models.CASCADE, related_name="messages", db_index=False)
     parent_id = IdentifierField(null=True, blank=True)
     # DO_NOTHING and no constraint here: the key of two columns is in ``constraints``, and rows are deleted in an order
-    # that satisfies it. For Django this is what joins go by.
+    # that satisfies it. For Django this is what joins go by. Not serialized: its two columns are, and to load a null
+    # here would take the chat's away.
     parent = models.ForeignObject(
         "self",
         models.DO_NOTHING,
         from_fields=["chat", "parent_id"],
         to_fields=["chat", "id"],
         null=True,
+        serialize=False,
         related_name="children",
     )
     name = IdentifierField()
@@ -192,6 +194,7 @@ class Branch(Held):
         from_fields=["chat", "head_message_id"],
         to_fields=["chat", "id"],
         null=True,
+        serialize=False,
         related_name="heads",
     )
     is_active = models.BooleanField(default=False)
@@ -248,6 +251,7 @@ class Checkpoint(Held):
         models.DO_NOTHING,
         from_fields=["chat", "message_id"],
         to_fields=["chat", "id"],
+        serialize=False,
         related_name="checkpoints",
     )
     created_at = EpochMillisecondsField()
@@ -285,6 +289,7 @@ class SearchEntry(models.Model):
         models.CASCADE,
         from_fields=["chat", "message_id"],
         to_fields=["chat", "id"],
+        serialize=False,
         related_name="search_entry",
     )
     user_id = IdentifierField()

@@ -2,6 +2,7 @@ import copy
 import json
 
 import pytest
+from django.core.management import call_command
 
 from context_store.exceptions import IdConflict, InvalidData
 from context_store.graph.locked import LockedChat
@@ -27,6 +28,17 @@ def test_export_import_is_loss_free(store, forked):
     store.import_chat(document)
     assert store.export_chat(forked) == document
     assert (store.get_messages(forked), store.get_graph(forked), store.get_chat(forked)) == pages
+    assert Message.objects.wrong_places(forked) == {}
+
+
+def test_a_fixture_of_django_brings_a_chat_back(store, forked, tmp_path):
+    fixture = tmp_path / "chats.json"
+    call_command("dumpdata", "context_store", output=str(fixture))
+    document, found = store.export_chat(forked), store.search_messages(forked, "text")
+    store.delete_chat(forked)
+    call_command("loaddata", str(fixture), verbosity=0)
+    assert store.export_chat(forked) == document
+    assert store.search_messages(forked, "text") == found != []
     assert Message.objects.wrong_places(forked) == {}
 
 
