@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple
 
 from django.contrib import admin
@@ -155,7 +155,7 @@ class ActivityFilter(ConditionFilter):
     conditions: ClassVar[Mapping[str, Any]] = {
         "today": (
             gettext_lazy("Today"),
-            lambda: Q(updated_at__gte=_ms(timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0))),
+            lambda: Q(updated_at__gte=_ms(_now().replace(hour=0, minute=0, second=0, microsecond=0))),
         ),
         "7": (gettext_lazy("Past 7 days"), lambda: Q(updated_at__gte=_days_ago(7))),
         "30": (gettext_lazy("Past 30 days"), lambda: Q(updated_at__gte=_days_ago(30))),
@@ -249,12 +249,17 @@ class OlderFilter(admin.ListFilter):
         return queryset.filter(Q(updated_at__lt=time) | Q(id__lt=chat_id), updated_at__lte=time)
 
 
+def _now() -> datetime:
+    # Not Django's own ``now``, which has no time zone where ``USE_TZ`` is off.
+    return timezone.localtime(datetime.now(UTC))
+
+
 def _ms(time: datetime) -> int:
     return int(time.timestamp() * 1000)
 
 
 def _days_ago(days: int) -> int:
-    return _ms(timezone.localtime() - timedelta(days=days))
+    return _ms(_now() - timedelta(days=days))
 
 
 def _choices(sample: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:

@@ -139,7 +139,9 @@ def test_search_combines_with_filters(reader: Client, store: ContextStore) -> No
     assert found(reader, q="zebra", active="7") == ["new"]
 
 
-def test_activity_filter(reader: Client, store: ContextStore) -> None:
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_activity_filter(reader: Client, store: ContextStore, settings: Any, use_tz: bool) -> None:
+    settings.USE_TZ = use_tz
     for days in (0, 5, 20, 200, 500):
         store.create_chat(f"d{days}", user_id="alice")
         Chat.objects.filter(pk=f"d{days}").update(updated_at=days_ago(days))
