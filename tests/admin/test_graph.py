@@ -115,6 +115,19 @@ def test_the_graph_begins_at_the_message_that_was_looked_at(reader: Client, stor
     assert context["rows"][-1]["node"].depth == 549
 
 
+def test_what_browsers_read_as_numbers_has_no_separators(reader: Client, store: ContextStore, settings: Any) -> None:
+    settings.USE_THOUSAND_SEPARATOR = True
+    store.create_chat("c1", user_id="alice")
+    store.append_messages("c1", [{"name": "user", "data": n} for n in range(1_002)])
+    page = reader.get(f"{CHAT}graph/?row=0").content.decode()
+    assert 'height="5600" viewBox="0 0 30 5600"' in page
+    assert 'cx="13" cy="1022"' in page
+    assert 'start="1002"' in reader.get(f"{CHAT}graph/?row=1001").content.decode()
+    page = reader.get(f"{CHAT}change/").content.decode()
+    assert 'max="1002"' in page
+    assert "1,002" in page
+
+
 @pytest.mark.parametrize("length", [5, 300])
 def test_the_graph_has_a_fixed_number_of_queries(
     reader: Client, store: ContextStore, django_assert_num_queries: Any, length: int

@@ -113,6 +113,15 @@ def test_a_long_shared_conversation_has_pages(store: ContextStore) -> None:
     assert "number 2<" in page
 
 
+def test_pages_of_a_shared_conversation_go_on_where_numbers_have_separators(store: ContextStore, settings: Any) -> None:
+    settings.USE_THOUSAND_SEPARATOR = True
+    store.append_messages("tea", [{"name": "user", "data": number} for number in range(2, 1_300)])
+    url = f"{PAGE}s/{store.share('tea').token}/"
+    page = Client().get(url).content.decode()
+    assert "?before=1100" in page
+    assert "1,299 messages" in page
+
+
 def test_a_shared_page_ends_before_it_is_large(store: ContextStore, settings: Any) -> None:
     settings.CONTEXT_STORE_MAX_PAYLOAD_BYTES = 120_000
     store.append_messages("tea", [{"name": "user", "data": f"{number} " + "x" * 100_000} for number in range(2, 7)])
