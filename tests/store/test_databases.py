@@ -2,13 +2,13 @@
 
 import inspect
 from contextvars import ContextVar, copy_context
-from io import BytesIO
+from io import BytesIO, StringIO
 from zipfile import ZipFile
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connections, transaction
 
 from context_store import signals
@@ -79,6 +79,23 @@ def test_routers_are_honoured(settings, django_assert_num_queries):
         work(ContextStore())
         Chat.objects.get(pk="fork").delete()
     assert ids(Chat.objects.using("other").all()) == ["chat"]
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+@pytest.mark.parametrize("command", ["rebuild_search_index", "purge_contexts"])
+def test_commands_ask_the_routers(settings, command):
+    settings.DATABASE_ROUTERS = [f"{__name__}.ToOther"]
+    work(ContextStore())
+    output = StringIO()
+    call_command(command, stdout=output)
+    assert "'other'" in output.getvalue()
+
+
+@pytest.mark.vendor("sqlite")
+def test_partitions_are_made_where_the_routers_say(settings):
+    settings.DATABASE_ROUTERS = [f"{__name__}.ToOther"]
+    with pytest.raises(CommandError, match="'other' is no PostgreSQL"):
+        call_command("distribute_context_store")
 
 
 class ByTenant:

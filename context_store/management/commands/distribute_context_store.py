@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
+from django.db import connections, router
 
 from context_store.db.distribution import (
     MAX_PARTITIONS,
@@ -33,11 +33,20 @@ class Command(BaseCommand):
         form.add_argument("--citus", action="store_true", help="Distributed tables of Citus, colocated by chat.")
         form.add_argument("--undo", action="store_true", help="Make whole tables again.")
         parser.add_argument("--dry-run", action="store_true", help="Print the SQL, and change nothing.")
-        parser.add_argument("--database", default="default", choices=tuple(connections), help="The database.")
+        parser.add_argument("--database", choices=tuple(connections), help="The database; else the routers decide.")
 
     def handle(
-        self, *, partitions: int, citus: bool, undo: bool, dry_run: bool, database: str, verbosity: int, **options: Any
+        self,
+        *,
+        partitions: int,
+        citus: bool,
+        undo: bool,
+        dry_run: bool,
+        database: str | None,
+        verbosity: int,
+        **options: Any,
     ) -> None:
+        database = database or router.db_for_write(Chat)
         if connections[database].vendor != "postgresql":
             raise CommandError(f"{database!r} is no PostgreSQL: other databases have no hash partitions for the store.")
         if not MIN_PARTITIONS <= partitions <= MAX_PARTITIONS:

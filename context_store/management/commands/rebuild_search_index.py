@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
+from django.db import connections, router
 
 from context_store.db.statements import CHUNK_SIZE
 from context_store.exceptions import CorruptData
@@ -21,7 +21,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--database", default="default", choices=tuple(connections), help="The database to index.")
+        parser.add_argument("--database", choices=tuple(connections), help="The database; else the routers decide.")
         parser.add_argument(
             "--batch-size", type=int, default=CHUNK_SIZE, help="Messages in one transaction, %(default)s unless told."
         )
@@ -29,9 +29,10 @@ class Command(BaseCommand):
             "--recreate", action="store_true", help="Drop and create the index's objects even if they are current."
         )
 
-    def handle(self, *, database: str, batch_size: int, recreate: bool, verbosity: int, **options: Any) -> None:
+    def handle(self, *, database: str | None, batch_size: int, recreate: bool, verbosity: int, **options: Any) -> None:
         if not 1 <= batch_size <= CHUNK_SIZE:
             raise CommandError(f"--batch-size must be from 1 to {CHUNK_SIZE}.")
+        database = database or router.db_for_write(Message)
         # First the objects, then the rows: what the site writes from here on is indexed by the new ones.
         if recreate_index(database, force=recreate) and verbosity > 0:
             self.stdout.write(f"Created the index's objects in {database!r}.")
