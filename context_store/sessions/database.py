@@ -10,7 +10,7 @@ from django.db.models.functions import Coalesce
 
 from context_store.backends import check_database
 from context_store.contexts.database import DatabaseStorage
-from context_store.db import no_writes
+from context_store.db import no_writes, retry
 from context_store.exceptions import IdConflict, OwnerMismatch
 from context_store.graph import LockedChat, locked, parse_messages, read_page
 from context_store.graph.chains import fitted
@@ -144,20 +144,33 @@ class DatabaseSessions(BaseSessions):
 
     def _in_session(self, session_id: str, write: Callable[[], Result]) -> Result:
         """Return what the writer gives; where there is no chat make it first, in one transaction."""
-        try:
-            return write()
-        except Chat.DoesNotExist:
-            with transaction.atomic(using=self._chats.write_db):
+        using = self._chats.write_db
+
+        def make_and_write() -> Result:
+            with transaction.atomic(using=using):
                 try:
                     self._chats.create_chat(session_id, user_id=self.new_owner)
                 except IdConflict as error:
-                    # Somebody made it just now, unless it is another user's or in the trash.
-                    trash = Chat.trash.using(self._chats.write_db).visible_to(self._user_id)
-                    if trash.filter(pk=session_id).exists():
-                        raise missing(session_id) from error
-                    if not self._chats.using(self._chats.write_db).filter(pk=session_id).exists():
-                        raise OwnerMismatch(f"Session {session_id!r} belongs to another user.") from error
+                    raise _TakenError from error
                 return write()
+
+        try:
+            return write()
+        except Chat.DoesNotExist:
+            try:
+                return retry(using, make_and_write)
+            except _TakenError as error:
+                # Somebody made it just now, unless it is another user's or in the trash. Asked outside of that
+                # transaction: under REPEATABLE READ it would not see a row that came after its beginning.
+                if Chat.trash.using(using).visible_to(self._user_id).filter(pk=session_id).exists():
+                    raise missing(session_id) from error
+                if not self._chats.using(using).filter(pk=session_id).exists():
+                    raise OwnerMismatch(f"Session {session_id!r} belongs to another user.") from error
+                return write()
+
+
+class _TakenError(Exception):
+    """The id of a session that was to be made is taken."""
 
 
 def _message(record: MessageRecord) -> SessionMessage:

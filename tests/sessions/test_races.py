@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from context_store.exceptions import IdConflict, LockTimeout
 from context_store.graph.verify import verify_chat
@@ -159,3 +160,17 @@ def test_lock_of_a_dead_process_expires(name: str) -> None:
         assert time.monotonic() - started < 25
     with pytest.raises(LockTimeout), make(name).lock("s"), make(name).lock("s", blocking_timeout=0):
         pass
+
+
+def append_to_each(number: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    for index in range(TIMES):
+        make("database").append(f"s{index}", [text(number)])
+
+
+@pytest.mark.vendor("postgresql")
+def test_racing_first_appends_are_all_kept_under_repeatable_read() -> None:
+    run_processes(*[partial(append_to_each, number) for number in range(PROCESSES)]).raise_errors()
+    for index in range(TIMES):
+        assert sorted(message.data for message in make("database").load(f"s{index}")) == list(range(PROCESSES))
