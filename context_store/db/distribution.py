@@ -77,7 +77,8 @@ class State(NamedTuple):
             numbers = max(table.partitions for table in self.tables)
             whole = ", ".join(table.name for table in self.tables if table.partitions != numbers)
             return f"{whole} is not in {numbers} hash partitions, as the others are"
-        if wanted is not None and wanted != ("citus" if self.is_citus else self.partitions):
+        # Before the first ``migrate`` there are none.
+        if wanted is not None and self.tables and wanted != ("citus" if self.is_citus else self.partitions):
             return f"{self.described()}, and CONTEXT_STORE_DISTRIBUTION is {wanted!r}"
         return None
 

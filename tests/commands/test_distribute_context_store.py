@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.test import override_settings
 
-from context_store.db.distribution import Move, distribute_empty, state_of
+from context_store.db.distribution import Move, State, distribute_empty, state_of
 from context_store.models import Message, SearchEntry
 from context_store.store import ContextStore
 from tests.races import run_threads
@@ -180,6 +180,10 @@ def test_new_databases_begin_with_the_partitions_of_the_setting():
     with override_settings(CONTEXT_STORE_DISTRIBUTION=4):
         call_command("migrate", verbosity=0)
     assert state_of("default").partitions == 4
+
+
+def test_a_database_without_tables_has_no_problem():
+    assert State([], is_citus=False).problem(4) is None
 
 
 def test_the_setting_moves_no_rows_and_is_told(store):
