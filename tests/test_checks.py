@@ -5,6 +5,7 @@ from django.db import connections
 
 from context_store.checks import (
     check_contexts,
+    check_encoding,
     check_sessions,
     check_settings,
     check_shared_keys,
@@ -194,3 +195,49 @@ def test_aliases_that_share_keys(settings, aliases, sessions, count):
     found = check_shared_keys()
     assert [message.id for message in found] == ["context_store.W004"] * count
     assert all("share keys" in message.msg and "redis://" not in message.msg and message.hint for message in found)
+
+
+@pytest.fixture
+def database(transactional_db, tmp_path):
+    """Return what makes a database of an encoding and puts it in the place of "other"."""
+    other = connections["other"]
+    other.close()
+    before = dict(other.settings_dict)
+
+    def make(encoding):
+        if other.vendor == "sqlite":
+            path, command = str(tmp_path / "encoded.sqlite3"), f"PRAGMA encoding = '{encoding}'"
+            other.settings_dict.update(NAME=path, OPTIONS={"init_command": command})
+            return
+        other.settings_dict["NAME"] = f"{before['NAME']}_encoded"
+        locale = "LOCALE 'C' LOCALE_PROVIDER libc"
+        with connections["default"].cursor() as cursor:
+            name = cursor.db.ops.quote_name(other.settings_dict["NAME"])
+            cursor.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' {locale} TEMPLATE template0")
+
+    yield make
+    other.close()
+    name = other.settings_dict["NAME"]
+    other.settings_dict.clear()
+    other.settings_dict.update(before)
+    if other.vendor == "postgresql":
+        with connections["default"].cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {cursor.db.ops.quote_name(name)}")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "found"),
+    [
+        pytest.param("UTF-8", [], marks=pytest.mark.vendor("sqlite")),
+        pytest.param("UTF-16le", ["context_store.E007"], marks=pytest.mark.vendor("sqlite")),
+        pytest.param("UTF8", [], marks=pytest.mark.vendor("postgresql")),
+        pytest.param("SQL_ASCII", ["context_store.E007"], marks=pytest.mark.vendor("postgresql")),
+        pytest.param("LATIN1", ["context_store.E007"], marks=pytest.mark.vendor("postgresql")),
+    ],
+)
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_a_database_of_another_encoding_is_an_error(database, encoding, found):
+    database(encoding)
+    messages = check_encoding(databases=["other"])
+    assert ids(messages) == found
+    assert all(encoding in message.msg for message in messages)
