@@ -36,6 +36,10 @@ NUMBERS = (
     "CHAT_MESSAGES",
 )
 OPTIONAL = ("MAX_BODY_BYTES", "CHAT_MESSAGES", "PEOPLE")
+OTHERWISE = (
+    "Or leave the cache as it is, and keep contexts in the database: CONTEXT_STORE_CONTEXTS = "
+    '{"default": {"BACKEND": "context_store.contexts.database.DatabaseContexts"}}.'
+)
 # Seconds that a writer waits for another one; a busy site needs more than SQLite's own 5.
 SQLITE_TIMEOUT = 20
 # What tells the encoding of a database. SQL Server has one of its own in each column.
@@ -51,7 +55,12 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
 @register("context_store")
 def check_contexts(**kwargs: Any) -> list[CheckMessage]:
     """Check each alias of ``CONTEXT_STORE_CONTEXTS`` with its backend; their ids are 100-199."""
-    return [*check_default(contexts), *check_backends(contexts, BaseContexts, 100)]
+    found = [*check_default(contexts), *check_backends(contexts, BaseContexts, 100)]
+    if not settings.CONTEXTS:
+        # Nobody has chosen the default cache for contexts: the project need not change it for their sake.
+        for message in found:
+            message.hint = f"{message.hint} {OTHERWISE}"
+    return found
 
 
 @register("context_store")
