@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from inspect import isasyncgenfunction
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, register
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
 from context_store.conf import settings
@@ -15,6 +17,24 @@ from context_store.exporters.html import renders_markdown
 def check_answer(**kwargs: Any) -> list[CheckMessage]:
     """Check what answers, and what renders."""
     return list(_problems())
+
+
+@register(Tags.urls)
+def check_routes(**kwargs: Any) -> list[CheckMessage]:
+    """Check that the page finds its own routes and those of the REST API."""
+    found: list[CheckMessage] = []
+    wanted = {
+        "context_store:chat-list": "context_store.rest.urls",
+        "context_store_chat:page": "context_store.chat.urls",
+    }
+    for name, module in wanted.items() if getattr(django_settings, "ROOT_URLCONF", None) else ():
+        try:
+            reverse(name)
+        except NoReverseMatch:
+            text = f"The chat page does not find {name!r}: {module} is not included, or within another namespace."
+            hint = "Include it in the ROOT_URLCONF beside the namespaces, at any path; silence this if another has it."
+            found.append(Warning(text, hint=hint, id="context_store.W604"))
+    return found
 
 
 def _problems() -> Iterator[CheckMessage]:
