@@ -50,10 +50,9 @@ def _users(field: str, ids: Iterable[str], matching: str) -> Iterable[Any]:
         for word in matching.split()[:MAX_WORDS]:
             users = users.filter(reduce(or_, (Q(**{f"{name}__icontains": word}) for name in names)))
         return users[:MAX_MATCHING]
-    if field == "pk":
-        key = model._meta.pk
-        ids = [identifier for identifier in ids if _is_key(key, identifier)]
-    return model._default_manager.filter(**{f"{field}__in": list(ids)})
+    # User names are no text everywhere, and ids of chats may be any: ``(nobody)``, too.
+    key = model._meta.pk if field == "pk" else model._meta.get_field(field)
+    return model._default_manager.filter(**{f"{field}__in": [name for name in ids if _is_key(key, name)]})
 
 
 def _is_key(key: Any, identifier: str) -> bool:

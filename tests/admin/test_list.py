@@ -298,3 +298,14 @@ def test_ids_that_are_primary_keys_lead_to_people(boss: Client, store: ContextSt
         store.create_chat(f"c{user_id}", user_id=user_id)
     assert boss.get(LIST).content.decode().count("Carol Diaz") == 1
     assert found(boss, q="Diaz") == [f"c{user.pk}"]
+
+
+def test_user_names_that_are_numbers_lead_to_people(
+    boss: Client, store: ContextStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(User, "USERNAME_FIELD", "id")
+    user = User.objects.create_user("carol", first_name="Carol", last_name="Diaz")
+    for user_id in (str(user.pk), "(nobody)"):
+        store.create_chat(f"c{user_id}", user_id=user_id)
+    assert boss.get(LIST).content.decode().count("Carol Diaz") == 1
+    assert found(boss, q="Diaz") == [f"c{user.pk}"]
