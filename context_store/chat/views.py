@@ -60,7 +60,9 @@ def own_sources(request: HttpRequest) -> str:
 @require_safe
 def page(request: HttpRequest, chat_id: str = "") -> HttpResponse:
     """Show the page. Which chat it shows, and whether there is one, its scripts ask the API."""
-    return render(request, "context_store/chat/page.html")
+    # As a header is sent: ``HTTP_X_CSRFTOKEN`` is the setting's default.
+    header = django_settings.CSRF_HEADER_NAME.removeprefix("HTTP_").replace("_", "-")
+    return render(request, "context_store/chat/page.html", {"csrf_header": header})
 
 
 @login_not_required

@@ -41,6 +41,18 @@ def test_the_page_takes_a_sign_in(db: None) -> None:
     assert Client().post(f"{PAGE}render/").status_code in (401, 403)
 
 
+@pytest.mark.parametrize("name", ["HTTP_X_CSRFTOKEN", "HTTP_X_XSRF_TOKEN"])
+def test_the_scripts_are_told_the_header_of_the_token(db: None, settings: Any, name: str) -> None:
+    settings.CSRF_HEADER_NAME = name
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(User.objects.create_user("alice"))
+    page = client.get(PAGE).content.decode()
+    found = dict(re.findall(r' data-(csrf[a-z-]*)="([^"]+)"', page))
+    headers = {found["csrf-header"]: found["csrf"]}
+    assert client.post("/api/chats/", {}, "application/json", headers=headers).status_code == 201
+    assert "[csrfHeader]: csrf" in (Path(chat.__path__[0]) / "static/context_store/chat/api.js").read_text()
+
+
 def test_the_policy_of_the_page_allows_nothing_inline(client: Client) -> None:
     response = client.get(f"{PAGE}c/some~1chat/")
     policy = response.headers["Content-Security-Policy"]

@@ -1,6 +1,6 @@
 // The REST API of the store, and the few addresses of the page itself.
 
-const { api, page, csrf } = document.body.dataset;
+const { api, page, csrf, csrfHeader } = document.body.dataset;
 
 export const API = api;
 export const ROOT = api.replace(/chats\/$/, "");
@@ -46,7 +46,7 @@ export async function call(method, url, body, options = {}) {
       method,
       cache: "no-store",
       credentials: "same-origin",
-      headers: { Accept: "application/json", "Content-Type": "application/json", "X-CSRFToken": csrf, ...(written && { [REVISION]: written }) },
+      headers: { Accept: "application/json", "Content-Type": "application/json", [csrfHeader]: csrf, ...(written && { [REVISION]: written }) },
       body: body === undefined ? undefined : JSON.stringify(body),
       ...options,
     });
