@@ -167,11 +167,12 @@ def create_postgresql(connection: Any) -> Iterator[str]:
         ("host, url, url_path, file, email", "pg_catalog.simple"),
     ):
         yield f"ALTER TEXT SEARCH CONFIGURATION context_store_search ADD MAPPING FOR {tokens} WITH {dictionary}"
-    between = "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in runs(separators()))
+    # E: in other strings standard_conforming_strings decides what a backslash is.
+    between = "".join(f"\\\\U{first:08x}-\\\\U{last:08x}" for first, last in runs(separators()))
     yield MERGE
-    text = f"regexp_replace(content, '[{between}]+', ' ', 'g')"
+    text = f"regexp_replace(content, E'[{between}]+', ' ', 'g')"
     # Else a final sigma in capitals is no small one, and of "4e3f" the parser makes the number 4e3 and the word "f".
-    text = f"regexp_replace(translate({text}, 'Σς', 'σσ'), '([0-9])([eE])', '\\1e\\2', 'g')"
+    text = f"regexp_replace(translate({text}, 'Σς', 'σσ'), '([0-9])([eE])', E'\\\\1e\\\\2', 'g')"
     yield (
         f"ALTER TABLE {TABLE} ADD COLUMN content_vector tsvector GENERATED ALWAYS AS (context_store_search_merged("
         f"to_tsvector('context_store_search', {text}), to_tsvector('pg_catalog.simple', {text}))"

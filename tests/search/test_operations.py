@@ -1,3 +1,6 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from django.core.management import call_command
 from django.db import connection, migrations
@@ -90,6 +93,28 @@ def test_the_migrations_index_is_what_the_backend_makes_as_long_as_their_version
     assert len(migrated) >= 2
     assert search_backends["default"].version == VERSION
     recreate_index("default", force=True)
+    assert objects() == migrated
+
+
+@contextmanager
+def backslashes_escaping() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL standard_conforming_strings = off")
+        cursor.execute("SET LOCAL escape_string_warning = off")
+        yield
+        cursor.execute("SET LOCAL standard_conforming_strings = on")
+
+
+@pytest.mark.vendor("postgresql")
+def test_the_index_is_the_same_whatever_a_backslash_is_to_the_server() -> None:
+    migrated = objects()
+    with backslashes_escaping():
+        recreate_index("default", force=True)
+    assert objects() == migrated
+    with backslashes_escaping(), connection.schema_editor() as editor:
+        operation = CreateSearchIndex("postgresql")
+        operation.database_backwards("context_store", editor, None, None)
+        operation.database_forwards("context_store", editor, None, None)
     assert objects() == migrated
 
 

@@ -102,9 +102,11 @@ class PostgreSQLBackend(SearchBackend):
             execute(f"ALTER TEXT SEARCH CONFIGURATION {CONFIGURATION} ADD MAPPING FOR {tokens} WITH {dictionary}")
         execute(MERGE)
         # A run of separators at once: each match costs as much as a word.
-        text = f"regexp_replace(content, '{separator_class()}+', ' ', 'g')"
+        # E: in other strings standard_conforming_strings decides what a backslash is.
+        separators = separator_class().replace("\\", "\\\\")
+        text = f"regexp_replace(content, E'{separators}+', ' ', 'g')"
         # See ``_indexed``.
-        text = f"regexp_replace(translate({text}, 'Σς', 'σσ'), '([0-9])([eE])', '\\1e\\2', 'g')"
+        text = f"regexp_replace(translate({text}, 'Σς', 'σσ'), '([0-9])([eE])', E'\\\\1e\\\\2', 'g')"
         execute(
             f"ALTER TABLE {TABLE} ADD COLUMN {VECTOR} tsvector GENERATED ALWAYS AS (context_store_search_merged("
             f"to_tsvector('{CONFIGURATION}', {text}), to_tsvector('pg_catalog.simple', {text}))"
