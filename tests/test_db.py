@@ -15,6 +15,7 @@ from context_store.db import (
     is_timeout,
     retried,
     retries,
+    why_failed,
 )
 from context_store.models import Chat
 from context_store.store import ContextStore
@@ -33,6 +34,8 @@ DEADLOCKS = [
 TIMEOUTS = [
     ProgrammingError("42000", "[42000] [SQL Server]Lock request time out period exceeded. (1222) (SQLExecDirectW)"),
     OperationalError("HYT00", "[HYT00] [Microsoft][ODBC Driver 18 for SQL Server]Query timeout expired (0)"),
+    OperationalError("database is locked"),
+    OperationalError("database table is locked: context_store_chat"),
 ]
 OTHERS = [
     IntegrityError("23000", "The duplicate key value is (1205) (SQL. (2627) (SQLExecDirectW)"),
@@ -65,6 +68,11 @@ def test_deadlocks_and_timeouts_are_operational_errors(error):
     with pytest.raises(OperationalError) as raised, driver_errors():
         raise error
     assert raised.value.args == error.args
+
+
+@pytest.mark.parametrize("error", [*DEADLOCKS, *TIMEOUTS])
+def test_what_others_kept_from_its_lock_is_no_failure_of_the_server(error):
+    assert why_failed(error) == "other writers were in its way for too long, try again"
 
 
 @pytest.mark.parametrize("error", OTHERS)

@@ -29,7 +29,9 @@ DEADLOCK_STATES = {"40001", "40P01"}
 DEADLOCK = re.compile(r"\((?:1205|3960)\) \(SQL|Driver Error: Serialization failure|aborted due to update conflict")
 # A query's timeout, and PostgreSQL's of a lock; SQL Server's of a lock is 1222.
 TIMEOUT_STATES = {"HYT00", "55P03"}
-TIMEOUT = re.compile(r"\(1222\) \(SQL|Driver Error: Timeout expired|Lock request time out period exceeded")
+TIMEOUT = re.compile(
+    r"\(1222\) \(SQL|Driver Error: Timeout expired|Lock request time out period exceeded|^database (table )?is locked"
+)
 
 # A table that is not there: PostgreSQL's and SQL Server's state, and SQLite's text.
 MISSING_STATES = {"42P01", "42S02"}
@@ -55,6 +57,8 @@ def why_failed(error: Exception) -> str:
     """Say why a server failed. Its own words stay in ``__cause__``: they name addresses and statements."""
     if isinstance(error, (OperationalError, ProgrammingError)) and _is(error, MISSING_STATES, MISSING):
         return "a table is missing: run `manage.py migrate`"
+    if isinstance(error, Error) and (is_deadlock(error) or is_timeout(error)):
+        return "other writers were in its way for too long, try again"
     return "their server failed"
 
 
