@@ -196,8 +196,10 @@ class DatabaseStorage(Storage):
 
     def _create(self, key: str, columns: Mapping[str, Any]) -> bool:
         """Insert the row; return ``False`` if there is one."""
-        # Keeps a refused insert from breaking the caller's transaction; without one a statement stands alone.
-        savepoint = transaction.atomic(using=self.database) if self.in_transaction else nullcontext()
+        # Keeps a refused insert from breaking the caller's transaction, be it an ``atomic`` or one of AUTOCOMMIT off;
+        # without one a statement stands alone.
+        alone = not self.in_transaction and connections[self.database].get_autocommit()
+        savepoint = nullcontext() if alone else transaction.atomic(using=self.database)
         try:
             with savepoint:
                 ContextEntry(pk=self._prefix + key, **columns).save(using=self.database, force_insert=True)

@@ -72,6 +72,18 @@ def test_refused_insert_leaves_the_callers_transaction_usable(contexts: BaseCont
         assert contexts.get("k") == 1
 
 
+@pytest.mark.django_db(transaction=True)
+def test_refused_insert_leaves_a_transaction_without_atomic_usable(contexts: BaseContexts) -> None:
+    contexts.set("k", 1)
+    transaction.set_autocommit(False)
+    try:
+        assert not contexts.add("k", 2)
+        assert contexts.get("k") == 1
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+
+
 def test_rolled_back_write_is_gone(contexts: BaseContexts) -> None:
     with transaction.atomic():
         contexts.set("k", 1)
