@@ -14,6 +14,7 @@ tells how far a move has come: shadows are there, and a comment on the first has
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -198,7 +199,7 @@ class Move:
     def analyze(self) -> None:
         """Give the shadows statistics."""
         for table in self.tables:
-            self._run(f"ANALYZE {self._quote(table.shadow)}")
+            self._run_alone(f"ANALYZE {self._quote(table.shadow)}")
 
     def swap(self) -> None:
         """Put the shadows in the tables' place."""
@@ -213,7 +214,7 @@ class Move:
             return
         for attempt in range(TURNS):
             try:
-                with transaction.atomic(using=self.using):
+                with self._transaction():
                     self._run(f"SET LOCAL lock_timeout = {PATIENCE}")
                     work()
                 return
@@ -286,7 +287,7 @@ class Move:
 
     def _copy_some(self, after: str | None) -> tuple[str | None, int, bool]:
         chat = self._quote(apps.get_model(STORE, "Chat")._meta.db_table)
-        with transaction.atomic(using=self.using):
+        with self._transaction():
             # The lock of those who write to a chat: nobody changes its rows meanwhile.
             condition, params = ("WHERE id > %s", [after]) if after is not None else ("", [])
             chats = f"SELECT id FROM {chat} {condition} ORDER BY id LIMIT {CHATS_AT_ONCE} FOR NO KEY UPDATE"
@@ -335,7 +336,7 @@ class Move:
                 )
                 if not _rows(self.using, HAS_CONSTRAINT, [leaf, name]):
                     self._in_turn(partial(self._run, add))
-                self._run(f"ALTER TABLE {quote(leaf)} VALIDATE CONSTRAINT {quote(name)}")
+                self._run_alone(f"ALTER TABLE {quote(leaf)} VALIDATE CONSTRAINT {quote(name)}")
 
     def _swap(self) -> None:
         quote = self._quote
@@ -440,6 +441,18 @@ class Move:
         else:
             self.script.append(statement)
 
+    def _run_alone(self, statement: str) -> None:
+        """Run a statement that takes as long as the table is large, outside of the transactions of the others."""
+        with self._transaction() if self.script is None else nullcontext():
+            self._run(statement)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Begin a transaction without the limits that a role, a database or OPTIONS may have for requests."""
+        with transaction.atomic(using=self.using):
+            _execute(self.using, WITHOUT_LIMITS)
+            yield
+
 
 INDEXES = """
 SELECT i.relname, coalesce(pg_get_constraintdef(con.oid), pg_get_indexdef(i.oid)), con.oid IS NOT NULL,
@@ -464,6 +477,11 @@ WHERE contype = 'f' AND conparentid = 0 AND t.relname = ANY(%s::text[]) AND NOT 
     AND t.relnamespace = o.relnamespace
 """
 COMMENT = "SELECT obj_description(to_regclass(quote_ident(%s)), 'pg_class')"
+# Before version 17 there is no ``transaction_timeout``.
+WITHOUT_LIMITS = """
+SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN
+    ('statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout', 'lock_timeout')
+"""
 HAS_CONSTRAINT = """
 SELECT 1 FROM pg_constraint WHERE conrelid = to_regclass(quote_ident(%s)) AND conname = %s
 """

@@ -160,6 +160,23 @@ def test_undo_drops_a_move_that_broke_off(store):
     assert state_of("default").problem() is None
 
 
+def test_a_limit_for_requests_is_none_for_a_move(store):
+    before = documents(store)
+    with connection.cursor() as cursor:
+        # Of rows that are copied from now on: several of them take longer than the limit.
+        cursor.execute("ALTER TABLE context_store_message ADD CHECK (pg_sleep(0.2) IS NOT NULL) NOT VALID")
+        cursor.execute("SET statement_timeout = '1s'")
+        try:
+            distribute(partitions=4)
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone() == ("1s",)
+        finally:
+            cursor.execute("SET statement_timeout = 0")
+            cursor.execute("ALTER TABLE context_store_message DROP CONSTRAINT context_store_message_check")
+    assert state_of("default").partitions == 4
+    assert documents(store) == before
+
+
 def test_two_moves_at_once_lose_nothing(store):
     before = documents(store)
     run_threads(lambda: distribute(partitions=4), lambda: distribute(partitions=4))
