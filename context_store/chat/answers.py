@@ -1,5 +1,6 @@
 """Answers: what the project's generator yields goes into a stream, by a thread that needs nobody to listen."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextvars import copy_context
@@ -7,9 +8,9 @@ from functools import partial
 from threading import Thread
 from typing import Any
 
-from asgiref.sync import SyncToAsync, async_to_sync
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist
-from django.db import connections, router, transaction
+from django.db import router, transaction
 from django.utils.module_loading import import_string
 
 from context_store.conf import settings
@@ -18,6 +19,7 @@ from context_store.engine.records import Prompt
 from context_store.exceptions import InvalidData
 from context_store.models import Stream
 from context_store.records import StreamRecord
+from context_store.rest.events import let_go
 from context_store.store import ContextStore
 from context_store.streams import BaseStreams, streams
 
@@ -50,7 +52,7 @@ def begin(store: ContextStore, chat_id: str) -> StreamRecord:
     engine.store.append_messages(chat_id, [placeholder])
     # What a middleware has set for the request, as its tenant, holds for the answer; only the thread is another.
     context = copy_context()
-    context.run(SyncToAsync.thread_sensitive_context.set, None)  # type: ignore[arg-type]
+    context.run(SyncToAsync.thread_sensitive_context.set, ThreadSensitiveContext())
     written = partial(context.run, _run, own, stream, answer, prompt)
     thread = Thread(target=written, name=f"answer-{stream.id}", daemon=True)
     # In a transaction of the request the thread would not find the stream yet.
@@ -69,19 +71,21 @@ def configured() -> Answer:
 def _run(own: BaseStreams, stream: StreamRecord, answer: Answer, prompt: Prompt) -> None:
     try:
         # Not an event loop of the server's: under WSGI there is none, and a generator that blocks would stop a site.
-        async_to_sync(_write)(own, stream, answer, prompt)
+        # And not ``async_to_sync``, for whose threads a process that is to end would wait.
+        asyncio.run(_write(own, stream, answer, prompt))
     except ObjectDoesNotExist:
         logger.info("Nobody wants the answer %s any more: its chat is gone.", stream.message_id)
     except Exception:
         logger.exception("The answer %s in chat %s failed.", stream.message_id, stream.chat_id)
-    finally:
-        connections.close_all()
 
 
 async def _write(own: BaseStreams, stream: StreamRecord, answer: Answer, prompt: Prompt) -> None:
-    async with own.produce(stream.id, chat_id=stream.chat_id) as producer:
-        async for chunk in ui_chunks(answer(prompt), stream.message_id):
-            await producer.write(chunk)
+    try:
+        async with own.produce(stream.id, chat_id=stream.chat_id) as producer:
+            async for chunk in ui_chunks(answer(prompt), stream.message_id):
+                await producer.write(chunk)
+    finally:
+        await let_go()
 
 
 async def ui_chunks(pieces: AsyncIterator[Any], message_id: str) -> AsyncIterator[dict[str, Any]]:

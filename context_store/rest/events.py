@@ -134,7 +134,7 @@ def respond(request: Request, feed: Feed[Any], headers: dict[str, str] | None = 
 
 
 async def _asynchronous(feed: Feed[Any]) -> AsyncIterator[bytes]:
-    await _let_go()
+    await let_go()
     yield RETRY + feed.begin()
     error: Exception | None = None
     ends = _end_of(feed)
@@ -153,8 +153,8 @@ def _end_of(feed: Feed[Any]) -> float:
     return time.monotonic() + (LIFETIME if feed.is_endless else math.inf)
 
 
-async def _let_go() -> None:
-    """Give back what the request needed so far: its connections, and its thread, which would stay to the end."""
+async def let_go() -> None:
+    """Give back what was needed so far: the connections, and the thread, which would stay to the end of a request."""
     await sync_to_async(close_connections)()
     context = SyncToAsync.thread_sensitive_context.get(None)
     if context is not None and (executor := SyncToAsync.context_to_thread_executor.pop(context, None)):
@@ -230,4 +230,4 @@ class Reader:
             return True
 
 
-__all__ = ["Feed", "Reader", "TooManyReaders", "close_connections", "event", "respond", "seen_seq"]
+__all__ = ["Feed", "Reader", "TooManyReaders", "close_connections", "event", "let_go", "respond", "seen_seq"]

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextvars import ContextVar, copy_context
 from typing import Any
@@ -7,6 +11,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 
 from context_store.chat.answers import ui_chunks
@@ -14,6 +19,7 @@ from context_store.engine import Prompt
 from context_store.records import StreamRecord
 from context_store.store import ContextStore
 from context_store.streams import streams
+from tests.data import REPOSITORY
 from tests.servers import wait_until
 
 # Answers are written in threads, which see what is committed.
@@ -133,6 +139,29 @@ def test_a_chat_has_so_many_answers_at_a_time(store: ContextStore, client: Clien
     for stream_id in ids:
         client.post(f"/api/chats/tea/streams/{stream_id}/cancel/", {}, "application/json")
     assert {ended(stream_id).status for stream_id in ids} == {"cancelled"}
+
+
+# A process that begins an answer, and is to end while it is written.
+LEAVES = """
+import django
+django.setup()
+from context_store.chat.answers import begin
+from context_store.store import ContextStore
+from context_store.streams import streams
+from tests.servers import wait_until
+stream = begin(ContextStore(user_id="alice"), "tea")
+wait_until(lambda: streams["default"].read(stream.id), seconds=60, what="The first piece")
+"""
+
+
+def test_a_process_that_is_to_end_waits_for_no_answer(store: ContextStore) -> None:
+    store.append_messages("tea", [{"name": "user", "data": "wait"}])
+    names = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
+    database = {name: connection.settings_dict[name] for name in names}
+    site = {"DJANGO_SETTINGS_MODULE": "tests.rest.server", "SITE_DATABASE": json.dumps(database, default=str)}
+    subprocess.run([sys.executable, "-c", LEAVES], cwd=REPOSITORY, env=os.environ | site, timeout=45, check=True)
+    [left] = streams["default"].list("tea")
+    assert left.status != "completed"
 
 
 def test_pieces_may_be_text_and_chunks_in_turn() -> None:
