@@ -47,16 +47,15 @@ class Matcher:
     def _likely(self, folded: str, length: int) -> list[Span]:
         """Return the first words that begin as words of the query do: an engine's stemmer may know more forms."""
         words = {fold(word) for phrase in self._finders if not phrase.is_prefix for word in phrase.words}
-        found = [span for word in words if (span := self._likest(folded, word))]
+        found: list[Span] = []
+        for word in words:
+            # As much of it as there is, and its first half at least: "happily" is "happily*", "happil*", … "happ*".
+            for size in range(len(word), max(2, len(word) // 2), -1):
+                finder = _Finder(Phrase((word[:size],), is_prefix=True), self._budget, None)
+                if span := next(finder.spans(folded), None):
+                    found.append(span)
+                    break
         return [span for span in found if span[0] < min(found)[0] + length]
-
-    def _likest(self, folded: str, word: str) -> Span | None:
-        # As much of the word as there is, and its first half at least: "happily" is "happily*", "happil*", … "happ*".
-        for size in range(len(word), max(2, len(word) // 2), -1):
-            finder = _Finder(Phrase((word[:size],), is_prefix=True), self._budget, None)
-            if span := next(finder.spans(folded), None):
-                return span
-        return None
 
 
 class _Finder:

@@ -23,7 +23,8 @@ def snippet(content: str, spans: Iterable[Span]) -> str:
     """Return the words around the first match, every match among them in ``<mark>``."""
     merged = list(_merged(content, spans))
     start = _start(content, merged[0][0]) if merged else 0
-    end = _end(content, start)
+    ends = [start + word.end() for word in _WORD.finditer(content[start : start + LENGTH])]
+    end = ends[:WORDS][-1] if ends else start
     # The match itself comes into the shortest, too.
     # Escaped text may take six times its characters, and others three bytes each: so the HTML is measured, and what
     # stands before the match gives way with the end, which moves in by a quarter each time.
@@ -57,12 +58,6 @@ def _start(content: str, match: int, before: int = LENGTH_BEFORE) -> int:
     if earliest and starts and not content[earliest - 1].isspace() and len(starts) > 1:
         del starts[0]  # The rest of a word that was cut.
     return starts[-WORDS_BEFORE:][0] if starts else match
-
-
-def _end(content: str, start: int) -> int:
-    window = content[start : start + LENGTH]
-    ends = [start + word.end() for word in _WORD.finditer(window)]
-    return ends[:WORDS][-1] if ends else start
 
 
 def _pieces(content: str, start: int, end: int, spans: list[Span]) -> Iterator[str]:

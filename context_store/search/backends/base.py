@@ -1,7 +1,6 @@
 """What every search backend is."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from threading import Lock
 from typing import Any, ClassVar, NamedTuple
@@ -142,7 +141,7 @@ class SearchBackend(BaseBackend):
             return Found([], not query.is_cut)
         budget = budget or Budget()
         scope = Scope(chat_id, user_id, None if roles is None else tuple(dict.fromkeys(roles)), chats, entries)
-        with self._explained():
+        try:
             # With 800 ms, from the beginning of the search:
             #
             #     until 400 ms    all entries in the scope
@@ -158,6 +157,14 @@ class SearchBackend(BaseBackend):
                 except TimeUpError:
                     continue
                 return Found(found.matches, found.is_complete and newest is None and not query.is_cut)
+        except Error as error:
+            if not self.is_missing_index(error):
+                raise
+            raise SearchUnavailable(
+                f"The database {self.using!r} has no search index for context_store, or an old one: run"
+                f" `manage.py migrate --database {self.using} context_store`, or, where that has run,"
+                f" `manage.py rebuild_search_index --database {self.using}`."
+            ) from error
         return Found([], is_complete=False)
 
     def find(self, root: Node, scope: Scope, limit: int, budget: Budget) -> Found:
@@ -206,19 +213,6 @@ class SearchBackend(BaseBackend):
         """Return the id of the entry before the newest ones in the scope; ``None`` if there are no more."""
         older = scope.filtered(self.using).order_by("-id").values_list("id", flat=True)
         return next(iter(older[count : count + 1]), None)
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except Error as error:
-            if self.is_missing_index(error):
-                raise SearchUnavailable(
-                    f"The database {self.using!r} has no search index for context_store, or an old one: run"
-                    f" `manage.py migrate --database {self.using} context_store`, or, where that has run,"
-                    f" `manage.py rebuild_search_index --database {self.using}`."
-                ) from error
-            raise
 
 
 @cache

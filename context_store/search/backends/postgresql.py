@@ -89,7 +89,13 @@ class PostgreSQLBackend(SearchBackend):
     def create_index(self, execute: Execute) -> None:
         language = self._checked_language()
         template, option = ("simple", "") if language == "simple" else ("snowball", ", Language = {}")
-        ascii_language = "english" if language in self._languages_with_english_ascii() else language
+        # Languages of other scripts, where PostgreSQL stems Latin words as English ones.
+        others = self.rows(
+            "SELECT DISTINCT cfgname FROM pg_ts_config_map JOIN pg_ts_config ON pg_ts_config.oid = mapcfg"
+            " WHERE cfgnamespace = 11 AND mapdict = 'pg_catalog.english_stem'::regdictionary",
+            [],
+        )
+        ascii_language = "english" if (language,) in list(others) else language
         for name, of in ((STEMMER, language), (ASCII_STEMMER, ascii_language)):
             execute(f"CREATE TEXT SEARCH DICTIONARY {name} (TEMPLATE = pg_catalog.{template}{option.format(of)})")
         execute(f"CREATE TEXT SEARCH CONFIGURATION {CONFIGURATION} (PARSER = pg_catalog.default)")
@@ -140,17 +146,6 @@ class PostgreSQLBackend(SearchBackend):
                 f"CONTEXT_STORE_SEARCH_LANGUAGE is {language!r}; this PostgreSQL knows {', '.join(known)}."
             )
         return language
-
-    def _languages_with_english_ascii(self) -> list[str]:
-        """Return the languages of other scripts, where PostgreSQL stems Latin words as English ones."""
-        return [
-            row[0]
-            for row in self.rows(
-                "SELECT DISTINCT cfgname FROM pg_ts_config_map JOIN pg_ts_config ON pg_ts_config.oid = mapcfg"
-                " WHERE cfgnamespace = 11 AND mapdict = 'pg_catalog.english_stem'::regdictionary",
-                [],
-            )
-        ]
 
 
 def _source(scope: Scope) -> Sql:

@@ -75,8 +75,7 @@ def _tokenizer() -> str:
 
 class SQLiteBackend(SearchBackend):
     def find(self, root: Node, scope: Scope, limit: int, budget: Budget) -> Found:
-        candidates = _in_store if scope.chat_id is None else _in_chat
-        source, params, is_exact = candidates(root, scope)
+        source, params, is_exact = _candidates(root, scope)
         conditions, more = scope.conditions()
         where = f" WHERE {' AND '.join(conditions)}"
         # The index has looked at all of the text already: the beginning is enough for the rank.
@@ -98,7 +97,9 @@ class SQLiteBackend(SearchBackend):
                     is_complete = False
                     break
                 if score:
-                    found.append((_rank(score, min(len(text), RANKED_LENGTH)), entry_id, chat_id, message_id))
+                    size = min(len(text), RANKED_LENGTH)
+                    rank = score / (score + SATURATION * (1 - DAMPING + DAMPING * size / USUAL_LENGTH))
+                    found.append((rank, entry_id, chat_id, message_id))
         except TimeUpError:
             if not found:
                 raise
@@ -176,20 +177,17 @@ class SQLiteBackend(SearchBackend):
 #     "hot milk"    "Sc7465610" AND ("hot" AND "milk")        the texts are looked at for the phrase
 #     mil*          "Sc7465610"                               every text of the chat is looked at
 #     hot mil*      "Sc7465610" AND (("hot"))                 those with "hot"
-def _in_chat(root: Node, scope: Scope) -> tuple[str, list[Any], bool]:
+def _candidates(root: Node, scope: Scope) -> tuple[str, list[Any], bool]:
     """Return a query for the ids of entries that may match, newest first, and whether all of these match."""
+    if scope.chat_id is None:
+        # In many chats, where the lists of the words are as long as what is searched.
+        sql, params = _set_of(root, scope)
+        return f"{sql} ORDER BY 1 DESC LIMIT -1", params, not _has_phrase_with_prefix(root)
     is_exact = all(len(phrase.words) == 1 and not phrase.is_prefix for phrase in phrases(root, excluded=True))
     words = _match(root) if is_exact else _words_of(root)
     sql, params = _ids(STEMS, words, scope)
     # Sorted afterwards: FTS5 skips through a list backwards much slower.
     return f"{sql} ORDER BY +rowid DESC LIMIT -1", params, is_exact
-
-
-def _in_store(root: Node, scope: Scope) -> tuple[str, list[Any], bool]:
-    """Likewise in many chats, where the lists of the words are as long as what is searched."""
-    is_exact = not _has_phrase_with_prefix(root)
-    sql, params = _set_of(root, scope)
-    return f"{sql} ORDER BY 1 DESC LIMIT -1", params, is_exact
 
 
 def _set_of(node: Node, scope: Scope) -> Sql:
@@ -225,14 +223,13 @@ def _joined(operator: str, nodes: Iterable[Node], scope: Scope) -> Sql:
 def _ids(index: str, match: str, scope: Scope) -> Sql:
     """Return a query for the ids of the entries in the scope that an FTS5 expression finds."""
     newer = "" if scope.after is None else f" AND rowid > {int(scope.after)}"
-    both = " AND ".join(filter(None, [_scope_match(scope), match and f"({match})"]))
-    return f"SELECT rowid AS id FROM {index} WHERE {index} MATCH %s{newer}", [both]
-
-
-def _scope_match(scope: Scope) -> str:
+    whose = ""
     if scope.chat_id is not None:
-        return _quoted(f"{chr(SCOPE)}c{scope.chat_id.encode().hex()}0")
-    return "" if scope.user_id is None else _quoted(f"{chr(SCOPE)}u{scope.user_id.encode().hex()}0")
+        whose = _quoted(f"{chr(SCOPE)}c{scope.chat_id.encode().hex()}0")
+    elif scope.user_id is not None:
+        whose = _quoted(f"{chr(SCOPE)}u{scope.user_id.encode().hex()}0")
+    both = " AND ".join(filter(None, [whose, match and f"({match})"]))
+    return f"SELECT rowid AS id FROM {index} WHERE {index} MATCH %s{newer}", [both]
 
 
 def _match(node: Node) -> str:
@@ -269,10 +266,6 @@ def _is_phrase_with_prefix(phrase: Phrase) -> bool:
 
 def _has_phrase_with_prefix(node: Node) -> bool:
     return any(map(_is_phrase_with_prefix, phrases(node, excluded=True)))
-
-
-def _rank(score: int, size: int) -> float:
-    return score / (score + SATURATION * (1 - DAMPING + DAMPING * size / USUAL_LENGTH))
 
 
 # Not snowballstemmer, whose Porter stemmer lacks the rules that FTS5's has for -bly and -logy.
