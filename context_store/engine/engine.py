@@ -115,7 +115,9 @@ class ContextEngine:
             raise InvalidData("must be 'graft' or 'reject'", ("on_conflict",))
         queued = self._resolved_queue()
         if not queued:
-            return self._unchanged()
+            active = self._read(lambda: self.store.get_active_branch(self.chat_id), otherwise=lambda: None)
+            self._head = active.head_message_id if active else None
+            return Saved(self._head, active.name if active else MAIN, Outcome.UNCHANGED, [])
         work = partial(
             save,
             queued=queued,
@@ -385,11 +387,6 @@ class ContextEngine:
     def _find_chat(self) -> ChatRecord | None:
         chats: ChatQuerySet = model_of("Chat").objects.using(self.store.using).visible_to(self.user_id)
         return self._read(lambda: chats.record(self.chat_id), otherwise=lambda: None)
-
-    def _unchanged(self) -> Saved:
-        branch = self._read(lambda: self.store.get_active_branch(self.chat_id), otherwise=lambda: None)
-        self._head = branch.head_message_id if branch else None
-        return Saved(self._head, branch.name if branch else MAIN, Outcome.UNCHANGED, [])
 
     def _continue_from(self, branch: BranchRecord) -> BranchRecord:
         """Remember the branch's head: another writer has moved it where a save finds another one."""

@@ -4,6 +4,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -73,21 +74,15 @@ class TiktokenTokenizer:
 @lru_cache(maxsize=1)
 def default_tokenizer() -> Tokenizer:
     """Return a tokenizer that needs no network: tiktoken if it has its encoding in its cache, else an estimate."""
-    if _is_cached(DEFAULT_ENCODING):
-        try:
-            return TiktokenTokenizer()
-        except Exception:  # Not installed, or what lies in the cache is not the encoding.
-            return EstimatingTokenizer()
-    return EstimatingTokenizer()
-
-
-def _is_cached(encoding: str) -> bool:
-    """Tell whether tiktoken has the encoding on disk, where and by the name that it keeps it: SHA-1 of its address."""
+    # Where tiktoken keeps it, and by the name that it has there: SHA-1 of its address.
     folder = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR"))
     if folder is None:
         folder = str(Path(tempfile.gettempdir(), "data-gym-cache"))
-    name = hashlib.sha1(_URL.format(encoding).encode(), usedforsecurity=False).hexdigest()
-    return folder != "" and Path(folder, name).exists()
+    name = hashlib.sha1(_URL.format(DEFAULT_ENCODING).encode(), usedforsecurity=False).hexdigest()
+    if folder and Path(folder, name).exists():
+        with suppress(Exception):  # Not installed, or what lies in the cache is not the encoding.
+            return TiktokenTokenizer()
+    return EstimatingTokenizer()
 
 
 def count_message(tokenizer: Tokenizer, message: MessageRecord) -> int:

@@ -92,7 +92,10 @@ def _blocks(part: Part) -> Iterator[Block]:
             error = {"is_error": True} if part.is_error else {}
             yield {"type": "tool_result", "tool_use_id": part.id, "content": _output(part.output), **error}
     elif isinstance(part, File):
-        yield from _file(part)
+        if part.url:
+            match = DATA_URL.fullmatch(part.url)
+            source = {"type": "base64", **match.groupdict()} if match else {"type": "url", "url": part.url}
+            yield {"type": "image" if part.kind == "image" else "document", "source": source}
     else:
         yield from ({"type": "text", "text": text} for text in spoken((part,)))
 
@@ -112,14 +115,6 @@ def _output(output: Any) -> Any:
     if len(blocks) == 1 and blocks[0]["type"] == "text":
         return blocks[0]["text"]
     return blocks or as_text(output)
-
-
-def _file(part: File) -> Iterator[Block]:
-    kind = "image" if part.kind == "image" else "document"
-    if match := DATA_URL.fullmatch(part.url):
-        yield {"type": kind, "source": {"type": "base64", **match.groupdict()}}
-    elif part.url:
-        yield {"type": kind, "source": {"type": "url", "url": part.url}}
 
 
 def _joined(messages: list[Message]) -> Message:

@@ -152,17 +152,15 @@ def _read(data: Any, levels: int) -> Iterator[Part]:
             _text(item, _CALL_IDS) for item in data if isinstance(item, dict) and item.get("providerExecuted") is True
         }
         for item in data:
-            parts = _read(item, levels - 1)
-            yield from (_of_call(part, hosted) for part in parts) if hosted else parts
+            for part in _read(item, levels - 1):
+                if isinstance(part, ToolResult) and part.id in hosted:
+                    part = part._replace(is_hosted=True)
+                yield part
     elif isinstance(data, dict) and levels:
         if data:
             yield from _block(data, levels)
     elif data is not None:
         yield Other(data)
-
-
-def _of_call(part: Part, hosted: set[str]) -> Part:
-    return part._replace(is_hosted=True) if isinstance(part, ToolResult) and part.id in hosted else part
 
 
 def _block(block: Block, levels: int) -> Iterator[Part]:

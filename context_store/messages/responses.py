@@ -5,7 +5,7 @@ from typing import Any
 
 from context_store.records import MessageRecord
 
-from .parts import DATA_URL, File, Part, ToolCall, ToolResult, as_text, is_call, is_result, joined, spoken
+from .parts import DATA_URL, File, Part, as_text, is_call, is_result, joined, spoken
 from .reading import output_text
 from .turns import Turn, turns_of
 
@@ -36,11 +36,20 @@ def _written(turn: Turn) -> Iterator[Item]:
     #     {"role": "assistant", "content": "It is on."}
     said: list[Part] = []
     for part in turn.parts:
-        if not (is_call(part) or is_result(part)):
+        if is_call(part):
+            item = {
+                "type": "function_call",
+                "call_id": part.id,
+                "name": part.name,
+                "arguments": as_text(part.arguments),
+            }
+        elif is_result(part):
+            item = {"type": "function_call_output", "call_id": part.id, "output": output_text(part.output)}
+        else:
             said.append(part)
             continue
         yield from _said(turn.role, said)
-        yield _call(part) if isinstance(part, ToolCall) else _answer(part)
+        yield item
         said = []
     yield from _said(turn.role, said)
 
@@ -48,14 +57,6 @@ def _written(turn: Turn) -> Iterator[Item]:
 def _said(role: str, parts: list[Part]) -> Iterator[Item]:
     if text := joined(parts):
         yield {"role": role, "content": text}
-
-
-def _call(part: ToolCall) -> Item:
-    return {"type": "function_call", "call_id": part.id, "name": part.name, "arguments": as_text(part.arguments)}
-
-
-def _answer(part: ToolResult) -> Item:
-    return {"type": "function_call_output", "call_id": part.id, "output": output_text(part.output)}
 
 
 def _blocks(part: Part) -> Iterator[Item]:

@@ -62,8 +62,10 @@ def goes_on(stored: Any) -> bool:
 
     One that failed or was cancelled is said anew.
     """
-    parts = stored.get("parts") if isinstance(stored, dict) and not _is_marked(stored) else None
-    if not isinstance(parts, list):
+    if not isinstance(stored, dict) or not isinstance(parts := stored.get("parts"), list):
+        return False
+    metadata = stored.get("metadata")
+    if isinstance(metadata, dict) and metadata.get("status") in ("failed", "cancelled"):
         return False
     if not all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in parts):
         return False
@@ -258,11 +260,6 @@ class UIAnswer:
             known["data"] = chunk.get("data")
         else:
             self._take({name: value for name, value in chunk.items() if name in ("type", "id", "data")})
-
-
-def _is_marked(stored: dict[str, Any]) -> bool:
-    metadata = stored.get("metadata")
-    return isinstance(metadata, dict) and metadata.get("status") in ("failed", "cancelled")
 
 
 def _is_tool(part: Part) -> bool:

@@ -68,20 +68,14 @@ def _runs(parts: list[Part], role: str) -> Iterator[tuple[str, list[Part]]]:
 
 
 def _pair(said: list[Part], results: list[Part], role: str) -> Iterator[tuple[str, list[Part]]]:
+    # Calls are the assistant's, and a tool that answers no call is heard as the user.
+    speaker = "assistant" if any(map(is_call, said)) else "user" if role == "tool" else role
     # What a person says beside the answers of tools comes after them: these answer what was before. An agent, whatever
     # its name, makes the calls before they are answered.
-    speaker = _speaker(role, said)
     runs = [(speaker, said), ("tool", results)]
     for kind, run in runs if speaker == "assistant" else reversed(runs):
         if run:
             yield kind, run
-
-
-def _speaker(role: str, parts: list[Part]) -> str:
-    """Return who says the parts: calls are the assistant's, and a tool that answers no call is heard as the user."""
-    if any(map(is_call, parts)):
-        return "assistant"
-    return "user" if role == "tool" else role
 
 
 # What was stored, and the turns that a provider is sent:

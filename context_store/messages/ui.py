@@ -44,9 +44,11 @@ def _message(record: MessageRecord, open_calls: dict[str, list[Block]]) -> Messa
     role = ROLES.get(record.name, "user")
     data = record.data if isinstance(record.data, dict) else {}
     made: dict[str, list[Block]] = {}
-    if _is_ui(data.get("parts")):
+    parts = data.get("parts")
+    # Those of a UI message, and not Gemini's, pydantic-ai's or A2A's.
+    if isinstance(parts, list) and all(isinstance(part, dict) and "type" in part for part in parts):
         # Copies, as answers go into them: the record stays as it is.
-        parts = [dict(part) for part in data["parts"]]
+        parts = [dict(part) for part in parts]
         for part in parts:
             if part.get("state") in _WITHOUT_ANSWER:
                 made.setdefault(str(part.get("toolCallId")), []).append(part)
@@ -57,11 +59,6 @@ def _message(record: MessageRecord, open_calls: dict[str, list[Block]]) -> Messa
     return {"id": record.id, "role": "assistant" if role == "tool" else role, "parts": parts, **metadata}
 
 
-def _is_ui(parts: Any) -> bool:
-    """Tell whether the parts are those of a UI message, and not Gemini's, pydantic-ai's or A2A's."""
-    return isinstance(parts, list) and all(isinstance(part, dict) and "type" in part for part in parts)
-
-
 # A call, and the same part when a later message has answered it; an answer without a call is not shown:
 #
 #     {"type": "tool-kettle", "toolCallId": "c1", "state": "input-available", "input": {"on": true}}
@@ -69,7 +66,10 @@ def _is_ui(parts: Any) -> bool:
 def _blocks(part: Part, made: dict[str, list[Block]], open_calls: dict[str, list[Block]]) -> Iterator[Block]:
     if isinstance(part, ToolResult):
         if waiting := made.get(part.id, open_calls.get(part.id)):
-            waiting.pop(0).update(_answer(part))
+            if part.is_error:
+                waiting.pop(0).update(state="output-error", errorText=output_text(part.output))
+            else:
+                waiting.pop(0).update(state="output-available", output=part.output)
         return
     block = _block(part)
     if isinstance(part, ToolCall):
@@ -99,9 +99,3 @@ def _block(part: Part) -> Block:
     if isinstance(part, Other) and str(part.block.get("type")).startswith("data-"):
         return part.block
     return next(({"type": "text", "text": text} for text in spoken((part,))), {})
-
-
-def _answer(part: ToolResult) -> Block:
-    if part.is_error:
-        return {"state": "output-error", "errorText": output_text(part.output)}
-    return {"state": "output-available", "output": part.output}
