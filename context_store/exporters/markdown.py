@@ -61,13 +61,9 @@ def markdown_message(depth: int, record: MessageRecord) -> Iterator[str]:
         heading = HEADINGS.get(block.kind, "")
         if heading:
             yield f"\n**{heading}** {_code(block.label)}\n" if block.label else f"\n**{heading}**\n"
-        yield f"\n{_fenced(block.text)}\n"
-
-
-def _fenced(text: str) -> str:
-    text = visible(text)
-    fence = "`" * max([3, *(len(match[0]) + 1 for match in BACKTICKS.finditer(text))])
-    return f"{fence}text\n{text}\n{fence}"
+        text = visible(block.text)
+        fence = "`" * max([3, *(len(match[0]) + 1 for match in BACKTICKS.finditer(text))])
+        yield f"\n{fence}text\n{text}\n{fence}\n"
 
 
 def _code(text: str) -> str:

@@ -35,7 +35,10 @@ def to_document(value: Any, user_id: str | None) -> Document:
         },
         "created_at": messages[0]["created_at"],
     }
-    return make_document(chat, messages, _first_ranked_leaf(prompt))
+    leaf = prompt
+    while replies := _replies(leaf):
+        leaf = replies[0]
+    return make_document(chat, messages, leaf["message_id"])
 
 
 def _nodes(prompt: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str | None]]:
@@ -58,13 +61,6 @@ def _replies(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         if rank is not None and not isinstance(rank, (int, float)):
             raise InvalidData("must be a number", ("replies", "rank"))
     return sorted(replies, key=lambda reply: (reply.get("rank") is None, reply.get("rank") or 0))
-
-
-def _first_ranked_leaf(node: Mapping[str, Any]) -> str:
-    while replies := _replies(node):
-        node = replies[0]
-    leaf_id: str = node["message_id"]
-    return leaf_id
 
 
 def _message(node: Mapping[str, Any], parent_id: str | None, created_at: int) -> dict[str, Any]:

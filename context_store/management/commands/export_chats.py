@@ -57,8 +57,11 @@ class Command(BaseCommand):
             store = ContextStore(using=database, user_id=user_id)
             # With --user-id nothing of others is found: a --chat-id of theirs is answered as one that is not there.
             chats = chats.visible_to(user_id)
+            for name in chat_id or ():
+                if store.get_chat(name) is None:
+                    raise CommandError(f"There is no chat {name!r}.")
             if chat_id is not None:
-                chats = chats.filter(pk__in=_required(store, chat_id))
+                chats = chats.filter(pk__in=chat_id)
         except InvalidData as error:
             raise CommandError(f"--user-id or --chat-id: {error.reason}") from error
         to_terminal = output == "-" and self.stdout.isatty()
@@ -90,10 +93,3 @@ class Command(BaseCommand):
             return
         with whole_file(output) as file:
             yield file.write
-
-
-def _required(store: ContextStore, chat_ids: list[str]) -> list[str]:
-    for chat_id in chat_ids:
-        if store.get_chat(chat_id) is None:
-            raise CommandError(f"There is no chat {chat_id!r}.")
-    return chat_ids

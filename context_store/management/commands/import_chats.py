@@ -4,7 +4,7 @@ import os
 import sys
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import Any, BinaryIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -71,7 +71,11 @@ class Command(BaseCommand):
         if options["max_record_mib"] < 1:
             raise CommandError("--max-record-mib must be from 1 on.")
         store = ContextStore(using=database, user_id=user_id)
-        with _opened(file) as source, progress_bar(self.stderr, _size(source), "B") as bar:
+        try:
+            opened = nullcontext(sys.stdin.buffer) if file == "-" else open(file, "rb")  # noqa: SIM115
+        except OSError as error:
+            raise CommandError(f"{file}: {error.strerror}") from error
+        with opened as source, progress_bar(self.stderr, _size(source), "B") as bar:
             records = read_records(source, members=file_format.members, max_bytes=options["max_record_mib"] << 20)
             outcomes = load(store, records, file_format)
             try:
@@ -98,7 +102,7 @@ class Command(BaseCommand):
                 present += 1
             bar.set_postfix_str(_count(chats + present, "chat"), refresh=False)
             # In bytes of the file: how many records it has nobody knows before its end.
-            bar.update(_position(source) - bar.n)
+            bar.update((source.tell() if source.seekable() else 0) - bar.n)
         bar.close()
         # Not a ``CommandError``: what could be imported was, and who uses ``call_command`` goes on.
         self.exit_status = int(bad > 0)
@@ -112,28 +116,11 @@ class Command(BaseCommand):
         self.stdout.write(self.style.WARNING(summary) if bad else self.style.SUCCESS(summary))
 
 
-@contextmanager
-def _opened(name: str) -> Iterator[BinaryIO]:
-    if name == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        file = open(name, "rb")  # noqa: SIM115
-    except OSError as error:
-        raise CommandError(f"{name}: {error.strerror}") from error
-    with file:
-        yield file
-
-
 def _size(file: BinaryIO) -> int | None:
     try:
         return os.fstat(file.fileno()).st_size
     except OSError:
         return None
-
-
-def _position(file: BinaryIO) -> int:
-    return file.tell() if file.seekable() else 0
 
 
 def _count(number: int, noun: str) -> str:
