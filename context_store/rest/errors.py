@@ -82,7 +82,12 @@ def api_exception(error: exceptions.APIException) -> Response:
         return Response(error_body(detail, "invalid", errors=errors), status=error.status_code)
     codes = error.get_codes()
     code = codes if isinstance(codes, str) else error.default_code
-    return Response(error_body(str(error.detail), code), status=error.status_code, headers=_headers(error))
+    headers = {}
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if (wait := getattr(error, "wait", None)) is not None:
+        headers["Retry-After"] = str(int(wait))
+    return Response(error_body(str(error.detail), code), status=error.status_code, headers=headers)
 
 
 def unavailable(error: Exception) -> Response:
@@ -109,15 +114,6 @@ def cache_unavailable(error: Exception) -> Response:
     logger.error("cache_unavailable", exc_info=error)
     body = error_body("The cache does not answer.", "cache_unavailable")
     return Response(body, status=503, headers={"Retry-After": str(RETRY_AFTER)})
-
-
-def _headers(error: exceptions.APIException) -> dict[str, str]:
-    headers = {}
-    if challenge := getattr(error, "auth_header", None):
-        headers["WWW-Authenticate"] = challenge
-    if (wait := getattr(error, "wait", None)) is not None:
-        headers["Retry-After"] = str(int(wait))
-    return headers
 
 
 def _first_error(detail: Any, path: tuple[str, ...]) -> tuple[str, str]:

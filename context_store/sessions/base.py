@@ -329,13 +329,10 @@ def _given(messages: Iterable[MessageGiven]) -> Given:
     """Return the messages as mappings, without what a session has no use for."""
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
         raise InvalidData("must be a list of messages", ("messages",))
-    return [_mapping(message) for message in messages]
-
-
-def _mapping(message: Any) -> Any:
-    """Return the message as a mapping; of anything else the store says what is wrong with it."""
-    if isinstance(message, SessionMessage):
-        return message._asdict()
-    if isinstance(message, MessageRecord):
-        return {key: value for key, value in message._asdict().items() if key in SessionMessage._fields}
-    return message
+    # Of what is no message the store says what is wrong with it.
+    return [
+        {name: getattr(message, name) for name in SessionMessage._fields}
+        if isinstance(message, (SessionMessage, MessageRecord))
+        else message
+        for message in messages
+    ]
