@@ -43,7 +43,7 @@ class CircuitBreaker:
         self, function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Result | None:
         """Return what the storage's method returns, or ``None`` if the storage is bypassed or fails."""
-        if not self._is_usable():
+        if (self._stale or self._open_until) and not self._recover():
             return None
         try:
             return function(*args, **kwargs)
@@ -64,24 +64,21 @@ class CircuitBreaker:
                 self._stale.clear()
                 self._open_until = time.monotonic() + self.lifetime / 1000
 
-    def _is_usable(self) -> bool:
-        if not self._stale and not self._open_until:
-            return True
-        with self._lock:
-            # One thread tries the server after a pause; the others wait for its answer at the lock, and do not all try.
-            return time.monotonic() >= self._open_until and self._recover()
-
     def _recover(self) -> bool:
-        """Delete the stale keys and close the circuit; return ``False`` if that fails."""
-        stale = dict(self._stale)
-        try:
-            self.storage.remove_many(list(stale))
-        except self.storage.errors as error:
-            self._open_until = time.monotonic() + PAUSE_SECONDS
-            self._report("clear the cache in front", error)
-            return False
-        for key, failure in stale.items():
-            if self._stale.get(key) is failure:
-                del self._stale[key]
-        self._open_until = 0.0
-        return True
+        """Delete the stale keys and close the circuit; return ``False`` if that fails, or during the pause."""
+        # One thread tries the server after a pause; the others wait for its answer at the lock, and do not all try.
+        with self._lock:
+            if time.monotonic() < self._open_until:
+                return False
+            stale = dict(self._stale)
+            try:
+                self.storage.remove_many(list(stale))
+            except self.storage.errors as error:
+                self._open_until = time.monotonic() + PAUSE_SECONDS
+                self._report("clear the cache in front", error)
+                return False
+            for key, failure in stale.items():
+                if self._stale.get(key) is failure:
+                    del self._stale[key]
+            self._open_until = 0.0
+            return True
