@@ -1,6 +1,5 @@
 """System checks of the settings of trash, retention and audit, ids 500-599."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from django.core.checks import CheckMessage, Error
@@ -40,27 +39,23 @@ def check_lifecycle(**kwargs: Any) -> list[CheckMessage]:
 
 def retention_problem() -> str | None:
     """Return what is wrong with the settings of retention: a rule that is misspelt must not delete everything."""
-    return next(_problems(settings.TRASH_DAYS, settings.RETENTION), None)
-
-
-def _problems(trash_days: Any, given: Any) -> Iterator[str]:
+    trash_days, given = settings.TRASH_DAYS, settings.RETENTION
     if not _are_days(trash_days):
-        yield f"CONTEXT_STORE_TRASH_DAYS is {trash_days!r}, not a number of days"
+        return f"CONTEXT_STORE_TRASH_DAYS is {trash_days!r}, not a number of days"
     if not isinstance(given, dict) or not given.keys() <= {"chats", "holders", "checkpoints"}:
-        yield "CONTEXT_STORE_RETENTION is no dict of 'chats', 'holders' and 'checkpoints'"
-        return
+        return "CONTEXT_STORE_RETENTION is no dict of 'chats', 'holders' and 'checkpoints'"
     rules, horizons, newest = given.get("chats", ()), given.get("holders", {}), given.get("checkpoints")
     if not isinstance(rules, (list, tuple)):
-        yield f"CONTEXT_STORE_RETENTION['chats'] is {rules!r}, no list of rules"
-        return
+        return f"CONTEXT_STORE_RETENTION['chats'] is {rules!r}, no list of rules"
     for rule in rules:
         if reason := _wrong_with(rule):
-            yield f"CONTEXT_STORE_RETENTION has the rule {rule!r}: {reason}"
+            return f"CONTEXT_STORE_RETENTION has the rule {rule!r}: {reason}"
     known = {holder.name for holder in holders()}
     if not isinstance(horizons, dict) or not (horizons.keys() <= known and all(map(_are_days, horizons.values()))):
-        yield f"CONTEXT_STORE_RETENTION['holders'] is {horizons!r}, no days by the names {', '.join(sorted(known))}"
+        return f"CONTEXT_STORE_RETENTION['holders'] is {horizons!r}, no days by the names {', '.join(sorted(known))}"
     if newest is not None and (type(newest) is not int or newest < 1):
-        yield f"CONTEXT_STORE_RETENTION['checkpoints'] is {newest!r}, not a number of checkpoints"
+        return f"CONTEXT_STORE_RETENTION['checkpoints'] is {newest!r}, not a number of checkpoints"
+    return None
 
 
 def _wrong_with(rule: Any) -> str | None:

@@ -99,7 +99,11 @@ def import_user(file: IO[bytes], *, user_id: str | None = None, using: str | Non
     """
     alias = using or router.db_for_write(rows("Chat").model)
     counts: dict[str, int] = {}
-    with _opened(file) as archive:
+    try:
+        archive = ZipFile(file)
+    except BROKEN_ZIP as error:
+        raise InvalidData("The file is no ZIP, as export_user writes it.") from error
+    with archive:
         # Read as a whole before anything is stored: an archive that was cut off in transit leaves nothing behind.
         manifest = _verified(archive)
         owner = check_identifier(manifest["user_id"] if user_id is None else user_id, "user_id")
@@ -143,13 +147,6 @@ def _counted(lines: Iterator[Iterator[str]], told: dict[str, Any]) -> Iterator[b
         yield b"\n"
         lines_given, size = lines_given + 1, size + 1
     told.update(count=lines_given, bytes=size, sha256=digest.hexdigest())
-
-
-def _opened(file: IO[bytes]) -> ZipFile:
-    try:
-        return ZipFile(file)
-    except BROKEN_ZIP as error:
-        raise InvalidData("The file is no ZIP, as export_user writes it.") from error
 
 
 def _verified(archive: ZipFile) -> dict[str, Any]:
