@@ -342,10 +342,13 @@ class Move:
         quote = self._quote
         # All tables in one statement, so that no two moves hold some of them each. Nothing that follows copies rows.
         self._lock("ACCESS EXCLUSIVE")
-        from_outside = self._keys_from_outside()
+        # Table, name and definition of the keys of other tables that lead to the contents.
+        names = [*self._names, *(leaf for table in self.tables for leaf in self._leaves(table))]
+        names += [table.shadow for table in self.tables]
+        names += [f"{table.name}_{n}_of_{table.partitions}" for table in self.tables for n in range(table.partitions)]
+        from_outside = _rows(self.using, KEYS_FROM_OUTSIDE, [list(self._names), names])
         # What the catalog says of the tables, before they are gone.
-        afterwards = [statement for table in self.tables for statement in self._renames(table)]
-        afterwards += [statement for table in self.tables for statement in self._keys_of_parent(table)]
+        afterwards = list(self._afterwards())
         for table in self.tables:
             for column, sequence in self._sequences(table):
                 new = f"pg_get_serial_sequence({self._literal(quote(table.shadow))}, {self._literal(column)})"
@@ -361,24 +364,25 @@ class Move:
         for owner, name, definition in from_outside:
             self._run(f"ALTER TABLE {owner} ADD CONSTRAINT {quote(name)} {definition}")
 
-    def _renames(self, table: Table) -> Iterator[str]:
-        quote, shadow = self._quote, self._quote(table.shadow)
-        for name, _, _, _ in self._indexes(table):
-            yield f"ALTER INDEX {quote(self._shortened(name))} RENAME TO {quote(name)}"
-        for column, sequence in self._sequences(table):
-            name = sequence.rpartition(".")[2].strip('"')
-            yield f"ALTER SEQUENCE {quote(f'{table.shadow}_{column}_seq')} RENAME TO {quote(name)}"
-        yield f"COMMENT ON TABLE {shadow} IS NULL"
-        yield f"ALTER TABLE {shadow} RENAME TO {quote(table.name)}"
-
-    def _keys_of_parent(self, table: Table) -> Iterator[str]:
-        """Give the partitioned table the keys that lead out of the contents; its partitions have them, checked."""
-        for name, columns, target, target_columns, rest in self._keys(table):
-            if self.partitions and target not in self._alike:
-                yield (
-                    f"ALTER TABLE {self._quote(table.name)} ADD CONSTRAINT {self._quote(name)} FOREIGN KEY {columns}"
-                    f" REFERENCES {self._quote(target)} {target_columns}{rest}"
-                )
+    def _afterwards(self) -> Iterator[str]:
+        """Give the shadows the names of their tables, and those with partitions the keys that lead out."""
+        quote = self._quote
+        for table in self.tables:
+            for name, _, _, _ in self._indexes(table):
+                yield f"ALTER INDEX {quote(self._shortened(name))} RENAME TO {quote(name)}"
+            for column, sequence in self._sequences(table):
+                name = sequence.rpartition(".")[2].strip('"')
+                yield f"ALTER SEQUENCE {quote(f'{table.shadow}_{column}_seq')} RENAME TO {quote(name)}"
+            yield f"COMMENT ON TABLE {quote(table.shadow)} IS NULL"
+            yield f"ALTER TABLE {quote(table.shadow)} RENAME TO {quote(table.name)}"
+        for table in self.tables if self.partitions else ():
+            for name, columns, target, target_columns, rest in self._keys(table):
+                # The partitions have them, checked.
+                if target not in self._alike:
+                    yield (
+                        f"ALTER TABLE {quote(table.name)} ADD CONSTRAINT {quote(name)} FOREIGN KEY {columns}"
+                        f" REFERENCES {quote(target)} {target_columns}{rest}"
+                    )
 
     # The catalog
 
@@ -398,13 +402,6 @@ class Move:
             target = re.sub(rf"_\d+_of_{table.partitions}$", "", target)
             found.append((name, columns, target, target_columns, rest))
         return found
-
-    def _keys_from_outside(self) -> list[tuple[Any, ...]]:
-        """Return table, name and definition of the keys of other tables that lead to the contents."""
-        names = [*self._names, *(leaf for table in self.tables for leaf in self._leaves(table))]
-        names += [table.shadow for table in self.tables]
-        names += [f"{table.name}_{n}_of_{table.partitions}" for table in self.tables for n in range(table.partitions)]
-        return _rows(self.using, KEYS_FROM_OUTSIDE, [list(self._names), names])
 
     def _sequences(self, table: Table) -> list[tuple[str, str]]:
         """Return the columns that number rows, with the name of their sequence."""
