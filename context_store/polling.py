@@ -197,17 +197,12 @@ class Listener:
                             self._source.is_listening = True
                             poller().nudge(self._source)
                         elif keys:
-                            poller().nudge(self._source, partial(_concerns, keys))
+                            poller().nudge(self._source, keys)
             except Exception as error:
                 logger.warning(NOT_LISTENING, error)
             if not is_over.is_set():
                 self._source.is_listening = False
                 is_over.wait(RETRY)
-
-
-def _concerns(keys: set[Any], key: Any) -> bool:
-    # Keys of readers end with a user, and news do not know of users: (chat, stream) is in (chat, stream, user).
-    return key in keys or (isinstance(key, tuple) and key[:2] in keys)
 
 
 class Watcher(Generic[Item]):
@@ -288,10 +283,15 @@ class Poller:
                 self._readers.pop(reader.source, None)
             self._changed.notify()
 
-    def nudge(self, source: Source, concerns: Callable[[Any], bool] = bool) -> None:
-        """Look now for the keys of a source that news concern."""
+    def nudge(self, source: Source, news: set[Any] | None = None) -> None:
+        """Look now for the keys of a source that news concern, or for all."""
         with self._changed:
-            keys = [key for key in self._readers.get(source, {}) if concerns(key)]
+            # Keys of readers end with a user, and news do not know of users: (chat, stream) is in (chat, stream, user).
+            keys = [
+                key
+                for key in self._readers.get(source, {})
+                if news is None or key in news or (isinstance(key, tuple) and key[:2] in news)
+            ]
             for key in keys:
                 self._paces[source, key].due = 0
                 self._paces[source, key].news = time.monotonic()
@@ -333,7 +333,11 @@ class Poller:
                 started = set(sources)
                 for source, waiting in due.items():
                     self._look(source, waiting)
-                self._wait()
+                with self._changed:
+                    if self._readers:
+                        next_due = min(pace.due for pace in self._paces.values())
+                        if (delay := next_due - time.monotonic()) > 0:
+                            self._changed.wait(delay)
         finally:
             for source in started:
                 source.stop()
@@ -389,13 +393,6 @@ class Poller:
             for readers in waiting.values():
                 for reader in readers:
                     reader.fail(source.failed(error))
-
-    def _wait(self) -> None:
-        with self._changed:
-            if self._readers:
-                due = min(pace.due for pace in self._paces.values())
-                if (delay := due - time.monotonic()) > 0:
-                    self._changed.wait(delay)
 
 
 _pollers: dict[int, Poller] = {}

@@ -101,7 +101,10 @@ def check_json(value: Any, *path: str | int) -> JSONText:
     if type(value) is str:  # As most messages are: no need to look into it.
         text = JSONText("".join(_pieces(value, 0)))
     else:
-        is_flat = type(value) is dict and _is_flat(value)  # As chunks of streams are.
+        # Nothing but text, integers and the like, as in chunks of streams: looked at all at once, in C.
+        is_flat = (
+            type(value) is dict and _TEXT.issuperset(map(type, value)) and _FLAT.issuperset(map(type, value.values()))
+        )
         if not is_flat and not _is_json(value):
             _check_value(value, path, MAX_NESTING)
         try:
@@ -162,11 +165,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value
-
-
-def _is_flat(value: dict[Any, Any]) -> bool:
-    """Tell whether the object holds nothing but text, integers and the like. Looks at all at once, in C."""
-    return _TEXT.issuperset(map(type, value)) and _FLAT.issuperset(map(type, value.values()))
 
 
 def _is_json(value: Any) -> bool:

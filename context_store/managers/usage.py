@@ -164,7 +164,7 @@ class UsageQuerySet(ScopedQuerySet["models.UsageEntry"]):
                 model=row.get("model"),
                 chat_id=row.get("chat_id"),
                 day=row["day"] * DAY if "day" in by else None,
-                month=_month(row["day"] * DAY) if "month" in by else None,
+                month=datetime.fromtimestamp(row["day"] * DAY / 1000, UTC).strftime("%Y-%m") if "month" in by else None,
                 currency=row["currency"],
                 calls=int(row["sum_calls"]),
                 **{name: int(row[f"sum_{name}"] or 0) for name in TOKENS},
@@ -223,10 +223,6 @@ def _plus(one: UsageSum, other: UsageSum) -> UsageSum:
     costs = [cost for cost in (one.cost, other.cost) if cost is not None]
     tokens = {name: getattr(one, name) + getattr(other, name) for name in TOKENS}
     return one._replace(calls=one.calls + other.calls, cost=sum(costs, Decimal()) if costs else None, **tokens)
-
-
-def _month(time: int) -> str:
-    return datetime.fromtimestamp(time / 1000, UTC).strftime("%Y-%m")
 
 
 def _cost(cost: Any) -> Decimal | None:
