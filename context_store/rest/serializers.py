@@ -42,7 +42,8 @@ ENCODED_IDENTIFIER: JSONSchema = {
 }
 JSON_VALUE: JSONSchema = {"description": "Any JSON value."}
 JSON_OBJECT: JSONSchema = {"type": "object", "additionalProperties": {}}
-PATH: JSONSchema = {"type": "array", "items": {"type": ["string", "integer"]}}
+# As OpenAPI 3.0 has it as well: drf-spectacular writes that unless a project says otherwise.
+PATH: JSONSchema = {"type": "array", "items": {"oneOf": [{"type": "string"}, {"type": "integer"}]}}
 
 # How many problems an error names.
 MAX_PROBLEMS = 20

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from django.core.management import call_command
+from drf_spectacular.settings import patched_settings
 
 from tests.rest.walk import operations, schema
 
@@ -25,6 +26,13 @@ def test_the_schema_is_the_one_in_the_repository(tmp_path):
 
 def test_it_is_openapi_3_1():
     assert yaml.safe_load(FILE.read_text())["openapi"] == "3.1.0"
+
+
+def test_a_project_may_write_openapi_3_0(tmp_path):
+    generated = tmp_path / "openapi.yaml"
+    with patched_settings({"OAS_VERSION": "3.0.3"}):
+        call_command("spectacular", validate=True, fail_on_warn=True, file=str(generated))
+    assert yaml.safe_load(generated.read_text())["openapi"] == "3.0.3"
 
 
 def test_operation_ids_are_readable():
