@@ -4,7 +4,16 @@ from .indexes import OrderIndex
 from .keys import CompositeForeignKey
 from .notifications import can_notify, notifications, notify
 from .replicas import OwnWrites, Write, callers, database_for_read, no_writes
-from .retries import driver_errors, is_deadlock, is_timeout, is_unreadable, retried, retry, why_failed
+from .retries import (
+    SERIALIZATION_FAILURE,
+    driver_errors,
+    is_deadlock,
+    is_timeout,
+    is_unreadable,
+    retried,
+    retry,
+    why_failed,
+)
 from .scrubbing import (
     deleting_securely,
     open_transactions,
@@ -42,6 +51,7 @@ __all__ = [
     "OrderIndex",
     "OwnWrites",
     "Prepared",
+    "SERIALIZATION_FAILURE",
     "Update",
     "Write",
     "callers",

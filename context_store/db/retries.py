@@ -24,7 +24,8 @@ ATTEMPTS = 5
 PAUSE = 0.05
 
 # PostgreSQL's and ODBC's: serialization failure, deadlock.
-DEADLOCK_STATES = {"40001", "40P01"}
+SERIALIZATION_FAILURE = "40001"
+DEADLOCK_STATES = {SERIALIZATION_FAILURE, "40P01"}
 # SQL Server's 1205 is a deadlock, 3960 a conflict of snapshots; mssql-python gives no state and no number.
 DEADLOCK = re.compile(r"\((?:1205|3960)\) \(SQL|Driver Error: Serialization failure|aborted due to update conflict")
 # A query's timeout, and PostgreSQL's of a lock; SQL Server's of a lock is 1222.

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import Aggregate, BigIntegerField, Count, F, Func, Q, QuerySet, Sum, Value, Window
 from django.db.models.functions import Cast, Coalesce
 
+from context_store.db import SERIALIZATION_FAILURE
 from context_store.exceptions import IdConflict, InvalidData
 from context_store.fields import IdentifierField
 from context_store.graph import LockedChat, read_branch
@@ -193,8 +194,10 @@ def keep_sums(entries: QuerySet[Any]) -> None:
             try:
                 with transaction.atomic(using=entries.db):
                     found.create(**same, **totals, cost=row["sum_cost"])
-            except IntegrityError:
-                found.filter(**same).update(**added)
+            except IntegrityError as error:
+                if not found.filter(**same).update(**added):
+                    # Under REPEATABLE READ only another transaction sees the row: ``retry`` begins one.
+                    raise OperationalError(SERIALIZATION_FAILURE, "Another erasure has made the sum.") from error
 
 
 def _grouped(entries: QuerySet[Any], columns: Sequence[str], calls: Aggregate, time: str) -> QuerySet[Any, Any]:

@@ -9,14 +9,27 @@ from io import StringIO
 import pytest
 from django.core.exceptions import ObjectDoesNotExist
 from django.core.management import call_command
-from django.db import models
+from django.db import connection, models, transaction
 
+from context_store.db import retry
 from context_store.exceptions import HeadConflict, IdConflict, UserErased
 from context_store.graph.locked import GIVEN_UP
 from context_store.ids import now_ms
 from context_store.lifecycle import apply_retention, erase_user, hold, release
 from context_store.lifecycle.retention import DAY
-from context_store.models import Branch, Chat, ChatOrigin, Checkpoint, LegalHold, Message, SearchEntry, ShareLink
+from context_store.managers.usage import keep_sums
+from context_store.models import (
+    Branch,
+    Chat,
+    ChatOrigin,
+    Checkpoint,
+    KeptUsage,
+    LegalHold,
+    Message,
+    SearchEntry,
+    ShareLink,
+    UsageEntry,
+)
 from context_store.store import ContextStore
 from tests.races import run_processes, run_threads
 from tests.store.data import message
@@ -119,3 +132,28 @@ def test_a_hold_placed_while_another_ends_holds() -> None:
         assert Chat.objects.get(pk="tea").held
     release(first.pk, who="counsel")
     assert not Chat.objects.get(pk="tea").held
+
+
+def keep_usage() -> None:
+    with transaction.atomic():
+        keep_sums(UsageEntry.objects.filter(chat_id="c0"))
+
+
+@pytest.mark.vendor("postgresql")
+@pytest.mark.django_db(transaction=True)
+def test_a_sum_that_another_erasure_makes_under_repeatable_read_is_added_to() -> None:
+    store = ContextStore(user_id="alice")
+    store.create_chat("c0")
+    store.record_usage("c0", model="small", input_tokens=5)
+    others: list[Callable[[], None]] = [keep_usage]
+
+    def keep() -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            assert UsageEntry.objects.count() == 1  # From here on nothing of others is seen.
+            while others:
+                run_threads(others.pop()).raise_errors()
+            keep_sums(UsageEntry.objects.filter(chat_id="c0"))
+
+    retry("default", keep)
+    assert [(kept.calls, kept.input_tokens) for kept in KeptUsage.objects.all()] == [(2, 10)]
