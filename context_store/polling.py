@@ -214,6 +214,11 @@ class Watcher(Generic[Item]):
 
     def __init__(self, begin: Callable[[], Subscription]) -> None:
         self.begin = begin
+        self._begun: Subscription | None = None
+
+    def open(self) -> None:
+        """Begin, so that what is read then needs no thread and no connection of this reader's."""
+        self._begun = self.begin()
 
     def __iter__(self) -> Iterator[Item]:
         for batch in self.batches():
@@ -227,13 +232,15 @@ class Watcher(Generic[Item]):
 
     def batches(self, timeout: float | None = None) -> Generator[list[Item], None, None]:
         """Give what comes together; with ``timeout`` (seconds) an empty batch when nothing came for so long."""
-        with self.begin() as subscription:
+        begun, self._begun = self._begun, None
+        with begun or self.begin() as subscription:
             while (batch := subscription.take(timeout)) is not None:
                 yield batch
 
     async def abatches(self, timeout: float | None = None) -> AsyncGenerator[list[Item], None]:
         """Do what ``batches`` does, without a thread or a connection for this reader."""
-        async with await sync_to_async(self.begin)() as subscription:
+        begun, self._begun = self._begun, None
+        async with begun or await sync_to_async(self.begin)() as subscription:
             while (batch := await subscription.atake(timeout)) is not None:
                 yield batch
 

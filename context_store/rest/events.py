@@ -50,6 +50,8 @@ class TooManyReaders(APIException):
 class Batches(Protocol):
     """What events are made of: a watcher or a follower. Batches are empty where nothing came in ``timeout`` seconds."""
 
+    def open(self) -> object: ...
+
     def batches(self, timeout: float) -> Generator[Any, None, None]: ...
 
     def abatches(self, timeout: float) -> AsyncGenerator[Any, None]: ...
@@ -134,11 +136,12 @@ def respond(request: Request, feed: Feed[Any], headers: dict[str, str] | None = 
 
 
 async def _asynchronous(feed: Feed[Any]) -> AsyncIterator[bytes]:
-    await let_go()
     yield RETRY + feed.begin()
     error: Exception | None = None
     ends = _end_of(feed)
     try:
+        await sync_to_async(feed.source.open)()
+        await let_go()
         async with aclosing(feed.source.abatches(KEEP_ALIVE)) as batches:
             async for batch in batches:
                 if time.monotonic() > ends:
@@ -194,12 +197,13 @@ class Reader:
         self._events.close()
 
     def _read(self, feed: Feed[Any]) -> Generator[bytes, None, None]:
-        close_connections()
         yield RETRY + feed.begin()
         error: Exception | None = None
         silent, ends = 0.0, _end_of(feed)
         wait = KEEP_ALIVE if self._socket is None else PRESENCE
         try:
+            feed.source.open()
+            close_connections()
             with closing(feed.source.batches(wait)) as batches:
                 for batch in batches:
                     if time.monotonic() > ends:

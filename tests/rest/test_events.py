@@ -142,6 +142,18 @@ def test_readers_under_asgi_share_one_connection_and_leave_none(start: Any) -> N
     assert_within_a_second(seconds_after_20_left)
 
 
+@kinds
+@pytest.mark.vendor("postgresql")
+def test_readers_of_changes_share_one_connection(start: Any, kind: str) -> None:
+    url = start(kind)
+    responses = [get(url, "/chats/chat/events/") for _ in range(5)]
+    ContextStore().update_chat("chat", title="Tea")
+    assert all(next(events(response)) for response in responses)
+    until(lambda: len(readers_on_the_server(url)) <= 2)
+    for response in responses:
+        response.close()
+
+
 @pytest.mark.slow
 def test_readers_that_leave_a_wsgi_server_make_room_at_once(start: Any) -> None:
     url = start("gunicorn")
