@@ -266,7 +266,8 @@ class BaseContexts(BaseBackend):
         Change the value atomically and return what is stored then.
 
         ``updater(value)`` gets the value, or ``None`` where there is none, and returns the new one; ``None`` writes
-        nothing. It may be a coroutine function. It is called again when another update came first, so that racing
+        nothing. It may be a coroutine function; in async code that keeps Django's thread until it returns, so it cannot
+        wait for another task that uses the store. It is called again when another update came first, so that racing
         updates are all kept; after 1,000 times ``UpdateConflict`` is raised. Every write begins the time to live anew.
         """
         stored, lifetime = stored_key(self._scope, key, "key"), self._lifetime(ttl)
