@@ -15,7 +15,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from context_store.asynchronous import asynchronous, uninterrupted
-from context_store.exceptions import StreamCancelled, StreamsUnavailable
+from context_store.exceptions import StreamCancelled, StreamConflict, StreamsUnavailable
 from context_store.graph.streams import CANCELLED, COMPLETED, FAILED
 from context_store.messages import error_of
 from context_store.records import StreamRecord
@@ -61,6 +61,8 @@ class Producer:
         self._failure: str | None = None
         self._problem: BaseException | None = None
         self._is_cancelled = False
+        # Whether the block has ended: what is written then would not be stored.
+        self._is_over = False
         # One batch at a time, in order.
         self._storing = threading.Lock()
         self._stored_at = time.monotonic()
@@ -80,6 +82,8 @@ class Producer:
             raise self._problem
         if self._is_cancelled:
             raise StreamCancelled(f"Somebody asked for the end of stream {self.record.id!r}.")
+        if self._is_over:
+            raise StreamConflict(f"The block that writes stream {self.record.id!r} has ended.")
         if self._failure is not None:
             # What some libraries send after an error: the stream has failed.
             return 0
@@ -155,7 +159,6 @@ class SyncProducer(Producer):
         super().__init__(*args)
         self._changed = threading.Condition()
         self._first_at: float | None = None
-        self._is_over = False
         self._thread = threading.Thread(target=self._run, name="context-store-producer", daemon=True)
 
     def write(self, chunk: Any) -> None:
@@ -246,7 +249,7 @@ class AsyncProducer(Producer):
     async def drain(self) -> None:
         """Wait until there is room for more."""
         await asyncio.sleep(0)
-        while len(self._waiting) >= MOST_WAITING and self._problem is None:
+        while len(self._waiting) >= MOST_WAITING and self._problem is None and not self._is_over:
             self._room.clear()
             await self._room.wait()
 
@@ -287,6 +290,8 @@ class AsyncProducer(Producer):
         # that goes on.
         is_own = self._has_interrupted and self._block.uncancel() <= 0
         self._task.cancel()
+        self._is_over = True
+        self._room.set()
         late = None
         try:
             await asyncio.wait([self._task])

@@ -10,11 +10,12 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection
 
-from context_store.exceptions import CorruptData
+from context_store.exceptions import CorruptData, StreamConflict
 from context_store.polling import poller
 from context_store.records import StreamRecord
 from context_store.store import ContextStore
 from context_store.streams.database import DatabaseStreams
+from context_store.streams.producers import MOST_WAITING, AsyncProducer
 from tests.servers import wait_until
 
 
@@ -111,3 +112,31 @@ def test_a_task_that_is_cancelled_as_it_claims_leaves_no_stream_to_its_lease(
 
     async_to_sync(start_and_cancel)()
     assert answers.require("u").status == "cancelled"
+
+
+def test_nothing_is_written_behind_the_end_of_the_block(answers: DatabaseStreams) -> None:
+    answers.create("chat", "u", format="text")
+    with answers.produce("u") as producer:
+        producer.write("a")
+    with pytest.raises(StreamConflict, match="has ended"):
+        producer.write("b")
+
+
+def test_tasks_that_outlive_the_block_are_told(answers: DatabaseStreams) -> None:
+    async def talk() -> list[Any]:
+        await answers.acreate("chat", "u", format="text")
+
+        async def write(producer: AsyncProducer) -> None:
+            while True:
+                await producer.write("a")
+
+        async with answers.produce("u") as producer:
+            # More than waits at once: they wait for room.
+            tasks = [asyncio.create_task(write(producer)) for _ in range(2)]
+            while len(producer._waiting) < MOST_WAITING:
+                await asyncio.sleep(0)
+        async with asyncio.timeout(30):
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [type(error) for error in async_to_sync(talk)()] == [StreamConflict] * 2
+    assert answers.require("u").status == "completed"
