@@ -120,11 +120,12 @@ class DjangoTaskStore(TaskStore):  # type: ignore[misc] # The SDK's types are no
         # The page ends early where its tasks would be too large together: clients go on with its token.
         sums = accumulate(size for _, _, size in rows[:page_size])
         shown = rows[: max(1, sum(total <= PAYLOADS * settings.MAX_PAYLOAD_BYTES for total in sums))]
-        response = ListTasksResponse(
-            next_page_token=_token(shown[-1][1], shown[-1][0]) if len(rows) > len(shown) else "",
-            page_size=page_size,
-            total_size=tasks.count(),
-        )
+        response = ListTasksResponse(page_size=page_size, total_size=tasks.count())
+        if len(rows) > len(shown):
+            task_id, time, _ = shown[-1]
+            response.next_page_token = encode_list_tasks_cursor(
+                ListTasksCursor(None if time == NO_TIME else time, task_id)
+            )
         found = dict(tasks.filter(task_id__in=[row[0] for row in shown]).values_list("task_id", "data"))
         for task_id, _, _ in shown:
             # One that was deleted meanwhile is left out. In place: a task that is handed over goes through its bytes,
@@ -191,11 +192,6 @@ def _read(data: Any, task: Task) -> Task:
         return ParseDict(data, task, ignore_unknown_fields=True, max_recursion_depth=4 * MAX_NESTING)
     except ParseError as error:
         raise CorruptData("What is stored of a task is no task, so it was not read.") from error
-
-
-def _token(time: int, task_id: str) -> str:
-    """Return the token of the page after a task."""
-    return str(encode_list_tasks_cursor(ListTasksCursor(None if time == NO_TIME else time, task_id)))
 
 
 def _after(tasks: QuerySet[AgentTask], token: str) -> QuerySet[AgentTask]:

@@ -23,20 +23,21 @@ def from_ui_messages(messages: Iterable[UIMessage]) -> list[MessageFields]:
 
     Raises ``InvalidData`` for what is no UI message.
     """
-    return [_stored(message, index) for index, message in enumerate(messages)]
-
-
-def _stored(message: Any, index: int) -> MessageFields:
-    if not isinstance(message, dict) or not isinstance(message.get("parts"), list):
-        raise InvalidData("must be an object with a list of parts", ("messages", index))
-    if message.get("role") not in ROLES:
-        raise InvalidData(f"must be one of {', '.join(ROLES)}", ("messages", index, "role"))
-    message_id = message.get("id")
-    if message_id is not None and not isinstance(message_id, str):
-        raise InvalidData("must be text", ("messages", index, "id"))
-    # A client may leave its id empty: then the store gives one.
-    named = {"id": stored_name(message_id)} if message_id else {}
-    return {**named, "name": message["role"], "type": UI_MESSAGE, "data": message}  # type: ignore[typeddict-item]
+    stored: list[MessageFields] = []
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("parts"), list):
+            raise InvalidData("must be an object with a list of parts", ("messages", index))
+        if message.get("role") not in ROLES:
+            raise InvalidData(f"must be one of {', '.join(ROLES)}", ("messages", index, "role"))
+        message_id = message.get("id")
+        if message_id is not None and not isinstance(message_id, str):
+            raise InvalidData("must be text", ("messages", index, "id"))
+        fields: MessageFields = {"name": message["role"], "type": UI_MESSAGE, "data": message}
+        # A client may leave its id empty: then the store gives one.
+        if message_id:
+            fields["id"] = stored_name(message_id)
+        stored.append(fields)
+    return stored
 
 
 def to_ui_messages(records: Iterable[MessageRecord]) -> list[UIMessage]:

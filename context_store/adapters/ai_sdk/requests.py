@@ -105,9 +105,8 @@ def _regenerate(store: ContextStore, request: UIRequest, chain: list[MessageReco
 
 def _named(chain: list[MessageRecord], message_id: Any) -> MessageRecord | None:
     """Return the message that the page knows by the id: a new version of a message keeps the page's id in its data."""
-    known = (record for record in reversed(chain) if message_id and message_id in _ids(record))
-    return next(known, None)
-
-
-def _ids(record: MessageRecord) -> tuple[Any, ...]:
-    return (record.id, record.data.get("id")) if is_ui_message(record) else (record.id,)
+    for record in chain[::-1]:
+        page_id = record.data.get("id") if is_ui_message(record) else None
+        if message_id and message_id in (record.id, page_id):
+            return record
+    return None

@@ -216,29 +216,24 @@ def _messages(entries: Iterable[Any], subpath: str | None) -> list[dict[str, Any
     """Return the messages of entries, of those with the same uuid the first."""
     messages: dict[str, dict[str, Any]] = {}
     for entry in entries:
-        uuid = entry.get("uuid")
-        message_id = _message_id(uuid, subpath) if isinstance(uuid, str) and uuid else new_id()
-        message: dict[str, Any] = {"id": message_id, "name": _name(entry), "type": ENTRY, "data": entry}
+        uuid, kind = entry.get("uuid"), entry.get("type")
+        message_id = new_id()
+        if isinstance(uuid, str) and uuid:
+            # In a subagent's transcript another than in the main one.
+            message_id = stored_name(uuid if subpath is None else f"{uuid}@{subpath}")
+        # What is neither, as titles and snapshots of files, nobody has said.
+        name = kind if kind in ("user", "assistant") else "system"
+        message: dict[str, Any] = {"id": message_id, "name": name, "type": ENTRY, "data": entry}
         with suppress(KeyError, TypeError, ValueError):
             message["created_at"] = max(0, int(datetime.fromisoformat(entry["timestamp"]).timestamp() * 1000))
         messages.setdefault(message_id, message)
     return list(messages.values())
 
 
-def _message_id(uuid: str, subpath: str | None) -> str:
-    """Return the id of an entry's message, in a subagent's transcript another than in the main one."""
-    return stored_name(uuid if subpath is None else f"{uuid}@{subpath}")
-
-
 def _is_entry(message: MessageRecord) -> bool:
     # An entry is any object; the content of one is in its ``message``, that of what was edited elsewhere is its own.
     data = message.data
     return message.type == ENTRY and isinstance(data, dict) and ("type" in data or "content" not in data)
-
-
-def _name(entry: Any) -> str:
-    # What is neither, as titles and snapshots of files, nobody has said.
-    return entry["type"] if entry.get("type") in ("user", "assistant") else "system"
 
 
 def _folded(session: ClaudeSession, key: SessionKey, new: list[Input]) -> dict[str, Any]:

@@ -28,12 +28,11 @@ ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "fun
 
 def are_messages(values: Sequence[Any]) -> bool:
     """Tell whether a list is one of messages: LangChain's, or mappings with a role."""
-    return all(isinstance(value, BaseMessage) or _role(value) is not None for value in values)
-
-
-def _role(value: Any) -> str | None:
-    role = value.get("role") if isinstance(value, dict) else None
-    return role if isinstance(role, str) and role else None
+    return all(
+        isinstance(value, BaseMessage)
+        or (isinstance(value, dict) and isinstance(value.get("role"), str) and value["role"] != "")
+        for value in values
+    )
 
 
 def name_of(message: Any) -> str:

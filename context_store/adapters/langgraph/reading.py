@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from context_store.messages import openai_messages, output_text
 from context_store.messages.anthropic import arguments_of
 from context_store.messages.parts import is_call, is_result, joined
-from context_store.messages.turns import Turn, turns_in
+from context_store.messages.turns import turns_in
 from context_store.records import MessageRecord
 
 
@@ -61,10 +61,6 @@ def _written(record: MessageRecord, names: dict[str, str]) -> Iterator[BaseMessa
         elif turn.role == "system" and text:
             yield SystemMessage(text)
         elif turn.role == "user":
-            yield from _said(turn, record)
-
-
-def _said(turn: Turn, record: MessageRecord) -> Iterator[BaseMessage]:
-    data = turn.data if turn.data is not None else {"content": joined(turn.parts)}
-    for message in openai_messages("", [record._replace(name="user", data=data)]):
-        yield HumanMessage(message["content"])
+            data = {"content": text} if turn.data is None else turn.data
+            for message in openai_messages("", [record._replace(name="user", data=data)]):
+                yield HumanMessage(message["content"])

@@ -960,10 +960,7 @@ def _copy_rows(chat: LockedChat, source: str) -> None:
         (ThreadWrite, WRITE_COLUMNS),
     ):
         rows: Any = model._base_manager.using(chat.using).filter(chat_id=source).values_list(*columns[1:])
-        for some in chunked(rows.iterator()):
-            insert(chat.using, model.__name__, columns, [(chat.id, *map(_stored, row)) for row in some])
-
-
-def _stored(value: Any) -> Any:
-    """Return a value as it is inserted: spans as JSON text."""
-    return from_spans(value) if isinstance(value, list) else value
+        # Spans are inserted as JSON text.
+        texts = ([from_spans(value) if isinstance(value, list) else value for value in row] for row in rows.iterator())
+        for some in chunked(texts):
+            insert(chat.using, model.__name__, columns, [(chat.id, *row) for row in some])

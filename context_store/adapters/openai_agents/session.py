@@ -155,7 +155,10 @@ class DjangoSession(UserChats):
             #
             #     q1 - a1 - q2 - a2 (main)
             #            \ (branch_from_turn_2_1700000000, active)
-            above = self._turn(chat, turn_number).parent_id
+            turns = _user_messages(read_page(chat.using, chat.id, branch=chat.branch.name))
+            if not 1 <= turn_number <= len(turns):
+                raise ValueError(f"Turn {turn_number} does not contain a user message in branch '{chat.branch.name}'")
+            above = turns[turn_number - 1].parent_id
             try:
                 return chat.start_branch(above, branch_name or self._new_name(chat, turn_number)).name
             except (IdConflict, InvalidData) as error:
@@ -293,7 +296,8 @@ class DjangoSession(UserChats):
         def store(chat: LockedChat) -> None:
             turns = _user_messages(read_page(chat.using, chat.id, branch=chat.branch.name))
             if turns:
-                details = {name: _details(usage, name) for name in DETAILS}
+                found = {name: getattr(usage, name, None) for name in DETAILS}
+                details = {name: dict(vars(value)) if value else None for name, value in found.items()}
                 values = {name: getattr(usage, name) or 0 for name in COUNTS}
                 self._usage(chat.id).update_or_create(
                     chat_id=chat.id,
@@ -410,13 +414,6 @@ class DjangoSession(UserChats):
                 chat.extend(parse_messages(rest, chat_id=chat.id))
                 return items[-1]
         return None
-
-    def _turn(self, chat: LockedChat, number: int) -> MessageRecord:
-        """Return the message that begins the turn. Raises ``ValueError`` if there is none."""
-        turns = _user_messages(read_page(chat.using, chat.id, branch=chat.branch.name))
-        if not 1 <= number <= len(turns):
-            raise ValueError(f"Turn {number} does not contain a user message in branch '{chat.branch.name}'")
-        return turns[number - 1]
 
     @staticmethod
     def _new_name(chat: LockedChat, turn: int) -> str:
@@ -552,8 +549,3 @@ def _tool_of(item: Item) -> str | None:
         return None
     namespace = item.get("namespace")
     return f"{namespace}.{name}" if namespace and namespace != name else str(name)
-
-
-def _details(usage: Any, name: str) -> dict[str, Any] | None:
-    details = getattr(usage, name, None)
-    return dict(vars(details)) if details else None

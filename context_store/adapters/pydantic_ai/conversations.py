@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from django.db import transaction
@@ -165,16 +166,13 @@ class DjangoConversationStore(UserChats, ConversationStore):  # type: ignore[mis
         found = chat.find(needed)
         for entry_id in dict.fromkeys(needed):
             if entry_id not in found:
-                self._copy(owner, chat, entry_id)
+                # A fork names entries of the conversation that it comes from: its chat gets its own copy of them, with
+                # their ids.
+                chain = [record._replace(chat_id=chat.id) for record in self._chain(owner, entry_id, None)]
+                known = chat.find(record.id for record in chain)
+                chat.add(parse_messages([record for record in chain if record.id not in known], chat_id=chat.id))
         if entries:
             chat.add(parse_messages(map(stored, entries), chat_id=chat.id))
-
-    def _copy(self, owner: str, chat: LockedChat, entry_id: str) -> None:
-        # A fork names entries of the conversation that it comes from: its chat gets its own copy of them, with their
-        # ids.
-        chain = [record._replace(chat_id=chat.id) for record in self._chain(owner, entry_id, None)]
-        known = chat.find(record.id for record in chain)
-        chat.add(parse_messages([record for record in chain if record.id not in known], chat_id=chat.id))
 
     def _save(self, owner: str, record: ConversationRecord) -> None:
         columns = {
@@ -196,16 +194,13 @@ class DjangoConversationStore(UserChats, ConversationStore):  # type: ignore[mis
             chat_id, place = remembered
             records = read_chain(self._db, chat_id, place, limit=limit)
             expected = place.depth + 1 if limit is None else min(place.depth + 1, limit)
-            if len(records) == expected and records[-1].id == head_id and _is_linked(records):
+            is_linked = all(below.parent_id == above.id for above, below in pairwise(records))
+            if is_linked and len(records) == expected and records[-1].id == head_id:
                 return records
         messages = Message.objects.using(self._db).visible_to(owner)
         for chat_id in messages.filter(id=head_id).order_by("chat_id").values_list("chat_id", flat=True)[:1]:
             return messages.chain_of(head_id, chat_id=chat_id, limit=limit)
         raise KeyError(head_id)
-
-
-def _is_linked(records: list[MessageRecord]) -> bool:
-    return all(below.parent_id == above.id for above, below in zip(records, records[1:], strict=False))
 
 
 def _current(stored_record: Any, head_id: str | None) -> ConversationRecord:

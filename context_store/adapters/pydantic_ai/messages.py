@@ -37,15 +37,12 @@ ROLES = {"user-prompt": "user", "speech": "user", "tool-return": "tool", "retry-
 def stored(entry: ConversationEntry) -> dict[str, Any]:
     """Return an entry as a message of the store."""
     [data] = ModelMessagesTypeAdapter.dump_python([entry.message], mode="json")
-    return {"id": entry.id, "parent_id": entry.parent_id, "name": _name(data), "type": MESSAGE, "data": data}
-
-
-def _name(data: dict[str, Any]) -> str:
-    """Return who says a message: of a request with several parts the user, then a tool, then the system."""
-    if data["kind"] == "response":
-        return "assistant"
-    roles = [ROLES.get(part["part_kind"], "system") for part in data["parts"]]
-    return next((role for role in ("user", "tool", "system") if role in roles), "user")
+    name = "assistant"
+    if data["kind"] != "response":
+        # Of a request with several parts the user says it, then a tool, then the system.
+        roles = [ROLES.get(part["part_kind"], "system") for part in data["parts"]]
+        name = next((role for role in ("user", "tool", "system") if role in roles), "user")
+    return {"id": entry.id, "parent_id": entry.parent_id, "name": name, "type": MESSAGE, "data": data}
 
 
 def entries_of(messages: Iterable[MessageRecord]) -> list[ConversationEntry]:
@@ -98,32 +95,28 @@ def _said(parts: list[Part]) -> Iterator[Any]:
 
 def _asked(turn: Turn, names: dict[str, str], time: datetime) -> Iterator[Any]:
     if turn.role == "user":
-        content = [block for part in turn.parts for block in _content(part)]
-        if content:
-            is_text = all(isinstance(block, str) for block in content)
-            yield UserPromptPart("\n".join(content) if is_text else content, timestamp=time)
+        if content := _content(turn.parts):
+            yield UserPromptPart(content, timestamp=time)
         return
     for part in turn.parts:
         if is_result(part):
             name = part.name or names.get(part.id) or part.id
             outcome: Any = "failed" if part.is_error else "success"
-            yield ToolReturnPart(name, _returned(part.output), tool_call_id=part.id, outcome=outcome, timestamp=time)
+            # JSON that is no content of a message is returned as it is.
+            returned = _content(read_output(part.output)) if is_content(part.output) else part.output
+            yield ToolReturnPart(name, returned, tool_call_id=part.id, outcome=outcome, timestamp=time)
         elif isinstance(part, Text):
             yield SystemPromptPart(part.text, timestamp=time)
 
 
-def _returned(output: Any) -> Any:
-    """Return a tool's answer: content of a message as text, with files as a list, and other JSON as it is."""
-    if not is_content(output):
-        return output
-    content = [block for part in read_output(output) for block in _content(part)]
+def _content(parts: Iterable[Part]) -> Any:
+    """Return content of a message as text, or with files as a list."""
+    content: list[Any] = []
+    for part in parts:
+        if not isinstance(part, File):
+            content += spoken((part,))
+        elif DATA_URL.fullmatch(part.url):
+            content.append(BinaryContent.from_data_uri(part.url))
+        elif part.url:
+            content.append(ImageUrl(part.url) if part.kind == "image" else DocumentUrl(part.url))
     return "\n".join(content) if all(isinstance(block, str) for block in content) else content
-
-
-def _content(part: Part) -> Iterator[Any]:
-    if not isinstance(part, File):
-        yield from spoken((part,))
-    elif DATA_URL.fullmatch(part.url):
-        yield BinaryContent.from_data_uri(part.url)
-    elif part.url:
-        yield ImageUrl(part.url) if part.kind == "image" else DocumentUrl(part.url)
