@@ -46,12 +46,13 @@ def test_source_of_a_reader_who_comes_as_the_last_one_goes_is_not_stopped() -> N
 
 
 def test_outage_whose_readers_have_gone_does_not_count_for_later_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("context_store.polling.OUTAGE", 0.3)
+    monkeypatch.setattr("context_store.polling.OUTAGE", 2)
     source = Noting()
     source.failures_left = 10_000
     with Subscription(source, "key") as reader:
         assert reader.take(0.2) == []
     wait_until(lambda: source.calls == ["start", "stop"], seconds=10, what="the poller's end")
+    time.sleep(2)
     source.failures_left = 1
     with Subscription(source, "key") as reader:
         assert reader.take(10) == ["news"]
