@@ -9,7 +9,8 @@ from agents.memory import Session
 from agents.run_context import RunContextWrapper
 from agents.usage import Usage
 from asgiref.sync import sync_to_async
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
+from psycopg import IsolationLevel
 
 from context_store import ContextStore
 from context_store.adapters.openai_agents import DjangoSession
@@ -163,6 +164,21 @@ def test_user_is_found_in_the_context_of_the_run() -> None:
 def test_refuses_to_start_without_a_user(user_id: Any) -> None:
     with pytest.raises(InvalidData):
         DjangoSession("tea", user_id=user_id)
+
+
+@pytest.mark.vendor("postgresql")
+def test_racing_first_items_are_all_kept_under_repeatable_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of the connections that the threads make.
+    monkeypatch.setitem(connections.settings["default"]["OPTIONS"], "isolation_level", IsolationLevel.REPEATABLE_READ)
+
+    def add(writer: int) -> None:
+        for number in range(10):
+            run(DjangoSession(f"tea {number}", user_id="alice").add_items([{"role": "user", "content": str(writer)}]))
+
+    run_threads(*(partial(add, writer) for writer in range(4))).raise_errors()
+    for number in range(10):
+        items = run(DjangoSession(f"tea {number}", user_id="alice").get_items())
+        assert sorted(item["content"] for item in items) == ["0", "1", "2", "3"]
 
 
 def test_racing_turns_stand_in_line(session: DjangoSession) -> None:

@@ -15,6 +15,7 @@ from django.db.models.aggregates import Count
 
 from context_store.adapters.base import requires, threaded
 from context_store.adapters.chats import UserChats, UserId, delete_unused, delete_with_messages, translated
+from context_store.db import retry
 from context_store.exact_json import loads_each
 from context_store.exceptions import IdConflict, InvalidData, OwnerMismatch
 from context_store.graph import (
@@ -378,18 +379,23 @@ class DjangoSession(UserChats):
             # What a transaction around this may still undo is not known.
             self._left = None if connections[using].in_atomic_block else found
 
-        # The append first: only the first one of a session finds no chat. Chat and items are stored together then: a
-        # process that dies leaves no empty chat.
+        def begin() -> None:
+            # Chat and items are stored together: a process that dies leaves no empty chat.
+            with transaction.atomic(using=self._db):
+                self._chats(owner).create_chat(self.session_id, user_id=owner)
+                append()
+
+        # The append first: only the first one of a session finds no chat.
         try:
             append()
         except Chat.DoesNotExist:
-            with transaction.atomic(using=self._db):
-                try:
-                    self._chats(owner).create_chat(self.session_id, user_id=owner)
-                except IdConflict as error:
-                    # Somebody made it just now, unless it is another user's.
-                    if not self._chats(owner).filter(pk=self.session_id).exists():
-                        raise OwnerMismatch(f"Session {self.session_id!r} belongs to another user.") from error
+            try:
+                retry(self._db, begin)
+            except IdConflict as error:
+                # Somebody made it just now, unless it is another user's. Asked outside of that transaction: under
+                # REPEATABLE READ it would not see a row that came after its beginning.
+                if not self._chats(owner).filter(pk=self.session_id).exists():
+                    raise OwnerMismatch(f"Session {self.session_id!r} belongs to another user.") from error
                 append()
 
     def _write(self, owner: str, work: Callable[[LockedChat], Result]) -> Result | None:
