@@ -7,12 +7,12 @@ from contextlib import nullcontext
 from typing import Any, ClassVar
 
 from django.core.checks import CheckMessage
-from django.db import Error, IntegrityError, connections, router, transaction
+from django.db import Error, IntegrityError, OperationalError, connections, router, transaction
 from django.db.models import Case, F, Q, QuerySet, TextField, When
 from django.db.models.functions import Cast
 
 from context_store.backends import check_database
-from context_store.db import Prepared, Update, chunked, retried
+from context_store.db import SERIALIZATION_FAILURE, Prepared, Update, chunked, retried
 from context_store.ids import now_ms
 from context_store.models import ContextEntry
 from context_store.validation import JSONText
@@ -20,8 +20,8 @@ from context_store.validation import JSONText
 from .base import BaseContexts
 from .storage import Storage, Text
 
-# Attempts to write a row that others keep creating and deleting.
-ATTEMPTS = 100
+# Attempts to write a row that others keep creating and deleting; in a transaction locks are held meanwhile.
+ATTEMPTS, ATTEMPTS_INSIDE = 100, 20
 # The column as the text that it is on every database: it is decoded once, elsewhere.
 TEXT = Cast("value", TextField())
 
@@ -115,15 +115,16 @@ class DatabaseStorage(Storage):
     def store(self, key: str, text: str, ttl: int | None) -> None:
         columns = _columns(text, ttl)
         # UPDATE first, as a rule the row is there. Between UPDATE and INSERT another may create it, between INSERT and
-        # UPDATE delete it: then once more.
-        for attempt in range(ATTEMPTS):
+        # UPDATE delete it: then once more. A transaction under REPEATABLE READ does not see it: then in another one.
+        for attempt in range(ATTEMPTS_INSIDE if self.in_transaction else ATTEMPTS):
             if UPDATE(self.database, key=self._prefix + key, **columns):
                 return
             if self._create(key, columns):
                 self.admit(key)
                 return
             time.sleep(attempt / 1000)
-        raise IntegrityError("Others kept creating and deleting the row, or this transaction does not see it.")
+        reason = "Others kept creating and deleting the row, or this transaction does not see it."
+        raise OperationalError(SERIALIZATION_FAILURE, reason)
 
     @retried(alias="database")
     def store_many(self, texts: Mapping[str, str], ttl: int | None) -> None:

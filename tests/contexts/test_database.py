@@ -84,6 +84,28 @@ def test_refused_insert_leaves_a_transaction_without_atomic_usable(contexts: Bas
         transaction.set_autocommit(True)
 
 
+@pytest.mark.vendor("postgresql")
+@pytest.mark.django_db(transaction=True)
+def test_a_key_that_another_makes_under_repeatable_read_is_written(contexts: BaseContexts) -> None:
+    others = [lambda: contexts.set("k", "other")]
+
+    def meanwhile(execute: Any, sql: str, *given: Any) -> Any:
+        result = execute(sql, *given)
+        if others and sql.startswith("INSERT"):
+            run_threads(others.pop()).raise_errors()
+        return result
+
+    level = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{level} REPEATABLE READ")
+        try:
+            with connection.execute_wrapper(meanwhile):
+                contexts.set_many({"first": 1, "k": 2})
+        finally:
+            cursor.execute(f"{level} READ COMMITTED")
+    assert contexts.get_many(["first", "k"]) == {"first": 1, "k": 2}
+
+
 def test_rolled_back_write_is_gone(contexts: BaseContexts) -> None:
     with transaction.atomic():
         contexts.set("k", 1)
