@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 from django.core.checks import CheckMessage
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, InternalError, OperationalError, transaction
 from django.db.models import F, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
@@ -37,7 +37,8 @@ class DatabaseSessions(BaseSessions):
     defaults: ClassVar[dict[str, Any]] = {**BaseSessions.defaults, "USING": None}
     supports_persistence = True
     supports_chats = True
-    errors = (InterfaceError, OperationalError)
+    # InternalError is PostgreSQL's where it is read-only, as after a failover.
+    errors = (InterfaceError, InternalError, OperationalError)
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)

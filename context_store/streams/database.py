@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, cast
 from django.apps import apps
 from django.core.checks import CheckMessage, Warning
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import InterfaceError, OperationalError, connections, router, transaction
+from django.db import InterfaceError, InternalError, OperationalError, connections, router, transaction
 
 from context_store.backends import check_database
 from context_store.db import can_notify, chunked, notifications, notify, padded
@@ -67,7 +67,8 @@ class DatabaseStreams(BaseStreams):
     """
 
     defaults: ClassVar[dict[str, Any]] = {**BaseStreams.defaults, "USING": None, "NOTIFY": False}
-    errors: tuple[type[Exception], ...] = (InterfaceError, OperationalError)
+    # InternalError is PostgreSQL's where it is read-only, as after a failover.
+    errors: tuple[type[Exception], ...] = (InterfaceError, InternalError, OperationalError)
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)

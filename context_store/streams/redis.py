@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from redis.exceptions import RedisError, ResponseError
 
 from context_store.contexts.cache import MemoryStorage, cache_place, check_cache, storage_on
@@ -126,7 +126,7 @@ class RedisStreams(DatabaseStreams):
     defaults: ClassVar[dict[str, Any]] = {
         **BaseStreams.defaults, "USING": None, "CACHE": "default", "PREFIX": "stream:",
     }  # fmt: skip
-    errors = (RedisError, InterfaceError, OperationalError)
+    errors = (RedisError, *DatabaseStreams.errors)
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)

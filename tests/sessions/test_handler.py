@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import override_settings
 from django.utils.connection import ConnectionDoesNotExist
 
@@ -14,6 +14,7 @@ from context_store.exceptions import SessionsUnavailable, StreamsUnavailable
 from context_store.sessions import sessions
 from context_store.sessions.cache import CacheSessions
 from context_store.sessions.database import DatabaseSessions
+from context_store.store import ContextStore
 from context_store.streams import streams
 from context_store.streams.database import DatabaseStreams
 
@@ -100,3 +101,18 @@ def test_a_database_that_is_not_migrated_is_told(monkeypatch: pytest.MonkeyPatch
         sessions["default"].load("tea")
     with pytest.raises(StreamsUnavailable, match="'default' cannot create a stream: a table is missing"):
         streams["default"].create("tea")
+
+
+@pytest.mark.vendor("postgresql")
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_takes_no_writes_raises_the_same_error() -> None:
+    ContextStore().create_chat("tea", user_id="alice")
+    streams["default"].create("tea", "answer", format="text")
+    connection.cursor().execute("SET default_transaction_read_only = on")
+    try:
+        with pytest.raises(SessionsUnavailable):
+            sessions["default"].append("tea", [{"name": "user", "data": "Green?"}])
+        with pytest.raises(StreamsUnavailable):
+            streams["default"].claim("answer")
+    finally:
+        connection.close()
