@@ -16,11 +16,12 @@ from .conf import PREFIX, Settings, settings
 from .contexts import BaseContexts, contexts
 from .db.distribution import MAX_PARTITIONS, MIN_PARTITIONS, state_of
 from .lifecycle.checks import check_lifecycle
-from .search.checks import check_search, check_search_index
+from .search.checks import check_encoding, check_search, check_search_index
 from .sessions import BaseSessions, sessions
 from .streams import BaseStreams, streams
 
 register("context_store")(check_search)
+register("context_store", Tags.database)(check_encoding)
 register("context_store", Tags.database)(check_search_index)
 register("context_store")(check_lifecycle)
 
@@ -42,8 +43,6 @@ OTHERWISE = (
 )
 # Seconds that a writer waits for another one; a busy site needs more than SQLite's own 5.
 SQLITE_TIMEOUT = 20
-# What tells the encoding of a database. SQL Server has one of its own in each column.
-ENCODING = {"postgresql": "SHOW server_encoding", "sqlite": "PRAGMA encoding"}
 
 
 @register("context_store")
@@ -96,28 +95,6 @@ def check_distribution(databases: Sequence[str] | None = None, **kwargs: Any) ->
                     "partitions that it has begun with, or with --undo."
                 )
                 found.append(Warning(f"The database {alias!r}: {problem}.", hint, None, "context_store.W030"))
-    return found
-
-
-@register("context_store", Tags.database)
-def check_encoding(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Check, with ``--database`` and before ``migrate``, that a database of the store takes every text as UTF-8."""
-    from .models import Chat
-
-    found: list[CheckMessage] = []
-    for alias in databases or ():
-        vendor = connections[alias].vendor
-        if vendor not in ENCODING or not router.allow_migrate_model(alias, Chat):
-            continue
-        # Whoever needs a database that does not answer says so.
-        with suppress(DatabaseError), connections[alias].cursor() as cursor:
-            cursor.execute(ENCODING[vendor])
-            [encoding] = cursor.fetchone()
-            # PostgreSQL refuses what has no place in another one, and search on SQLite finds nothing in UTF-16.
-            if encoding not in ("UTF8", "UTF-8"):
-                text = f"The database {alias!r} has the encoding {encoding}, and the store needs UTF-8."
-                hint = "Make a new one: on PostgreSQL with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
-                found.append(Error(text, hint, None, "context_store.E007"))
     return found
 
 

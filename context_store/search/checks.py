@@ -1,12 +1,13 @@
-"""System checks of ``CONTEXT_STORE_SEARCH``, ids 300-399, and of the index in each database."""
+"""System checks of ``CONTEXT_STORE_SEARCH``, ids 300-399, and of the encoding and the index of each database."""
 
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from django.apps import apps
 from django.core.checks import CheckMessage, Error, Warning
 from django.db import Error as DatabaseError
-from django.db import connections
+from django.db import connections, router
 
 from context_store.backends import check_backends
 from context_store.conf import settings
@@ -15,6 +16,9 @@ from .backends import search_backends
 from .backends.base import TABLE, SearchBackend
 from .budget import DEFAULT
 from .index import index_problem
+
+# What tells the encoding of a database. SQL Server has one of its own in each column.
+ENCODING = {"postgresql": "SHOW server_encoding", "sqlite": "PRAGMA encoding"}
 
 
 def check_search(**kwargs: Any) -> list[CheckMessage]:
@@ -35,6 +39,25 @@ def check_search(**kwargs: Any) -> list[CheckMessage]:
         text = f"CONTEXT_STORE_SEARCH_BUDGET is {budget!r}, not a budget."
         hint = f"Give whole numbers as in {DEFAULT}; milliseconds may be None for no limit."
         found.append(Error(text, hint, None, "context_store.E310"))
+    return found
+
+
+def check_encoding(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Check, with ``--database`` and before ``migrate``, that a database of the store takes every text as UTF-8."""
+    found: list[CheckMessage] = []
+    for alias in databases or ():
+        vendor = connections[alias].vendor
+        if vendor not in ENCODING or not router.allow_migrate_model(alias, apps.get_model("context_store", "Chat")):
+            continue
+        # Whoever needs a database that does not answer says so.
+        with suppress(DatabaseError), connections[alias].cursor() as cursor:
+            cursor.execute(ENCODING[vendor])
+            [encoding] = cursor.fetchone()
+            # PostgreSQL refuses what has no place in another one, and search on SQLite finds nothing in UTF-16.
+            if encoding not in ("UTF8", "UTF-8"):
+                text = f"The database {alias!r} has the encoding {encoding}, and the store needs UTF-8."
+                hint = "Make a new one: on PostgreSQL with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
+                found.append(Error(text, hint, None, "context_store.E007"))
     return found
 
 
