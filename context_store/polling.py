@@ -342,9 +342,7 @@ class Poller:
                     self._look(source, waiting)
                 with self._changed:
                     if self._readers:
-                        next_due = min(pace.due for pace in self._paces.values())
-                        if (delay := next_due - time.monotonic()) > 0:
-                            self._changed.wait(delay)
+                        self._changed.wait(min(pace.due for pace in self._paces.values()) - time.monotonic())
         finally:
             for source in started:
                 source.stop()
