@@ -5,13 +5,14 @@ The callables and awaitables in a value are resolved once, before anything is re
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
-from functools import partial, update_wrapper
+from functools import partial, wraps
 from inspect import isawaitable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.utils.functional import Promise
 
+from context_store.asynchronous import asynchronous
 from context_store.exceptions import InvalidData
 from context_store.graph import Input
 from context_store.ids import new_id, now_ms
@@ -166,23 +167,16 @@ def awaiting(
 
     That happens on the caller's loop, while Django's thread is free for others: an awaitable may wait for them.
     """
-    name = method.__name__
+    call = asynchronous(method)
 
-    def steps(self: Owner, call: Callable[[], Result]) -> Steps[Result]:
-        for fragment in needed(self):
-            yield from fragment._steps()
-        return call()
-
+    @wraps(call)
     async def twin(self: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        step = sync_to_async(partial(_step, steps(self, partial(getattr(self, name), *args, **kwargs))))
-        found, result = await step(None)
+        step = sync_to_async(partial(_step, _resolving(list(needed(self)))))
+        found, _ = await step(None)
         while found is not None:
-            found, result = await step(await found)
-        return result  # type: ignore[no-any-return]
+            found, _ = await step(await found)
+        return await call(self, *args, **kwargs)
 
-    update_wrapper(twin, method)
-    twin.__name__ = f"a{name}"
-    twin.__qualname__ = method.__qualname__.removesuffix(name) + twin.__name__
     return twin
 
 
