@@ -17,9 +17,6 @@ from .backends.base import TABLE, SearchBackend
 from .budget import DEFAULT
 from .index import index_problem
 
-# What tells the encoding of a database. SQL Server has one of its own in each column.
-ENCODING = {"postgresql": "SHOW server_encoding", "sqlite": "PRAGMA encoding"}
-
 
 def check_search(**kwargs: Any) -> list[CheckMessage]:
     """Check the backend of each database, and the budget."""
@@ -46,15 +43,13 @@ def check_encoding(databases: Sequence[str] | None = None, **kwargs: Any) -> lis
     """Check, with ``--database`` and before ``migrate``, that a database of the store takes every text as UTF-8."""
     found: list[CheckMessage] = []
     for alias in databases or ():
-        vendor = connections[alias].vendor
-        if vendor not in ENCODING or not router.allow_migrate_model(alias, apps.get_model("context_store", "Chat")):
+        if not router.allow_migrate_model(alias, apps.get_model("context_store", "Chat")):
             continue
         # Whoever needs a database that does not answer says so.
-        with suppress(DatabaseError), connections[alias].cursor() as cursor:
-            cursor.execute(ENCODING[vendor])
-            [encoding] = cursor.fetchone()
+        with suppress(DatabaseError):
+            encoding = search_backends[alias].encoding()
             # PostgreSQL refuses what has no place in another one, and search on SQLite finds nothing in UTF-16.
-            if encoding not in ("UTF8", "UTF-8"):
+            if encoding not in (None, "UTF8", "UTF-8"):
                 text = f"The database {alias!r} has the encoding {encoding}, and the store needs UTF-8."
                 hint = "Make a new one: on PostgreSQL with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
                 found.append(Error(text, hint, None, "context_store.E007"))

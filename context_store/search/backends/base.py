@@ -198,6 +198,10 @@ class SearchBackend(BaseBackend):
         """Whether the database's error means that there is no index."""
         return False
 
+    def encoding(self) -> str | None:
+        """Return the encoding of the database, or ``None`` where each column has its own."""
+        return None
+
     def rows(self, sql: str, params: Sequence[Any]) -> Generator[tuple[Any, ...], None, None]:
         """Yield the rows of a query as they come. Raises ``TimeUpError`` if the database breaks it off."""
         try:

@@ -133,6 +133,9 @@ class PostgreSQLBackend(SearchBackend):
         rows = self.rows("SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass(%s)", [INDEX])
         return next((stamp or "" for (stamp,) in rows), None)
 
+    def encoding(self) -> str:
+        return str(next(self.rows("SHOW server_encoding", []))[0])
+
     def is_missing_index(self, error: Error) -> bool:
         return getattr(error.__cause__, "sqlstate", None) in MISSING and any(
             name in str(error) for name in (VECTOR, CONFIGURATION, TABLE)

@@ -167,6 +167,9 @@ class SQLiteBackend(SearchBackend):
         stamp = re.search(r"/\* (.*?) \*/", found[SOURCE])
         return stamp[1] if stamp else ""
 
+    def encoding(self) -> str:
+        return str(next(self.rows("PRAGMA encoding", []))[0])
+
     def is_missing_index(self, error: Error) -> bool:
         return any(f"no such table: {index}" in str(error) for index in (STEMS, WORDS))
 
